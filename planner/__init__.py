@@ -1,0 +1,1 @@
+"""Plan and simulate reinforcement-learning post-training of LLMs."""

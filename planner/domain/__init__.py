@@ -1,0 +1,1 @@
+"""What to train on which cluster, and what came of it: the nouns every other room uses."""

@@ -1,0 +1,103 @@
+"""Devices, links and the node pools they form."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from planner.domain.model import Precision
+from planner.domain.quantities import Bytes, BytesPerSecond, FlopsPerSecond, PositiveInt, Seconds, Value
+
+
+class LinkSpec(Value):
+    """A link, per direction."""
+
+    bandwidth: BytesPerSecond
+    latency: Seconds
+
+
+class Efficiencies(Value):
+    """The share of a data sheet's peak that a phase reaches; stated, cited in the device's file."""
+
+    training: float = Field(gt=0, le=1)
+    inference: float = Field(gt=0, le=1)
+    prefill: float = Field(gt=0, le=1)
+    decode: float = Field(gt=0, le=1)
+    """Of the memory bandwidth; the others are of the peak FLOPs."""
+    link: float = Field(gt=0, le=1)
+
+
+class Overheads(Value):
+    """Seconds that do not shrink with the work."""
+
+    layer: Seconds
+    """Launching one transformer layer forward."""
+    decode_step: Seconds
+    """The engine's own work per decode step: scheduling, sampling, detokenizing."""
+    reshard: Seconds
+    """Reloading the generation buffer and restarting the engine, once per weight sync."""
+
+
+class DeviceSpec(Value):
+    """One accelerator, as its data sheet and its efficiencies describe it."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    kind: Literal["cuda", "cpu"] = "cuda"
+    memory: Bytes
+    reserved: Bytes
+    """Driver, context and allocator slack: not usable by a plan."""
+    peak: dict[Precision, FlopsPerSecond]
+    memory_bandwidth: BytesPerSecond
+    link: LinkSpec
+    """To the other devices of the node, per device and direction."""
+    efficiencies: Efficiencies
+    overheads: Overheads
+    sources: tuple[str, ...] = ()
+
+    @property
+    def usable_memory(self) -> int:
+        """Bytes that a plan may fill."""
+        return self.memory - self.reserved
+
+    @model_validator(mode="after")
+    def _check_memory(self) -> "DeviceSpec":
+        if self.reserved >= self.memory:
+            raise ValueError("reserved must be smaller than memory")
+        return self
+
+
+class NodePool(Value):
+    """Equal nodes of equal devices."""
+
+    name: str
+    nodes: PositiveInt
+    devices_per_node: PositiveInt
+    device: DeviceSpec
+    network: LinkSpec
+    """Between nodes, per node and direction; its devices share it."""
+
+    @property
+    def devices(self) -> int:
+        return self.nodes * self.devices_per_node
+
+
+class Cluster(Value):
+    """One or more node pools."""
+
+    name: str = "cluster"
+    node_pools: tuple[NodePool, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _check_names(self) -> "Cluster":
+        names = [pool.name for pool in self.node_pools]
+        if len(set(names)) < len(names):
+            raise ValueError(f"node pools must have different names, not {', '.join(names)}")
+        return self
+
+    @property
+    def devices(self) -> int:
+        return sum(pool.devices for pool in self.node_pools)
+
+    def node_pool(self, name: str) -> NodePool:
+        """The node pool of that name."""
+        return next(pool for pool in self.node_pools if pool.name == name)

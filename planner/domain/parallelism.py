@@ -1,0 +1,152 @@
+"""Layouts of one model over the devices of its pool, and the rank groups that follow from them.
+
+Ranks of dense models run tensor fastest, then pipeline, then data (Megatron's ``order="tp-cp-ep-pp-dp"``),
+so that the ranks of one training replica are consecutive, as the micro-DP groups of the 3D-HybridEngine need
+(HybridFlow, section 5).
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Literal, Self
+
+from planner.domain.quantities import PositiveInt, Value
+
+GroupKind = Literal["tensor", "pipeline", "data"]
+
+
+class ParallelStrategy(Value):
+    """Training or inference layout: pipeline p, tensor t and data d parallel sizes."""
+
+    pipeline: PositiveInt = 1
+    tensor: PositiveInt = 1
+    data: PositiveInt = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read the short form.
+
+        >>> ParallelStrategy.parse("p1t8d2").devices
+        16
+        """
+        match = re.fullmatch(r"p(\d+)t(\d+)d(\d+)", text)
+        if match is None:
+            raise ValueError(f"{text!r} is not a strategy such as 'p1t8d2'")
+        pipeline, tensor, data = map(int, match.groups())
+        return cls(pipeline=pipeline, tensor=tensor, data=data)
+
+    @property
+    def model_parallel(self) -> int:
+        """Devices of one replica, p t."""
+        return self.pipeline * self.tensor
+
+    @property
+    def devices(self) -> int:
+        return self.pipeline * self.tensor * self.data
+
+    def __str__(self) -> str:
+        return f"p{self.pipeline}t{self.tensor}d{self.data}"
+
+
+class GenerationStrategy(Value):
+    """Generation layout on the same devices: p_g, t_g, and as many replicas as fill them."""
+
+    pipeline: PositiveInt = 1
+    tensor: PositiveInt = 1
+    replicas: PositiveInt = 1
+    max_sequences: PositiveInt
+    """Sequences that one replica decodes at once; the rest wait."""
+
+    @property
+    def devices(self) -> int:
+        return self.pipeline * self.tensor * self.replicas
+
+    def __str__(self) -> str:
+        return f"p{self.pipeline}t{self.tensor}x{self.replicas}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coordinates:
+    """Where a rank stands in its layout."""
+
+    pipeline: int
+    tensor: int
+    data: int
+
+
+def coordinates(strategy: ParallelStrategy, rank: int) -> Coordinates:
+    """Coordinates of a rank."""
+    rest, tensor = divmod(rank, strategy.tensor)
+    data, pipeline = divmod(rest, strategy.pipeline)
+    return Coordinates(pipeline=pipeline, tensor=tensor, data=data)
+
+
+def rank_of(strategy: ParallelStrategy, at: Coordinates) -> int:
+    """Rank at some coordinates, the inverse of `coordinates`."""
+    return (at.data * strategy.pipeline + at.pipeline) * strategy.tensor + at.tensor
+
+
+def rank_groups(strategy: ParallelStrategy, kind: GroupKind) -> list[list[int]]:
+    """Ranks that differ in one coordinate only, each group and the list of groups in rising order.
+
+    >>> rank_groups(ParallelStrategy(tensor=2, data=2), "data")
+    [[0, 2], [1, 3]]
+    """
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for rank in range(strategy.devices):
+        at = coordinates(strategy, rank)
+        key = tuple(getattr(at, other) for other in ("pipeline", "tensor", "data") if other != kind)
+        groups.setdefault(key, []).append(rank)
+    return sorted(groups.values())
+
+
+def micro_replicas(train: ParallelStrategy, generate: GenerationStrategy) -> int:
+    """d_g = p t / (p_g t_g): generation replicas inside one training replica (HybridFlow, section 5.1)."""
+    return train.model_parallel // (generate.pipeline * generate.tensor)
+
+
+def micro_data_groups(train: ParallelStrategy, generate: GenerationStrategy) -> list[list[int]]:
+    """Ranks that gather each other's training shards into one generation shard (HybridFlow, section 5.3).
+
+    Consecutive along the tensor and the pipeline dimension, so every rank's training shard lies inside
+    its generation shard.
+
+    >>> micro_data_groups(ParallelStrategy(tensor=4, data=2),
+    ...                   GenerationStrategy(tensor=2, replicas=4, max_sequences=1))
+    [[0, 1], [2, 3], [4, 5], [6, 7]]
+    """
+    groups: dict[tuple[int, int, int], list[int]] = {}
+    for rank in range(train.devices):
+        at = coordinates(train, rank)
+        stage, _ = _generation_position(at.pipeline, train.pipeline, generate.pipeline)
+        shard, _ = _generation_position(at.tensor, train.tensor, generate.tensor)
+        groups.setdefault((at.data, stage, shard), []).append(rank)
+    return sorted(groups.values())
+
+
+def generation_tensor_groups(train: ParallelStrategy, generate: GenerationStrategy) -> list[list[int]]:
+    """Ranks that together hold one generation stage, in shard order: strided by t / t_g.
+
+    >>> generation_tensor_groups(ParallelStrategy(tensor=4, data=2),
+    ...                          GenerationStrategy(tensor=2, replicas=4, max_sequences=1))
+    [[0, 2], [1, 3], [4, 6], [5, 7]]
+    """
+    groups: dict[tuple[int, int, int], list[int]] = {}
+    for rank in range(train.devices):
+        at = coordinates(train, rank)
+        _, part = _generation_position(at.tensor, train.tensor, generate.tensor)
+        groups.setdefault((at.data, at.pipeline, part), []).append(rank)
+    return sorted(groups.values())
+
+
+def generation_shard(train: ParallelStrategy, generate: GenerationStrategy, rank: int) -> tuple[int, int, int]:
+    """(stage, tensor shard, replica) of a rank in generation; replicas of one training replica adjoin."""
+    at = coordinates(train, rank)
+    stage, stage_part = _generation_position(at.pipeline, train.pipeline, generate.pipeline)
+    shard, shard_part = _generation_position(at.tensor, train.tensor, generate.tensor)
+    micro = stage_part * (train.tensor // generate.tensor) + shard_part
+    return stage, shard, at.data * micro_replicas(train, generate) + micro
+
+
+def _generation_position(index: int, size: int, generation_size: int) -> tuple[int, int]:
+    """(generation coordinate, part inside the micro-DP group) of a training coordinate."""
+    return divmod(index, size // generation_size)

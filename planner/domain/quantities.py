@@ -1,0 +1,33 @@
+"""Field types of files: quantities carry a unit when written, and are plain numbers once read."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+from planner import units
+
+Bytes = Annotated[
+    int, BeforeValidator(units.parse_bytes), PlainSerializer(lambda value: f"{value} B"), Field(ge=0)
+]
+BytesPerSecond = Annotated[
+    float,
+    BeforeValidator(units.parse_bytes_per_s),
+    PlainSerializer(lambda value: f"{value!r} B/s"),
+    Field(gt=0),
+]
+Seconds = Annotated[
+    float, BeforeValidator(units.parse_seconds), PlainSerializer(lambda value: f"{value!r} s"), Field(ge=0)
+]
+FlopsPerSecond = Annotated[
+    float,
+    BeforeValidator(units.parse_flops_per_s),
+    PlainSerializer(lambda value: f"{value!r} FLOP/s"),
+    Field(gt=0),
+]
+PositiveInt = Annotated[int, Field(ge=1, strict=True)]
+
+
+class Value(BaseModel):
+    """A frozen value that people or machines write in files; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
