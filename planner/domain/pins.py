@@ -1,0 +1,80 @@
+"""Pins: fields of a plan that its user decides (``actor.train.tensor: 4``, ``critic.train: p1t2d2``)."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict, RootModel, model_serializer, model_validator
+
+from planner.domain.parallelism import ParallelStrategy
+
+_LAYOUT_FIELDS = ("pipeline", "tensor", "data")
+_GENERATE_FIELDS = ("pipeline", "tensor", "replicas", "max_sequences")
+_PHASE_FIELDS = {"train": _LAYOUT_FIELDS, "infer": _LAYOUT_FIELDS, "generate": _GENERATE_FIELDS}
+_ROLE_FIELDS = ("devices", "micro_batch", "recompute", "node_pool")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PinKey:
+    """One pinned field: of a phase (``actor.train.tensor``) or of the role (``actor.devices``)."""
+
+    role: str
+    phase: str
+    """Empty for a field of the role itself."""
+    field: str
+
+    def __str__(self) -> str:
+        return ".".join(part for part in (self.role, self.phase, self.field) if part)
+
+
+class Pins(RootModel[dict[PinKey, int | str]]):
+    """Pinned fields and their values; a whole layout stands for its three sizes."""
+
+    model_config = ConfigDict(frozen=True)
+    root: dict[PinKey, int | str] = {}
+    TEXT_FIELDS: ClassVar = ("recompute", "node_pool")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parse(cls, value: Any) -> Any:
+        if isinstance(value, cls):
+            return value.root
+        if not isinstance(value, dict):
+            raise ValueError("pin is a mapping such as {actor.train.tensor: 4}")
+        pins: dict[PinKey, int | str] = {}
+        for key, setting in value.items():
+            pins |= {key: setting} if isinstance(key, PinKey) else _parse_pin(str(key), setting)
+        return pins
+
+    @model_serializer
+    def _serialize(self) -> dict[str, int | str]:
+        return {str(key): self.root[key] for key in sorted(self.root)}
+
+    def allow(self, role: str, phase: str, **fields: int | str) -> bool:
+        """Whether these fields of a role's phase agree with the pins."""
+        return all(
+            self.root.get(PinKey(role, phase, name), setting) == setting for name, setting in fields.items()
+        )
+
+
+def _parse_pin(key: str, setting: object) -> dict[PinKey, int | str]:
+    parts = key.split(".")
+    if len(parts) == 2 and parts[1] in ("train", "infer"):
+        layout = ParallelStrategy.parse(str(setting))
+        return {PinKey(parts[0], parts[1], name): getattr(layout, name) for name in _LAYOUT_FIELDS}
+    if len(parts) == 2 and parts[1] in _ROLE_FIELDS:
+        return {PinKey(parts[0], "", parts[1]): _pinned_value(key, parts[1], setting)}
+    if len(parts) == 3 and parts[2] in _PHASE_FIELDS.get(parts[1], ()):
+        return {PinKey(*parts): _pinned_value(key, parts[2], setting)}
+    raise ValueError(
+        f"{key!r} is not a field of a plan; write role.train.tensor, role.generate.replicas, role.devices, "
+        "role.micro_batch, role.recompute, role.node_pool, or role.train: p1t2d2"
+    )
+
+
+def _pinned_value(key: str, field: str, setting: object) -> int | str:
+    if field in Pins.TEXT_FIELDS and isinstance(setting, str):
+        return setting
+    if field not in Pins.TEXT_FIELDS and type(setting) is int and setting >= 1:
+        return setting
+    wanted = "a name" if field in Pins.TEXT_FIELDS else "a whole number from 1"
+    raise ValueError(f"{key} must be {wanted}, not {setting!r}")

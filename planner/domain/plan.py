@@ -1,0 +1,133 @@
+"""A plan: which roles share which devices, in which layouts, and what that is expected to cost.
+
+``plan.json`` is this value; it is the only thing that passes from the planner to the runtime.
+"""
+
+from typing import Literal
+
+from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
+from planner.domain.placement import Placement
+from planner.domain.quantities import PositiveInt, Value
+from planner.domain.scenario import Scenario
+
+Recompute = Literal["none", "full"]
+Origin = Literal["measured", "scaled", "modelled"]
+"""Read from a profile; modelled and corrected by the profile's other calls; from the data sheet alone."""
+Status = Literal["optimal", "feasible"]
+Solver = Literal["cpsat", "exhaustive", "hybridflow"]
+
+
+class RoleStrategy(Value):
+    """How one role uses its pool. A trained role computes its forward calls in its training layout."""
+
+    train: ParallelStrategy | None = None
+    infer: ParallelStrategy | None = None
+    generate: GenerationStrategy | None = None
+    micro_batch: PositiveInt = 1
+    """Sequences of one forward (and backward) pass on one replica."""
+    recompute: Recompute = "none"
+
+    @property
+    def layout(self) -> ParallelStrategy:
+        """The layout that the role's weights live in."""
+        layout = self.train or self.infer
+        assert layout is not None, "a role trains or infers"
+        return layout
+
+    def __str__(self) -> str:
+        parts = [str(self.layout)]
+        parts += [f"gen {self.generate}"] if self.generate else []
+        parts += ["recompute"] if self.recompute == "full" else []
+        return " ".join(parts)
+
+
+class RoleMemory(Value):
+    """Bytes of one role on its fullest device, by kind."""
+
+    persistent: dict[str, int]
+    """Live during the whole iteration."""
+    transient: dict[str, dict[str, int]]
+    """Beside those, during each of the role's calls; never two calls' at once on one device."""
+
+    @property
+    def persistent_bytes(self) -> int:
+        return sum(self.persistent.values())
+
+    @property
+    def transient_bytes(self) -> int:
+        """The greatest of the calls' peaks."""
+        return max((sum(kinds.values()) for kinds in self.transient.values()), default=0)
+
+
+class CallPrediction(Value):
+    """Expected seconds of one model call."""
+
+    seconds: float
+    reshard_seconds: float = 0.0
+    """Of the seconds, those of the weight sync before generation."""
+    origin: Origin
+
+
+class Pool(Value):
+    """A colocated set with its devices and the order of the calls on them (the paper's ResourcePool)."""
+
+    name: str
+    node_pool: str
+    devices: PositiveInt
+    roles: tuple[str, ...]
+    order: tuple[str, ...]
+
+
+class Prediction(Value):
+    """What the cost model expects of the plan."""
+
+    calls: dict[str, CallPrediction]
+    memory: dict[str, RoleMemory]
+    iteration_seconds: float
+    """Steady-state period of one iteration."""
+    stage_cost_seconds: float
+    """The paper's d_cost: the sum over stages of the maximum over pools of the sum over their calls."""
+    tokens_per_second: float
+    """Prompt and response tokens of all samples over the iteration."""
+
+
+class Proof(Value):
+    """What is known about the plan's optimality."""
+
+    solver: Solver
+    status: Status
+    objective: float
+    bound: float
+    """No plan of this scenario has a smaller objective."""
+
+
+class RunnerUp(Value):
+    """The best plan of another placement."""
+
+    placement: Placement
+    devices: tuple[int, ...]
+    objective: float
+    loses_in: str
+    """The call whose seconds grow most against the best plan."""
+    loses_seconds: float
+    """By how much that call grows."""
+
+
+class Plan(Value):
+    """Pools and strategies for one scenario, with the prediction and the proof."""
+
+    scenario: Scenario
+    pools: tuple[Pool, ...]
+    strategies: dict[str, RoleStrategy]
+    prediction: Prediction
+    proof: Proof
+    runners_up: tuple[RunnerUp, ...] = ()
+    idle_devices: int = 0
+
+    @property
+    def placement(self) -> Placement:
+        return tuple(pool.roles for pool in self.pools)
+
+    def pool_of(self, role: str) -> Pool:
+        """The pool that a role lives in."""
+        return next(pool for pool in self.pools if role in pool.roles)

@@ -1,0 +1,74 @@
+"""A scenario: what to train, on which cluster, with how much data, and what the plan must respect."""
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from planner.domain.algorithm import AlgorithmOptions
+from planner.domain.cluster import Cluster
+from planner.domain.model import Head, ModelSpec, Precision
+from planner.domain.pins import Pins
+from planner.domain.quantities import PositiveInt, Value
+from planner.domain.workload import Workload
+
+SCALAR_ROLES = frozenset({"critic", "reward", "cost"})
+"""Roles whose model ends in one number per position instead of logits."""
+
+
+def head_of(role: str) -> Head:
+    """What the last layer of a role's model computes."""
+    return "scalar" if role in SCALAR_ROLES else "vocabulary"
+
+
+class RunSettings(Value):
+    """What a run needs beyond a plan."""
+
+    prompts: str
+    """JSONL of prompts in verl's column convention."""
+    iterations: PositiveInt = 20
+    seed: int = Field(default=0, ge=0, strict=True)
+    temperature: float = Field(default=1.0, ge=0)
+    actor_learning_rate: float = Field(default=1e-4, gt=0)
+    critic_learning_rate: float = Field(default=1e-4, gt=0)
+    gradient_clip: float = Field(default=1.0, gt=0)
+    logprob_tolerance: float = Field(default=1e-4, gt=0)
+    """Greatest difference between the log-probabilities of vLLM and Megatron that lets the run go on."""
+
+
+class Scenario(Value):
+    """Everything that a plan follows from."""
+
+    name: str = Field(min_length=1)
+    algorithm: AlgorithmOptions
+    models: dict[str, ModelSpec]
+    """The model of each role."""
+    precision: Precision = "bf16"
+    """Of parameters and activations; bf16 training keeps fp32 gradients and an fp32 master copy."""
+    cluster: Cluster
+    workload: Workload
+    minimise: Literal["seconds"] = "seconds"
+    pin: Pins = Field(default_factory=Pins)
+    colocate: tuple[tuple[str, ...], ...] = ()
+    """Sets of roles that must share a pool."""
+    apart: tuple[tuple[str, ...], ...] = ()
+    """Sets of roles of which no two may share a pool."""
+    run: RunSettings | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _algorithm_by_name(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("algorithm"), str):
+            return {**value, "algorithm": {"name": value["algorithm"]}}
+        return value
+
+    @model_validator(mode="after")
+    def _check_roles(self) -> "Scenario":
+        known = ", ".join(self.models)
+        for place, names in (
+            ("pin", {key.role for key in self.pin.root}),
+            ("colocate", {role for group in self.colocate for role in group}),
+            ("apart", {role for group in self.apart for role in group}),
+        ):
+            for name in sorted(names - set(self.models)):
+                raise ValueError(f"{place} names the role {name!r}, which has no model (roles: {known})")
+        return self
