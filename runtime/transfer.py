@@ -60,7 +60,8 @@ def distribute_mini_batches(
 ) -> tuple[tuple[range, ...], ...]:
     """Rows of each rank in each mini-batch; which samples form a mini-batch does not depend on the layout.
 
-    >>> distribute_mini_batches(three_d_proto, 8, mini_batches=2, ranks=Ranks(layout=ParallelStrategy(data=2)))
+    >>> ranks = Ranks(layout=ParallelStrategy(data=2))
+    >>> distribute_mini_batches(three_d_proto, 8, mini_batches=2, ranks=ranks)
     ((range(0, 2), range(4, 6)), (range(2, 4), range(6, 8)))
     """
     columns = []

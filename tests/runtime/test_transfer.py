@@ -38,7 +38,8 @@ def test_pieces_are_consecutive_and_differ_by_at_most_one(count, parts):
     pieces = split_rows(count, parts)
     assert [row for piece in pieces for row in piece] == list(range(count))
     lengths = [len(piece) for piece in pieces]
-    assert max(lengths) - min(lengths) <= 1 and lengths == sorted(lengths, reverse=True)
+    assert max(lengths) - min(lengths) <= 1
+    assert lengths == sorted(lengths, reverse=True)
 
 
 @given(
@@ -48,7 +49,8 @@ def test_pieces_are_consecutive_and_differ_by_at_most_one(count, parts):
 )
 def test_collect_after_distribute_is_the_identity(ranks, samples, protocol):
     rows = protocol.distribute(samples, ranks)
-    assert protocol.concatenates and len(rows) == ranks.count
+    assert protocol.concatenates
+    assert len(rows) == ranks.count
     assert [row for rank in protocol.collect(ranks) for row in rows[rank]] == list(range(samples))
 
 
