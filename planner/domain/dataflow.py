@@ -60,7 +60,9 @@ class DataflowGraph:
         return tuple(call for call in self.calls if call.role == role)
 
     def call(self, name: str) -> ModelCall:
-        return self.graph.nodes[name]["call"]
+        """The call of that name."""
+        call: ModelCall = self.graph.nodes[name]["call"]
+        return call
 
     def inputs_of(self, name: str) -> tuple[str, ...]:
         """Names of the calls that this one waits for."""

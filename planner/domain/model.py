@@ -38,6 +38,8 @@ class ModelSpec(Value):
     tied_embeddings: bool = False
     max_positions: PositiveInt = 2048
     rope_theta: float = Field(default=10000.0, gt=0)
+    rope_type: str = "default"
+    """Scaling of the rotary embedding, as the config file names it."""
     norm_epsilon: float = Field(default=1e-5, gt=0)
     folder: str | None = None
     """Where the weights and the tokenizer lie, in Hugging Face format; none for a catalog entry."""

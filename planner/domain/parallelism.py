@@ -138,7 +138,9 @@ def generation_tensor_groups(train: ParallelStrategy, generate: GenerationStrate
     return sorted(groups.values())
 
 
-def generation_shard(train: ParallelStrategy, generate: GenerationStrategy, rank: int) -> tuple[int, int, int]:
+def generation_shard(
+    train: ParallelStrategy, generate: GenerationStrategy, rank: int
+) -> tuple[int, int, int]:
     """(stage, tensor shard, replica) of a rank in generation; replicas of one training replica adjoin."""
     at = coordinates(train, rank)
     stage, stage_part = _generation_position(at.pipeline, train.pipeline, generate.pipeline)

@@ -28,7 +28,7 @@ class WeightTensor:
     shape: tuple[int, ...]
     split: Split
     layer: int | None
-    """Layer it belongs to; none for the embedding (first stage) and for the last norm and head (last stage)."""
+    """Layer it belongs to; none for the embedding (first stage), the last norm and the head (last stage)."""
     in_last_stage: bool = False
 
     @property

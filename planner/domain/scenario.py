@@ -47,7 +47,7 @@ class Scenario(Value):
     cluster: Cluster
     workload: Workload
     minimise: Literal["seconds"] = "seconds"
-    pin: Pins = Field(default_factory=Pins)
+    pin: Pins = Field(default_factory=lambda: Pins({}))
     colocate: tuple[tuple[str, ...], ...] = ()
     """Sets of roles that must share a pool."""
     apart: tuple[tuple[str, ...], ...] = ()

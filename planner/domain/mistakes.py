@@ -1,0 +1,96 @@
+"""Turn validation errors into lines a person can act on: file, key path, what is wrong, nearest key."""
+
+import difflib
+import types
+from collections.abc import Iterable, Sequence
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+Path = tuple[str | int, ...]
+
+
+def describe_errors(
+    error: ValidationError, *, where: str, root: type[BaseModel], besides: Sequence[Path] = ()
+) -> list[str]:
+    """One line per mistake, in the order of the file's keys, those inside the paths ``besides`` left out."""
+    items = [item for item in error.errors() if not any(_inside(item["loc"], path) for path in besides)]
+    return [
+        describe(item["loc"], _message(item, root), where=where)
+        for item in items
+        if not _follows(item, items)
+    ]
+
+
+def _follows(item: Any, items: list[Any]) -> bool:
+    """Whether a mistake only says that a list lost an entry to another mistake."""
+    path = item["loc"]
+    return item["type"] == "too_short" and any(
+        _inside(other["loc"], path) and other["loc"] != path for other in items
+    )
+
+
+def _inside(path: Path, prefix: Path) -> bool:
+    return path[: len(prefix)] == prefix
+
+
+def describe(path: Path, message: str, *, where: str) -> str:
+    """``file: key.path: message``."""
+    at = format_path(path)
+    return f"{where}: {at}: {message}" if at else f"{where}: {message}"
+
+
+def format_path(path: Path) -> str:
+    """Readable text of a key path.
+
+    >>> format_path(("cluster", "node_pools", 0, "nodes"))
+    'cluster.node_pools[0].nodes'
+    """
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def closest(name: object, known: Iterable[str]) -> str:
+    """A hint with the nearest known name, or nothing.
+
+    >>> closest("promts", ["prompts", "epochs"])
+    "; did you mean 'prompts'?"
+    """
+    matches = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.6)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+def _message(item: Any, root: type[BaseModel]) -> str:
+    kind, path = item["type"], item["loc"]
+    if kind == "extra_forbidden":
+        fields = _fields_at(root, path[:-1])
+        known = f" (keys here: {', '.join(fields)})" if fields else ""
+        return f"unknown key{closest(path[-1], fields)}{known}"
+    if kind == "missing":
+        return "missing"
+    message = str(item["msg"]).removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    simple = isinstance(item["input"], str | int | float | bool)
+    return f"{message}, found {item['input']!r}" if simple and repr(item["input"]) not in message else message
+
+
+def _fields_at(model: Any, path: Path) -> list[str]:
+    """Names of the fields of the model that a key path leads to; empty where it leads to none."""
+    for part in path:
+        candidates = [kind for kind in _models_of(model) if part in kind.model_fields]
+        if candidates:
+            model = candidates[0].model_fields[str(part)].annotation
+        elif get_args(model):
+            model = get_args(model)[-1] if get_args(model)[-1] is not Ellipsis else get_args(model)[0]
+    models = _models_of(model)
+    return list(models[0].model_fields) if models else []
+
+
+def _models_of(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [model for part in get_args(annotation) for model in _models_of(part)]
+    return []

@@ -1,0 +1,175 @@
+"""Read scenarios and plans, all mistakes at once; write plans."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from planner.domain.catalog import SHIPPED, read_device, read_model
+from planner.domain.dataflow import DataflowGraph
+from planner.domain.mistakes import Path as KeyPath
+from planner.domain.mistakes import closest, describe, describe_errors
+from planner.domain.plan import Plan
+from planner.domain.scenario import Scenario
+from planner.domain.text import dump_json, load_json, load_yaml, write_text
+from planner.errors import SpecError
+
+_CLUSTER = re.compile(r"(\d+)x(\d+)x(.+)")
+_DEFAULT_NETWORK = {"bandwidth": "25 GB/s", "latency": "10 us"}
+"""One 200 Gbit/s port per node, as in HybridFlow's evaluation; a scenario says otherwise."""
+
+
+def read_scenario(path: Path) -> Scenario:
+    """The scenario in a YAML file; names of devices and models are looked up, paths are relative to the file.
+
+    Raises
+    ------
+    SpecError
+        Lists every mistake of the file, one a line: file, key path, what is wrong, the nearest valid key.
+    """
+    path = find_scenario(path)
+    value = load_yaml(path)
+    if not isinstance(value, dict):
+        found = "nothing" if value is None else type(value).__name__
+        raise SpecError(f"{path}: expected a mapping with keys such as name, models, cluster; found {found}")
+    return parse_scenario(value, where=str(path), relative_to=path.parent)
+
+
+def parse_scenario(value: dict[str, Any], *, where: str, relative_to: Path) -> Scenario:
+    """A scenario of the keys of its file."""
+    resolution = _Resolution(relative_to)
+    resolved = resolution.scenario(value)
+    mistakes = [describe(path, message, where=where) for path, message in resolution.mistakes]
+    broken = [path for path, _ in resolution.mistakes]
+    try:
+        scenario = Scenario.model_validate(resolved)
+    except ValidationError as error:
+        mistakes += describe_errors(error, where=where, root=Scenario, besides=broken)
+        raise SpecError("\n".join(mistakes)) from None
+    if mistakes:
+        raise SpecError("\n".join(mistakes))
+    return scenario
+
+
+def check_roles(scenario: Scenario, graph: DataflowGraph, *, where: str) -> None:
+    """Raise SpecError unless the scenario has a model for each role of its algorithm and no other."""
+    wanted, given = set(graph.roles), set(scenario.models)
+    mistakes = [
+        f"{where}: models: {role}: missing; {graph.name} needs it"
+        for role in graph.roles
+        if role not in given
+    ]
+    mistakes += [
+        f"{where}: models: {role}: not a role of {graph.name}{closest(role, wanted)} "
+        f"(roles: {', '.join(graph.roles)})"
+        for role in scenario.models
+        if role not in wanted
+    ]
+    if mistakes:
+        raise SpecError("\n".join(mistakes))
+
+
+def find_scenario(path: Path) -> Path:
+    """The file itself, or the shipped one of that path when the working directory has none."""
+    shipped = SHIPPED / path
+    return shipped if not path.exists() and not path.is_absolute() and shipped.is_file() else path
+
+
+def read_plan(path: Path) -> Plan:
+    """The plan in a ``plan.json``."""
+    try:
+        return Plan.model_validate(load_json(path))
+    except ValidationError as error:
+        raise SpecError("\n".join(describe_errors(error, where=str(path), root=Plan))) from None
+
+
+def write_plan(plan: Plan, path: Path) -> None:
+    """Write ``plan.json``: sorted keys, whole or not at all."""
+    write_text(path, dump_json(plan.model_dump(mode="json")))
+
+
+def parse_cluster(text: str) -> dict[str, Any]:
+    """The cluster that a short text names: nodes x devices per node x device.
+
+    >>> parse_cluster("2x8xa100-sxm-80gb")["node_pools"][0]["nodes"]
+    2
+    """
+    match = _CLUSTER.fullmatch(text.strip())
+    if match is None:
+        raise SpecError(f"{text!r} is not a cluster such as '16x8xa100-sxm-80gb' (nodes x devices x device)")
+    nodes, devices, device = match.groups()
+    pool = {"name": "pool", "nodes": int(nodes), "devices_per_node": int(devices), "device": device}
+    return {"name": text.strip(), "node_pools": [pool]}
+
+
+class _Resolution:
+    """Replaces names by what they stand for, and collects what could not be found."""
+
+    def __init__(self, relative_to: Path) -> None:
+        self.relative_to = relative_to
+        self.mistakes: list[tuple[KeyPath, str]] = []
+
+    def scenario(self, value: dict[str, Any]) -> dict[str, Any]:
+        value = {str(key): item for key, item in value.items()}
+        if "models" in value:
+            value["models"] = self._models(value["models"])
+        if "cluster" in value:
+            value["cluster"] = self._cluster(value["cluster"])
+        if isinstance(run := value.get("run"), dict) and isinstance(run.get("prompts"), str):
+            value["run"] = {**run, "prompts": self._existing_file(run["prompts"])}
+        return value
+
+    def _models(self, value: Any) -> Any:
+        if not isinstance(value, dict):
+            self.mistakes.append(
+                (("models",), "expected a mapping such as {actor: llama-2-7b, critic: llama-2-7b}")
+            )
+            return {}
+        return {str(role): self._model(str(role), item) for role, item in value.items()}
+
+    def _model(self, role: str, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return read_model(value, relative_to=self.relative_to)
+        except SpecError as error:
+            self.mistakes.append((("models", role), str(error)))
+            return None
+
+    def _cluster(self, value: Any) -> Any:
+        if isinstance(value, str):
+            try:
+                value = parse_cluster(value)
+            except SpecError as error:
+                self.mistakes.append((("cluster",), str(error)))
+                return None
+        if not isinstance(value, dict) or not isinstance(value.get("node_pools"), list):
+            return value
+        pools = [self._node_pool(index, pool) for index, pool in enumerate(value["node_pools"])]
+        return {**value, "node_pools": pools}
+
+    def _node_pool(self, index: int, pool: Any) -> Any:
+        if not isinstance(pool, dict):
+            return pool
+        pool = {"network": _DEFAULT_NETWORK, **pool}
+        if isinstance(pool.get("device"), str):
+            try:
+                pool["device"] = read_device(pool["device"])
+            except SpecError as error:
+                self.mistakes.append((("cluster", "node_pools", index, "device"), str(error)))
+                pool["device"] = None
+        return pool
+
+    def _existing_file(self, text: str) -> str:
+        path = self.relative_to / text
+        if not path.is_file():
+            self.mistakes.append((("run", "prompts"), f"no such file: {path}"))
+        return str(path.resolve())
+
+
+def scenario_files() -> Iterator[Path]:
+    """Shipped scenarios, relative to where they are found from any working directory."""
+    for path in sorted((SHIPPED / "scenarios").rglob("*.yaml")):
+        yield path.relative_to(SHIPPED)

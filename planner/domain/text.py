@@ -1,0 +1,118 @@
+"""Text files in and out: YAML by people, JSON by machines; read with care, written whole or not at all."""
+
+import json
+import os
+import tempfile
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from planner.errors import SpecError
+
+_MAXIMUM_BYTES = 2**26
+_MAXIMUM_VALUES = 200_000
+_MAXIMUM_DEPTH = 60
+
+
+def load_yaml(path: Path) -> Any:
+    """The value of a YAML file.
+
+    Raises
+    ------
+    SpecError
+        The file can't be read, is not text, is broken, repeats a key, contains itself, or unfolds too far.
+    """
+    text = read_text(path)
+    try:
+        value = yaml.load(text, _StrictLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        at = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise SpecError(f"{path}{at}: not valid YAML: {error.problem or error.context}") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise SpecError(f"{path}: not valid YAML: {str(error) or 'nested too deeply'}") from None
+    _check_size(value, path)
+    return value
+
+
+def load_json(path: Path) -> Any:
+    """The value of a JSON file; raises SpecError with line and column when it is broken."""
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise SpecError(f"{path}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}") from None
+    except RecursionError:
+        raise SpecError(f"{path}: not valid JSON: nested too deeply") from None
+
+
+def read_text(path: Path) -> str:
+    """The text of a file, or a SpecError that says why there is none."""
+    try:
+        if path.is_dir():
+            raise SpecError(f"{path}: is a folder, not a file")
+        if path.stat().st_size > _MAXIMUM_BYTES:
+            raise SpecError(f"{path}: larger than {_MAXIMUM_BYTES} bytes; this is not a scenario or a plan")
+        text = path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise SpecError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path}: not text (byte {error.start} is not UTF-8)") from None
+    except (OSError, ValueError) as error:
+        raise SpecError(f"{path}: cannot be read: {error}") from None
+    if "\0" in text:
+        raise SpecError(f"{path}: not text (it has NUL bytes)")
+    return text
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all, making its folder where needed."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be written: {error.strerror}") from None
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def dump_json(value: Any) -> str:
+    """JSON with sorted keys and a final newline."""
+    return json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+
+class _StrictLoader(yaml.SafeLoader):  # type: ignore[misc]
+    """SafeLoader that refuses a key given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = key_node.value
+            if key in seen:
+                problem = f"{key!r} is given twice"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key_node.start_mark)
+            seen.add(key)
+        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
+        return mapping
+
+
+def _check_size(value: Any, path: Path) -> None:
+    """Refuse what contains itself or unfolds, through aliases, into more than a scenario can be."""
+    count = 0
+    stack: list[tuple[Any, int]] = [(value, 0)]
+    while stack:
+        item, depth = stack.pop()
+        count += 1
+        if depth > _MAXIMUM_DEPTH or count > _MAXIMUM_VALUES:
+            raise SpecError(f"{path}: contains itself or is nested too deeply; write it without aliases")
+        if isinstance(item, dict):
+            stack += [(child, depth + 1) for child in item.values()]
+        elif isinstance(item, list):
+            stack += [(child, depth + 1) for child in item]

@@ -1,0 +1,1 @@
+"""Show plans, predictions and measurements: tables, figures, traces."""

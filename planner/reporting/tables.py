@@ -1,0 +1,184 @@
+"""Tables for a terminal."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from planner.domain.placement import format_placement
+from planner.domain.plan import Plan, RoleMemory
+from planner.domain.profile import Profile
+from planner.domain.timeline import Timeline
+from planner.units import (
+    format_bytes,
+    format_bytes_per_s,
+    format_flops_per_s,
+    format_seconds,
+)
+
+
+def plan_report(plan: Plan, *, solve_seconds: float | None = None) -> RenderableType:
+    """Everything that a plan says: placement, memory, predicted seconds, proof, runners-up."""
+    return Group(
+        _strategy_table(plan),
+        _memory_table(plan),
+        _prediction_table(plan),
+        _proof_text(plan, solve_seconds),
+        _runner_up_table(plan),
+    )
+
+
+def device_report(profile: Profile) -> RenderableType:
+    """What was measured on the machine at hand."""
+    device = profile.device
+    head = Text(
+        f"measured {device.name} x {profile.processes}: "
+        f"{', '.join(f'{format_flops_per_s(rate)} {kind}' for kind, rate in device.peak.items())}, "
+        f"memory {format_bytes_per_s(device.memory_bandwidth)} and {format_bytes(device.usable_memory)} each, "
+        f"link {format_bytes_per_s(device.link.bandwidth)} after {format_seconds(device.link.latency)}"
+    )
+    table = _table("Measured calls", "model", "call", "layout", "samples", "seconds", "of it reshard")
+    for call in profile.calls:
+        layout = f"{call.strategy} gen {call.generation}" if call.generation else call.strategy
+        reshard = format_seconds(call.reshard_seconds) if call.reshard_seconds else ""
+        row = (call.model, call.method, layout, str(call.samples), format_seconds(call.seconds), reshard)
+        table.add_row(*row)
+    return Group(head, table)
+
+
+def comparison_table(predicted: Mapping[str, float], measured: Mapping[str, float]) -> Table:
+    """Predicted against measured seconds by call; ``total`` is the iteration."""
+    table = _table("Predicted against measured, per iteration", "call", "predicted", "measured", "error")
+    for call, seconds in measured.items():
+        expected = predicted.get(call)
+        known = expected is not None
+        table.add_row(
+            call,
+            format_seconds(expected) if expected is not None else "-",
+            format_seconds(seconds),
+            f"{100 * (expected / seconds - 1):+.0f} %" if known and expected and seconds else "-",
+            end_section=call == list(measured)[-2] if len(measured) > 1 else False,
+        )
+    return table
+
+
+def median_seconds(timeline: Timeline, *, skip: int = 0) -> dict[str, float]:
+    """Median busy seconds of each call over the iterations, the first ``skip`` left out; and ``total``."""
+    iterations = timeline.iterations[skip:] or timeline.iterations
+    each = [timeline.seconds_by_call(iteration) for iteration in iterations]
+    calls = dict.fromkeys(call for seconds in each for call in seconds)
+    medians = {call: median(seconds.get(call, 0.0) for seconds in each) for call in calls}
+    return medians | {"total": median(map(timeline.iteration_seconds, iterations))}
+
+
+def _strategy_table(plan: Plan) -> Table:
+    title = f"{plan.scenario.name}: {format_placement(plan.placement)}"
+    table = _table(title, "pool", "devices", "role", "layout", "generation", "micro-batch", "recompute")
+    for pool in plan.pools:
+        for role in pool.roles:
+            strategy = plan.strategies[role]
+            generate = strategy.generate
+            generation = f"{generate} of {generate.max_sequences} sequences" if generate else ""
+            first = role == pool.roles[0]
+            table.add_row(
+                f"{pool.name} ({pool.node_pool})" if first else "",
+                str(pool.devices) if first else "",
+                role,
+                str(strategy.layout),
+                generation,
+                str(strategy.micro_batch),
+                strategy.recompute if strategy.train else "",
+                end_section=role == pool.roles[-1],
+            )
+    if plan.idle_devices:
+        table.caption = f"{plan.idle_devices} devices stay idle"
+    return table
+
+
+def _memory_table(plan: Plan) -> Table:
+    memory = plan.prediction.memory
+    kinds = list(dict.fromkeys(kind for role in memory.values() for kind in role.persistent))
+    table = _table("Memory per device", "pool", "role", *kinds, "peak of its calls")
+    for pool in plan.pools:
+        for role in pool.roles:
+            own = memory[role]
+            persistent = [
+                format_bytes(own.persistent[kind]) if kind in own.persistent else "" for kind in kinds
+            ]
+            table.add_row(pool.name if role == pool.roles[0] else "", role, *persistent, _peak(own))
+        total = _pool_bytes(memory[role] for role in pool.roles)
+        usable = plan.scenario.cluster.node_pool(pool.node_pool).device.usable_memory
+        text = f"{format_bytes(total)} of {format_bytes(usable)}"
+        table.add_row("", "together at most", *[""] * len(kinds), text, style="bold", end_section=True)
+    return table
+
+
+def _peak(memory: RoleMemory) -> str:
+    if not memory.transient:
+        return ""
+    call, kinds = max(memory.transient.items(), key=lambda item: sum(item[1].values()))
+    parts = ", ".join(f"{kind} {format_bytes(size)}" for kind, size in kinds.items() if size)
+    return f"{format_bytes(sum(kinds.values()))} in {call} ({parts})"
+
+
+def _pool_bytes(roles: Iterable[RoleMemory]) -> int:
+    roles = list(roles)
+    return sum(role.persistent_bytes for role in roles) + max(role.transient_bytes for role in roles)
+
+
+def _prediction_table(plan: Plan) -> Table:
+    prediction = plan.prediction
+    table = _table("Predicted", "call", "pool", "seconds", "from")
+    for pool in plan.pools:
+        for name in pool.order:
+            call = prediction.calls[name]
+            reshard = f" (reshard {format_seconds(call.reshard_seconds)})" if call.reshard_seconds else ""
+            table.add_row(name, pool.name, f"{format_seconds(call.seconds)}{reshard}", call.origin)
+    table.caption = (
+        f"iteration {format_seconds(prediction.iteration_seconds)}, "
+        f"{prediction.tokens_per_second:,.0f} tokens/s"
+    )
+    return table
+
+
+def _proof_text(plan: Plan, solve_seconds: float | None) -> Text:
+    proof = plan.proof
+    gap = f", gap {100 * (1 - proof.bound / proof.objective):.2f} %" if proof.status != "optimal" else ""
+    solved = f" in {format_seconds(solve_seconds)}" if solve_seconds is not None else ""
+    return Text(
+        f"{proof.status} by {proof.solver}{solved}: objective {proof.objective:.6f} s, "
+        f"bound {proof.bound:.6f} s{gap}",
+        style="bold",
+    )
+
+
+def _runner_up_table(plan: Plan) -> RenderableType:
+    if not plan.runners_up:
+        return Text("no other placement fits")
+    table = _table("The best plans of other placements", "placement", "devices", "objective", "loses most in")
+    for other in plan.runners_up:
+        worse = 100 * (other.objective / plan.proof.objective - 1)
+        table.add_row(
+            format_placement(other.placement),
+            " + ".join(map(str, other.devices)),
+            f"{format_seconds(other.objective)} ({worse:+.1f} %)",
+            f"{other.loses_in} ({format_seconds(other.loses_seconds)} longer)" if other.loses_in else "",
+        )
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", caption_justify="left")
+    for column in columns:
+        table.add_column(column)
+    return table
+
+
+def name_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A table of plain texts."""
+    table = _table(title, *columns)
+    for row in rows:
+        table.add_row(*row)
+    return table
