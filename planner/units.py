@@ -105,7 +105,8 @@ def _parse(text: object, units: dict[str, float] | dict[str, int], *, example: s
         raise SpecError(f"{text!r} is not a quantity with a unit, such as {example!r}")
     number, unit = match.groups()
     if unit not in units:
-        raise SpecError(f"{unit!r} is not a unit here; write for instance {example!r} (known: {', '.join(units)})")
+        known = ", ".join(units)
+        raise SpecError(f"{unit!r} is not a unit here; write for instance {example!r} (known: {known})")
     return float(number.replace("_", "")) * units[unit]
 
 

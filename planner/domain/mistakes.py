@@ -14,11 +14,10 @@ def describe_errors(
     error: ValidationError, *, where: str, root: type[BaseModel], besides: Sequence[Path] = ()
 ) -> list[str]:
     """One line per mistake, in the order of the file's keys, those inside the paths ``besides`` left out."""
-    items = [item for item in error.errors() if not any(_inside(item["loc"], path) for path in besides)]
+    items = error.errors()
+    kept = (item for item in items if not any(_inside(item["loc"], path) for path in besides))
     return [
-        describe(item["loc"], _message(item, root), where=where)
-        for item in items
-        if not _follows(item, items)
+        describe(item["loc"], _message(item, root), where=where) for item in kept if not _follows(item, items)
     ]
 
 

@@ -21,7 +21,7 @@ _DEFAULT_NETWORK = {"bandwidth": "25 GB/s", "latency": "10 us"}
 """One 200 Gbit/s port per node, as in HybridFlow's evaluation; a scenario says otherwise."""
 
 
-def read_scenario(path: Path) -> Scenario:
+def read_scenario(path: Path | str) -> Scenario:
     """The scenario in a YAML file; names of devices and models are looked up, paths are relative to the file.
 
     Raises
@@ -29,7 +29,7 @@ def read_scenario(path: Path) -> Scenario:
     SpecError
         Lists every mistake of the file, one a line: file, key path, what is wrong, the nearest valid key.
     """
-    path = find_scenario(path)
+    path = find_scenario(Path(path))
     value = load_yaml(path)
     if not isinstance(value, dict):
         found = "nothing" if value is None else type(value).__name__
@@ -77,10 +77,10 @@ def find_scenario(path: Path) -> Path:
     return shipped if not path.exists() and not path.is_absolute() and shipped.is_file() else path
 
 
-def read_plan(path: Path) -> Plan:
+def read_plan(path: Path | str) -> Plan:
     """The plan in a ``plan.json``."""
     try:
-        return Plan.model_validate(load_json(path))
+        return Plan.model_validate(load_json(Path(path)))
     except ValidationError as error:
         raise SpecError("\n".join(describe_errors(error, where=str(path), root=Plan))) from None
 

@@ -36,7 +36,7 @@ def device_report(profile: Profile) -> RenderableType:
     head = Text(
         f"measured {device.name} x {profile.processes}: "
         f"{', '.join(f'{format_flops_per_s(rate)} {kind}' for kind, rate in device.peak.items())}, "
-        f"memory {format_bytes_per_s(device.memory_bandwidth)} and {format_bytes(device.usable_memory)} each, "
+        f"memory {format_bytes_per_s(device.memory_bandwidth)}, {format_bytes(device.usable_memory)} each, "
         f"link {format_bytes_per_s(device.link.bandwidth)} after {format_seconds(device.link.latency)}"
     )
     table = _table("Measured calls", "model", "call", "layout", "samples", "seconds", "of it reshard")
@@ -46,6 +46,27 @@ def device_report(profile: Profile) -> RenderableType:
         row = (call.model, call.method, layout, str(call.samples), format_seconds(call.seconds), reshard)
         table.add_row(*row)
     return Group(head, table)
+
+
+def timeline_table(timeline: Timeline, plan: Plan) -> Table:
+    """The spans of a timeline in order."""
+    table = _table(
+        f"{plan.scenario.name}, {timeline.origin}", "iteration", "call", "pool", "start", "end", "seconds"
+    )
+    for span in timeline.spans:
+        table.add_row(
+            str(span.iteration),
+            span.call,
+            span.pool,
+            format_seconds(span.start_s),
+            format_seconds(span.end_s),
+            format_seconds(span.seconds),
+        )
+    table.caption = (
+        f"iteration {format_seconds(plan.prediction.iteration_seconds)}, "
+        f"{plan.prediction.tokens_per_second:,.0f} tokens/s"
+    )
+    return table
 
 
 def comparison_table(predicted: Mapping[str, float], measured: Mapping[str, float]) -> Table:

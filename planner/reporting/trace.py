@@ -1,4 +1,4 @@
-"""Chrome traces (https://ui.perfetto.dev opens them): one process per timeline and pool, one track per role."""
+"""Chrome traces, as https://ui.perfetto.dev opens them: a process per timeline and pool, a track per role."""
 
 from collections.abc import Sequence
 from typing import Any

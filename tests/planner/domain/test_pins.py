@@ -1,0 +1,32 @@
+import pytest
+from pydantic import ValidationError
+
+from planner.domain.pins import Pins
+
+
+def test_a_layout_stands_for_its_three_sizes() -> None:
+    pins = Pins.model_validate({"actor.train": "p1t2d4"})
+    assert pins.model_dump() == {"actor.train.data": 4, "actor.train.pipeline": 1, "actor.train.tensor": 2}
+    assert pins.allow("actor", "train", pipeline=1, tensor=2)
+    assert not pins.allow("actor", "train", tensor=4)
+    assert pins.allow("critic", "train", tensor=4)
+
+
+def test_pins_survive_a_file() -> None:
+    pins = Pins.model_validate({"actor.generate.tensor": 2, "critic.devices": 8, "actor.recompute": "full"})
+    assert Pins.model_validate(pins.model_dump()) == pins
+
+
+@pytest.mark.parametrize(
+    "pin",
+    [
+        {"actor.train.tensor": 0},
+        {"actor.train.tensor": "4"},
+        {"actor.devices": True},
+        {"actor": 4},
+        {"a.b.c.d": 4},
+    ],
+)
+def test_what_is_not_a_pin_is_refused(pin: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Pins.model_validate(pin)
