@@ -21,9 +21,9 @@ PER_TOKEN = frozenset({"tokens", "response_mask"})
 def concatenate(pieces: Sequence[Piece], shards: Sequence[Rows]) -> Rows:
     """The pieces below each other, padded on the right with zeros to the widest."""
     parts = [shards[piece.shard][piece.start : piece.stop] for piece in pieces]
-    if isinstance(shards[0], list):
+    if isinstance(parts[0], list):
         return [row for part in parts for row in part]
-    if shards[0].ndim == 1:
+    if parts[0].ndim == 1:
         return np.concatenate(parts)
     width = max(part.shape[1] for part in parts)
     return np.concatenate([_widened(part, width) for part in parts])

@@ -42,3 +42,9 @@ def test_tensors_do_not_share_memory_with_the_object_store():
     rows = concatenate([Piece(0, 0, 1)], [stored])
     torch.from_numpy(rows)[0, 0] = 9
     assert stored.tolist() == [[1, 2]]
+
+
+def test_shards_of_other_fields_do_not_matter():
+    shards = [[[1], [2]], np.array([1.0, 2.0]), np.array([[1, 2]])]
+    assert concatenate([Piece(1, 0, 2)], shards).tolist() == [1, 2]
+    assert concatenate([Piece(2, 0, 1)], shards).tolist() == [[1, 2]]

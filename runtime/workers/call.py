@@ -1,0 +1,49 @@
+"""What passes between the controller and one rank of a worker group."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from runtime.batch import Piece
+from runtime.rows import Rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call of one role, as one rank sees it."""
+
+    name: str
+    role: str
+    method: str
+    iteration: int
+    rows: tuple[range, ...]
+    """Global row numbers of this rank's samples, one range per mini-batch of an update, else one."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, tuple[Piece, ...]] = field(default_factory=dict)
+    """Of each field that is read, the pieces of the shards passed beside the call."""
+    writes: tuple[str, ...] = ()
+    answers: bool = True
+    """Whether this rank's outputs are part of the result."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a role's method returns: fields it adds, numbers to report, and clock times of its parts."""
+
+    fields: Mapping[str, Rows] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    parts: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Start and end of named parts of the call, such as ``reshard``; seconds since the epoch."""
+
+
+class Report(NamedTuple):
+    """What the controller learns of a call on one rank."""
+
+    start_s: float
+    end_s: float
+    parts: Mapping[str, tuple[float, float]]
+    metrics: Mapping[str, float]
+
+
+Role = Any
+"""An object with a method ``method(call, fields) -> Answer`` for each method of the role."""

@@ -1,0 +1,143 @@
+"""The controller, the pools and the failures, with roles that only count: real Ray, no models."""
+
+import os
+import signal
+import sys
+import time
+
+import numpy as np
+import pytest
+import ray
+
+from planner.algorithms import ppo
+from planner.domain.dataflow import CONTROLLER
+from planner.domain.parallelism import ParallelStrategy
+from planner.errors import WorkerError
+from runtime.controller import Controller, build, join
+from runtime.resource_pool import assign, light_process, nodes_here, processes, ray_cluster
+from runtime.workers.call import Answer
+
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+TWO_POOLS = {("actor", "reference"): ParallelStrategy(data=2), ("critic", "reward"): ParallelStrategy()}
+PROMPTS = [[sample, sample + 1] for sample in range(8)]
+
+
+class Counting:
+    """A role whose samples are their own row numbers, so that every slice can be checked where it is used."""
+
+    def __init__(self, fails_in=""):
+        self.fails_in = fails_in
+
+    def generate(self, call, fields):
+        rows = np.array(list(call.rows[0]))
+        assert fields["prompts"] == [[row, row + 1] for row in rows]
+        tokens = np.stack([rows, rows + 1, rows + 2], axis=1)
+        mask = np.tile([False, False, True], (len(rows), 1))
+        return self._answer(call, tokens=tokens, response_mask=mask, old_logprobs=tokens[:, 1:].astype("f4"))
+
+    def values(self, call, fields):
+        self._check(call, fields["tokens"][:, 0])
+        return self._answer(call, old_values=fields["tokens"][:, 1:].numpy().astype("f4"))
+
+    def logprobs(self, call, fields):
+        return self._answer(call, reference_logprobs=fields["tokens"][:, 1:].numpy().astype("f4"))
+
+    def scores(self, call, fields):
+        return self._answer(call, scores=fields["tokens"][:, 0].numpy().astype("f4"))
+
+    def advantages(self, call, fields):
+        self._check(call, fields["scores"])
+        assert set(fields) == {"response_mask", "old_logprobs", "reference_logprobs", "old_values", "scores"}
+        return self._answer(
+            call, advantages=fields["old_logprobs"].numpy(), returns=fields["old_values"].numpy()
+        )
+
+    def update(self, call, fields):
+        self._check(call, fields["tokens"][:, 0])
+        if call.name == self.fails_in == "actor.update" and call.rows[0].start > 0:
+            raise ValueError("the loss of sample 3 is not a number")
+        if self.fails_in == "actor.update, by a kill" and call.role == "actor" and call.rows[0].start > 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.fails_in and call.role == "actor":
+            time.sleep(60)
+        return Answer(metrics={f"{call.role}/first_row": float(fields["tokens"][0, 0])})
+
+    def _check(self, call, first_column):
+        assert first_column.tolist() == [row for rows in call.rows for row in rows]
+
+    def _answer(self, call, **fields):
+        assert set(call.writes) == set(fields)
+        return Answer(fields=fields)
+
+
+def counting_roles(fails_in=""):
+    return dict.fromkeys(["actor", "critic", "reference", "reward", CONTROLLER], Counting(fails_in))
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with ray_cluster(None, kind="cpu", devices=16):
+        yield
+
+
+def run(plan, *, fails_in="", iterations=1):
+    assignments = assign(plan, nodes_here("cpu"), "cpu")
+    with processes(assignments, "cpu") as groups, light_process() as light:
+        for name, handles in groups.items():
+            join(handles, name=name)
+            build(handles, lambda: counting_roles(fails_in), name=name)
+        build([light], lambda: counting_roles(), name=CONTROLLER)
+        controller = Controller(plan, {**groups, CONTROLLER: [light]})
+        return [controller.iterate(ppo, PROMPTS, iteration=number) for number in range(iterations)]
+
+
+def test_every_rank_gets_its_own_rows_over_two_pools(cluster, make_plan):
+    iterations = run(make_plan(TWO_POOLS), iterations=2)
+    for finished in iterations:
+        assert {done.call.name: len(done.reports) for done in finished} == {
+            "actor.generate": 2,
+            "critic.values": 1,
+            "reference.logprobs": 2,
+            "reward.scores": 1,
+            "controller.advantages": 1,
+            "critic.update": 1,
+            "actor.update": 2,
+        }
+        update = next(done for done in finished if done.call.name == "actor.update")
+        assert [report.metrics["actor/first_row"] for report in update.reports] == [0, 2]
+
+
+def test_calls_of_a_pool_run_in_the_plans_order(cluster, make_plan):
+    order = (
+        "actor.generate",
+        "reward.scores",
+        "reference.logprobs",
+        "critic.values",
+        "actor.update",
+        "critic.update",
+    )
+    plan = make_plan({("actor", "critic", "reference", "reward"): ParallelStrategy(data=2)}, order=order)
+    (finished,) = run(plan)
+    for rank in range(2):
+        starts = {
+            done.call.name: done.reports[rank].start_s for done in finished if done.call.pool == "pool-0"
+        }
+        assert tuple(sorted(starts, key=starts.get)) == order
+
+
+def test_a_failing_worker_ends_the_run_with_its_own_traceback(cluster, make_plan):
+    began = time.monotonic()
+    with pytest.raises(
+        WorkerError, match=r"actor: rank 1 failed in actor.update: ValueError: the loss"
+    ) as caught:
+        run(make_plan(TWO_POOLS), fails_in="actor.update")
+    assert (caught.value.role, caught.value.rank) == ("actor", 1)
+    assert "in update" in caught.value.traceback
+    assert time.monotonic() - began < 45
+
+
+def test_a_killed_worker_ends_the_run(cluster, make_plan):
+    with pytest.raises(WorkerError, match=r"actor: rank 1 died in actor.update") as caught:
+        run(make_plan(TWO_POOLS), fails_in="actor.update, by a kill")
+    assert (caught.value.role, caught.value.rank) == ("actor", 1)
