@@ -1,0 +1,89 @@
+"""One Megatron process layout; several live in one process."""
+
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+import torch.distributed as dist
+from megatron.core import parallel_state, tensor_parallel
+
+from planner.domain.parallelism import Coordinates, ParallelStrategy, coordinates
+from planner.errors import PlanMismatchError
+from runtime.platform import megatron as platform
+from runtime.platform.patches import apply_once
+
+RANK_ORDER = "tp-cp-ep-pp-dp"
+"""Tensor fastest, then pipeline, then data, as in `planner.domain.parallelism`."""
+
+
+class Layout:
+    """Owns the Megatron process groups of one strategy; ``with layout:`` makes them the current ones.
+
+    Megatron keeps its groups in module globals. A layout takes a snapshot of them once initialised and puts
+    it back for as long as it is entered. All ranks of the world construct layouts in the same order.
+
+    Raises
+    ------
+    PlanMismatchError
+        If the world of ``torch.distributed`` has another size than the strategy.
+    """
+
+    def __init__(self, strategy: ParallelStrategy, *, timeout: timedelta = timedelta(minutes=10)) -> None:
+        if strategy.devices != dist.get_world_size():
+            raise PlanMismatchError(
+                f"strategy {strategy} takes {strategy.devices} ranks, the pool has {dist.get_world_size()}"
+            )
+        apply_once(platform.PATCHES)
+        self.strategy = strategy
+        self._outside: list[dict[str, Any]] = []
+        outside = _snapshot()
+        vars(parallel_state).update(dict.fromkeys(outside))
+        _initialize(strategy, timeout)
+        self._state = _snapshot()
+        vars(parallel_state).update(outside)
+
+    @property
+    def rank(self) -> int:
+        """This process's rank in its world."""
+        return dist.get_rank()
+
+    @property
+    def at(self) -> Coordinates:
+        """Where this process stands."""
+        return coordinates(self.strategy, self.rank)
+
+    @property
+    def is_first_stage(self) -> bool:
+        return self.at.pipeline == 0
+
+    @property
+    def is_last_stage(self) -> bool:
+        return self.at.pipeline == self.strategy.pipeline - 1
+
+    def __enter__(self) -> Self:
+        self._outside.append(_snapshot())
+        vars(parallel_state).update(self._state)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._state = _snapshot()
+        vars(parallel_state).update(self._outside.pop())
+
+
+def _initialize(strategy: ParallelStrategy, timeout: timedelta) -> None:
+    parallel_state.initialize_model_parallel(
+        tensor_model_parallel_size=strategy.tensor,
+        pipeline_model_parallel_size=strategy.pipeline,
+        order=RANK_ORDER,
+        distributed_timeout_minutes=timeout / timedelta(minutes=1),
+        create_gloo_process_groups=False,
+    )
+    with torch.random.fork_rng(devices=[]):
+        tensor_parallel.model_parallel_cuda_manual_seed(0)  # no dropout draws from it, but its forks need it
+
+
+def _snapshot() -> dict[str, Any]:
+    return {name: value for name, value in vars(parallel_state).items() if name[0] == "_" and name.isupper()}

@@ -1,0 +1,48 @@
+"""Adam over the gradients of one engine."""
+
+from dataclasses import dataclass
+
+import torch
+from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig
+from megatron.core.optimizer import MegatronOptimizer, OptimizerConfig, get_megatron_optimizer
+from megatron.core.transformer.module import MegatronModule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizerSettings:
+    """AdamW (Loshchilov and Hutter 2019) with a constant learning rate and clipping by the global norm."""
+
+    learning_rate: float
+    gradient_clip: float = 1.0
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = 1e-8
+    distributed: bool = True
+    """Whether each data-parallel rank keeps a slice of the states only (ZeRO, stage 1)."""
+
+
+def wrap(module: MegatronModule, settings: OptimizerSettings) -> DistributedDataParallel:
+    """The module with fp32 gradient buffers that are summed over the data-parallel ranks."""
+    ddp = DistributedDataParallelConfig(
+        grad_reduce_in_fp32=True, use_distributed_optimizer=settings.distributed
+    )
+    return DistributedDataParallel(module.config, ddp, module)
+
+
+def build(wrapped: DistributedDataParallel, settings: OptimizerSettings) -> MegatronOptimizer:
+    """The optimizer of a wrapped module, in the current layout."""
+    dtype: torch.dtype = wrapped.config.params_dtype
+    config = OptimizerConfig(
+        optimizer="adam",
+        lr=settings.learning_rate,
+        min_lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        adam_beta1=settings.betas[0],
+        adam_beta2=settings.betas[1],
+        adam_eps=settings.epsilon,
+        clip_grad=settings.gradient_clip,
+        bf16=dtype is torch.bfloat16,
+        params_dtype=dtype,
+        use_distributed_optimizer=settings.distributed,
+    )
+    return get_megatron_optimizer(config, [wrapped], use_gloo_process_groups=False)

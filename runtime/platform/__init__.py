@@ -1,0 +1,29 @@
+"""CUDA and CPU: which is at hand, and what the upstream packages need to run on it."""
+
+import warnings
+
+from runtime.platform import torchvision
+from runtime.platform.device import (
+    DeviceKind,
+    collective_backend,
+    current_device,
+    device_kind,
+    process_environment,
+)
+from runtime.platform.patches import apply_once
+
+
+def enable() -> None:
+    """Make transformers, Megatron-Core and vLLM importable; once, before any of them is imported."""
+    warnings.filterwarnings("ignore", module=r"megatron\.core.*")
+    apply_once(torchvision.PATCHES)
+
+
+__all__ = [
+    "DeviceKind",
+    "collective_backend",
+    "current_device",
+    "device_kind",
+    "enable",
+    "process_environment",
+]

@@ -1,0 +1,45 @@
+"""Which device the processes compute on, and the environment they start with."""
+
+from typing import Literal
+
+import torch
+
+DeviceKind = Literal["cuda", "cpu"]
+
+_EVERYWHERE = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_NO_USAGE_STATS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+_ON_CUDA = {"CUDA_DEVICE_MAX_CONNECTIONS": "1"}
+_ON_CPU = {
+    # more threads than cores make two processes on two cores a hundred times slower
+    "OMP_NUM_THREADS": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    # inductor would compile for ten seconds what runs for milliseconds
+    "TORCH_COMPILE_DISABLE": "1",
+}
+
+
+def device_kind() -> DeviceKind:
+    """``cuda`` where a CUDA device can be used, ``cpu`` otherwise."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def collective_backend() -> Literal["nccl", "gloo"]:
+    """Backend of ``torch.distributed`` for the devices at hand."""
+    return "nccl" if device_kind() == "cuda" else "gloo"
+
+
+def current_device() -> torch.device:
+    """Device that tensors of this process live on."""
+    return (
+        torch.device("cuda", torch.cuda.current_device()) if device_kind() == "cuda" else torch.device("cpu")
+    )
+
+
+def process_environment() -> dict[str, str]:
+    """Environment variables that a worker process must have before Python starts in it."""
+    return _EVERYWHERE | (_ON_CUDA if device_kind() == "cuda" else _ON_CPU)

@@ -1,0 +1,141 @@
+"""Megatron-Core on CPU tensors and gloo."""
+
+import sys
+from collections.abc import Iterable
+from importlib import import_module
+from types import CodeType, FunctionType
+from typing import Any
+
+import torch
+from megatron.core.optimizer import distrib_optimizer
+from megatron.core.tensor_parallel import random
+
+from runtime.platform.patches import Patch
+
+VERSION = "megatron-core 0.16.1"
+
+_ROOMS = (
+    "megatron.core.dist_checkpointing",
+    "megatron.core.distributed",
+    "megatron.core.models.gpt.gpt_layer_specs",
+    "megatron.core.models.gpt.gpt_model",
+    "megatron.core.optimizer",
+    "megatron.core.pipeline_parallel",
+)
+"""All that the engines use of Megatron, so that it is there to be patched."""
+
+
+def _name_the_cpu() -> None:
+    torch.cuda.current_device = lambda: torch.device("cpu")  # type: ignore[assignment, return-value]
+
+
+def _skip_synchronize() -> None:
+    torch.cuda.synchronize = lambda device=None: None  # type: ignore[assignment]
+
+
+def _stay_on_cpu() -> None:
+    torch.Tensor.cuda = lambda self, *args, **kwargs: self  # type: ignore[assignment]
+
+
+def _seed_the_cpu() -> None:
+    torch.cuda.manual_seed = torch.manual_seed  # type: ignore[assignment]
+    torch.cuda.get_rng_state = lambda device="cpu": torch.get_rng_state()  # type: ignore[assignment]
+    torch.cuda.set_rng_state = lambda state, device="cpu": torch.set_rng_state(state)  # type: ignore[assignment]
+    random._get_cuda_rng_state = lambda device="cpu", clone=False, graph_safe=False: torch.get_rng_state()
+    random._set_cuda_rng_state = lambda state, device=-1, graph_safe=False: torch.set_rng_state(state)
+
+
+def _retarget_literals() -> None:
+    """Replace the literals ``'cuda'`` and ``'torch.cuda.FloatTensor'`` in every loaded function."""
+    for room in _ROOMS:
+        import_module(room)
+    seen: set[int] = set()
+    for name, module in list(sys.modules.items()):
+        if module is not None and name.startswith("megatron.core"):
+            own = [value for value in vars(module).values() if getattr(value, "__module__", None) == name]
+            for value in own:
+                _retarget(vars(value).values() if isinstance(value, type) else (value,), seen)
+
+
+def _retarget(values: Iterable[Any], seen: set[int]) -> None:
+    for value in list(values):
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, (staticmethod, classmethod)):
+            _retarget((value.__func__,), seen)
+        elif isinstance(value, property):
+            _retarget((value.fget, value.fset), seen)
+        elif isinstance(value, FunctionType):
+            value.__code__ = _on_cpu(value.__code__)
+        if hasattr(value, "__wrapped__"):
+            _retarget((value.__wrapped__,), seen)
+
+
+def _on_cpu(constant: Any) -> Any:
+    """The constant with CUDA's names replaced; equal constants keep their identity."""
+    if constant == "cuda":
+        return "cpu"
+    if isinstance(constant, str) and constant.startswith("torch.cuda.") and constant.endswith("Tensor"):
+        return constant.replace("torch.cuda.", "torch.")
+    if isinstance(constant, (tuple, frozenset)):
+        return type(constant)(map(_on_cpu, constant))
+    if isinstance(constant, CodeType):
+        return constant.replace(co_consts=tuple(map(_on_cpu, constant.co_consts)))
+    return constant
+
+
+def _keep_adam_steps() -> None:
+    distrib_optimizer.DistributedOptimizer._set_main_param_and_optimizer_states = _set_states
+
+
+def _set_states(self: Any, model_param: torch.Tensor, tensors: dict[str, torch.Tensor]) -> None:
+    group, order = self.model_param_group_index_map[model_param]
+    main = self.optimizer.param_groups[group]["params"][order]
+    state = self.optimizer.state[main]
+    state["step"] = state["step"].clone()  # load_state_dict gave all parameters the same tensor
+    for name, target in {"param": main, **state}.items():
+        if name != "step":
+            target.copy_(tensors[name])
+
+
+PATCHES = (
+    Patch(
+        name="megatron-current-device",
+        made_for=VERSION,
+        reason="buffers are allocated on torch.cuda.current_device(), which raises without CUDA",
+        apply=_name_the_cpu,
+    ),
+    Patch(
+        name="megatron-synchronize",
+        made_for=VERSION,
+        reason="pipeline sends and receives end with torch.cuda.synchronize()",
+        apply=_skip_synchronize,
+    ),
+    Patch(
+        name="megatron-tensor-cuda",
+        made_for=VERSION,
+        reason="a tied embedding is moved with .cuda() before the pipeline stages compare their copies",
+        apply=_stay_on_cpu,
+    ),
+    Patch(
+        name="megatron-random-state",
+        made_for=VERSION,
+        reason="the tracker of random states, forked by every attention dropout, knows CUDA generators only",
+        apply=_seed_the_cpu,
+    ),
+    Patch(
+        name="megatron-literals",
+        made_for=VERSION,
+        reason="causal masks, token counts, norm clipping and the optimizer's checks spell out 'cuda' and "
+        "'torch.cuda.FloatTensor'",
+        apply=_retarget_literals,
+    ),
+    Patch(
+        name="megatron-adam-step",
+        made_for=VERSION,
+        reason="torch's AdamW, used where neither Apex nor TransformerEngine is installed, keeps a step per "
+        "parameter that loading a distributed checkpoint does not expect",
+        apply=_keep_adam_steps,
+    ),
+)

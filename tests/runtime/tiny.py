@@ -1,0 +1,89 @@
+"""Tiny random models in Hugging Face format, and what transformers computes with them."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaForSequenceClassification,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from planner.domain.model import ModelSpec
+
+VOCAB, HIDDEN, HEADS, HEAD_DIM, FFN = 128, 64, 4, 32, 96
+Kind = Literal["llama", "qwen2", "qwen3", "llama-scalar"]
+_CLASSES: dict[Kind, tuple[Any, Any]] = {
+    "llama": (LlamaConfig, LlamaForCausalLM),
+    "qwen2": (Qwen2Config, Qwen2ForCausalLM),
+    "qwen3": (Qwen3Config, Qwen3ForCausalLM),
+    "llama-scalar": (LlamaConfig, LlamaForSequenceClassification),
+}
+
+
+def write_model(folder: Path, kind: Kind, *, layers: int = 2, kv_heads: int = 2, seed: int = 0) -> ModelSpec:
+    """Write a random model; Qwen3's embedding is tied, Qwen2's head_dim is hidden / heads."""
+    config_class, model_class = _CLASSES[kind]
+    hidden = HEADS * HEAD_DIM if kind == "qwen2" else HIDDEN
+    tied = kind == "qwen3"
+    head_dim = {} if kind == "qwen2" else {"head_dim": HEAD_DIM}
+    config = config_class(
+        vocab_size=VOCAB,
+        hidden_size=hidden,
+        intermediate_size=FFN,
+        num_hidden_layers=layers,
+        num_attention_heads=HEADS,
+        num_key_value_heads=kv_heads,
+        max_position_embeddings=128,
+        rms_norm_eps=1e-5,
+        tie_word_embeddings=tied,
+        num_labels=1,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+        attn_implementation="eager",
+        **head_dim,
+    )
+    torch.manual_seed(seed)
+    network = model_class(config).float()
+    for name, parameter in network.named_parameters():
+        torch.nn.init.normal_(parameter, 1.0 if "norm" in name else 0.0, 0.1)
+    network.save_pretrained(folder)
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}\n')
+    return ModelSpec(
+        name=kind,
+        family=kind.split("-")[0],
+        layers=layers,
+        hidden=hidden,
+        heads=HEADS,
+        kv_heads=kv_heads,
+        head_dim=HEAD_DIM,
+        ffn=FFN,
+        vocab=VOCAB,
+        tied_embeddings=tied,
+        max_positions=128,
+        norm_epsilon=1e-5,
+        folder=str(folder),
+    )
+
+
+def network_of(model: ModelSpec, *, scalar: bool = False) -> Any:
+    """The folder as transformers reads it."""
+    kind = "llama-scalar" if scalar else model.family
+    return _CLASSES[kind][1].from_pretrained(model.folder, attn_implementation="eager", dtype=torch.float32)
+
+
+def tokens(rows: int, columns: int, *, seed: int = 1) -> torch.Tensor:
+    """Random tokens of shape (rows, columns)."""
+    return torch.randint(3, VOCAB, (rows, columns), generator=torch.Generator().manual_seed(seed))
+
+
+def logprobs(network: Any, tokens_bs: torch.Tensor) -> torch.Tensor:
+    """Log-probabilities of ``tokens_bs[:, 1:]``, shape (b, s-1)."""
+    logits = network(tokens_bs[:, :-1]).logits
+    return torch.log_softmax(logits, -1).gather(-1, tokens_bs[:, 1:, None]).squeeze(-1)
