@@ -1,6 +1,7 @@
 """What commands are asked about: a scenario file, a plan file, or a few words on the command line."""
 
 import argparse
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,29 @@ def scenario_of(options: argparse.Namespace) -> planner.Scenario:
     if not isinstance(value, dict):
         return planner.read_scenario(path)
     return parse_scenario(_with_settings(value, options.settings), where=str(path), relative_to=path.parent)
+
+
+def runnable_scenario(options: argparse.Namespace) -> planner.Scenario:
+    """The scenario, checked for what a run needs beyond a plan."""
+    scenario = scenario_of(options)
+    where = options.scenario
+    if scenario.run is None:
+        raise SpecError(f"{where}: run: missing; a run needs at least its prompts, see `hybridmap new`")
+    for role, model in scenario.models.items():
+        if model.folder is None:
+            raise SpecError(
+                f"{where}: models.{role}: {model.name} has no weights; name a Hugging Face folder"
+            )
+    return scenario
+
+
+def runtime_rooms() -> Any:
+    """The runtime, loaded only by the commands that touch a device."""
+    try:
+        return import_module("runtime")
+    except ModuleNotFoundError as error:
+        install = "pip install 'hybridmap[cpu]', or [gpu]"
+        raise SpecError(f"this command needs the package {error.name!r}: {install}") from None
 
 
 def _described_scenario(options: argparse.Namespace) -> planner.Scenario:

@@ -32,7 +32,9 @@ class Overheads(Value):
     layer: Seconds
     """Launching one transformer layer forward."""
     decode_step: Seconds
-    """The engine's own work per decode step: scheduling, sampling, detokenizing."""
+    """The engine's own work per decode step, whatever the batch: scheduling, launching."""
+    decode_sequence: Seconds = 0.0
+    """The same per sequence of the batch: its block table, sampling, detokenizing."""
     reshard: Seconds
     """Reloading the generation buffer and restarting the engine, once per weight sync."""
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -12,9 +12,14 @@ from planner.domain.dataflow import DataflowGraph
 from planner.domain.mistakes import Path as KeyPath
 from planner.domain.mistakes import closest, describe, describe_errors
 from planner.domain.plan import Plan
+from planner.domain.profile import Profile
+from planner.domain.quantities import Value
 from planner.domain.scenario import Scenario
 from planner.domain.text import dump_json, load_json, load_yaml, write_text
+from planner.domain.timeline import Timeline
 from planner.errors import SpecError
+
+_T = TypeVar("_T", bound=Value)
 
 _CLUSTER = re.compile(r"(\d+)x(\d+)x(.+)")
 _DEFAULT_NETWORK = {"bandwidth": "25 GB/s", "latency": "10 us"}
@@ -79,10 +84,17 @@ def find_scenario(path: Path) -> Path:
 
 def read_plan(path: Path | str) -> Plan:
     """The plan in a ``plan.json``."""
-    try:
-        return Plan.model_validate(load_json(Path(path)))
-    except ValidationError as error:
-        raise SpecError("\n".join(describe_errors(error, where=str(path), root=Plan))) from None
+    return _read_json(Plan, Path(path))
+
+
+def read_profile(path: Path | str) -> Profile:
+    """The measurements in a profile file."""
+    return _read_json(Profile, Path(path))
+
+
+def read_timeline(path: Path | str) -> Timeline:
+    """The spans in a timeline file."""
+    return _read_json(Timeline, Path(path))
 
 
 def write_plan(plan: Plan, path: Path) -> None:
@@ -102,6 +114,13 @@ def parse_cluster(text: str) -> dict[str, Any]:
     nodes, devices, device = match.groups()
     pool = {"name": "pool", "nodes": int(nodes), "devices_per_node": int(devices), "device": device}
     return {"name": text.strip(), "node_pools": [pool]}
+
+
+def _read_json(kind: type[_T], path: Path) -> _T:
+    try:
+        return kind.model_validate(load_json(path))
+    except ValidationError as error:
+        raise SpecError("\n".join(describe_errors(error, where=str(path), root=kind))) from None
 
 
 class _Resolution:

@@ -197,6 +197,14 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
+def sample_table(before: Sequence[tuple[str, str]], after: Sequence[tuple[str, str]]) -> Table:
+    """Responses to the same prompts before and after training; each a prompt and its response."""
+    table = _table("Responses", "prompt", "before", "after")
+    for (prompt, first), (_, last) in zip(before, after, strict=True):
+        table.add_row(prompt, first, last, end_section=True)
+    return table
+
+
 def name_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     """A table of plain texts."""
     table = _table(title, *columns)

@@ -13,7 +13,7 @@ from planner.domain.reading import check_roles
 from planner.domain.scenario import Scenario
 from planner.domain.timeline import Timeline
 from planner.search import SearchResult, solve
-from planner.simulation import simulate_iterations
+from planner.simulation import simulate as play
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ def plan(
 
 def simulate(plan: Plan, *, iterations: int = 1) -> Timeline:
     """The predicted timeline of a plan."""
-    return simulate_iterations(plan, dataflow(plan.scenario), iterations=iterations)
+    return play(plan, dataflow(plan.scenario), iterations=iterations)
 
 
 def with_device(scenario: Scenario, device: DeviceSpec) -> Scenario:

@@ -1,0 +1,30 @@
+"""``hybridmap compare``: a plan's prediction against the measured timeline of a run."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import planner
+from hybridmap import screen
+from hybridmap.run import WARM_UP_ITERATIONS
+from planner.domain.reading import read_timeline
+from planner.reporting.tables import comparison_table, median_seconds
+
+
+def add_parser(commands: Any) -> None:
+    """Describe the command."""
+    parser = commands.add_parser("compare", help="hold a plan's prediction against a run")
+    parser.add_argument("plan", type=Path, metavar="PLAN")
+    parser.add_argument("run", type=Path, metavar="RUN_DIR")
+    screen.add_json(parser)
+    parser.set_defaults(command=compare)
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Show predicted against measured seconds by call."""
+    plan = planner.read_plan(options.plan)
+    expected = median_seconds(planner.simulate(plan))
+    timeline = read_timeline(options.run / "timeline.json")
+    measured = median_seconds(timeline, skip=WARM_UP_ITERATIONS)
+    screen.show(options, comparison_table(expected, measured))
+    screen.answer(options, {"predicted": expected, "measured": measured})

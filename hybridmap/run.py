@@ -1,0 +1,128 @@
+"""``hybridmap run``: measure, plan, simulate, train, and hold the prediction against what happened."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import planner
+from hybridmap import inputs, screen
+from hybridmap.plan import add_search, search_settings
+from hybridmap.profile import measure
+from hybridmap.progress import RunProgress
+from planner.domain.profile import Profile
+from planner.domain.reading import read_profile
+from planner.domain.text import dump_json, write_text
+from planner.domain.timeline import Timeline
+from planner.errors import SpecError
+from planner.reporting.tables import (
+    comparison_table,
+    device_report,
+    median_seconds,
+    plan_report,
+    sample_table,
+    timeline_table,
+)
+from planner.reporting.trace import chrome_trace
+
+WARM_UP_ITERATIONS = 1
+"""Left out of the comparison: the first iteration pays for what is allocated once."""
+
+
+def add_parser(commands: Any) -> None:
+    """Describe the command."""
+    parser = commands.add_parser("run", help="train for real, as planned, and compare with the prediction")
+    parser.add_argument("scenario", type=Path, metavar="SCENARIO|PLAN")
+    inputs.add_settings(parser)
+    add_search(parser)
+    parser.add_argument("--iterations", type=int, metavar="N", help="instead of the scenario's")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="run directory; runs/NAME-N by default")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
+    parser.add_argument("--address", metavar="RAY", help="use this Ray cluster instead of starting one")
+    parser.add_argument(
+        "--profile", type=Path, metavar="FILE", help="measurements to plan with, not made anew"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="show what the plan would start, and stop")
+    screen.add_json(parser)
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Go from a scenario or a plan to a run directory."""
+    _check(options)
+    runtime = inputs.runtime_rooms()
+    plan, profile = _plan_of(options)
+    if options.dry_run:
+        report = runtime.dry_run(plan, address=options.address)
+        screen.show(options, str(report))
+        screen.answer(options, report.as_dict())
+        return
+    predicted = planner.simulate(plan)
+    screen.show(options, timeline_table(predicted, plan))
+    folder = options.out or _free_folder(plan.scenario.name)
+    with RunProgress(options, plan) as progress:
+        result = runtime.run(
+            plan,
+            out=folder,
+            iterations=options.iterations,
+            address=options.address,
+            resume=options.resume,
+            progress=progress.show,
+        )
+    if profile is not None:
+        write_text(folder / "profile.json", dump_json(profile.model_dump(mode="json")))
+    _write_pictures(folder, plan, predicted, result.timeline)
+    measured = median_seconds(result.timeline, skip=WARM_UP_ITERATIONS)
+    expected = median_seconds(predicted)
+    screen.show(options, sample_table(result.samples_before, result.samples_after))
+    screen.show(options, comparison_table(expected, measured))
+    screen.show(options, f"run directory: {folder}")
+    screen.answer(
+        options, {"out": str(folder), "predicted": expected, "measured": measured, "metrics": result.metrics}
+    )
+
+
+def _check(options: argparse.Namespace) -> None:
+    if options.iterations is not None and options.iterations < 1:
+        raise SpecError(f"command line: --iterations must be at least 1, not {options.iterations}")
+    if options.resume and options.out is None:
+        raise SpecError("command line: --resume needs --out, the run directory to go on in")
+    if options.out and not options.resume and options.out.exists() and any(options.out.iterdir()):
+        raise SpecError(f"{options.out}: is not empty; choose another folder, or --resume to go on in it")
+
+
+def _plan_of(options: argparse.Namespace) -> tuple[planner.Plan, Profile | None]:
+    """The plan to run, and the measurements it was made with if it is made now."""
+    if inputs.is_plan(options.scenario):
+        if options.settings:
+            raise SpecError(f"{options.scenario}: --set changes a scenario; a plan is made for one already")
+        plan = planner.read_plan(options.scenario)
+        screen.show(options, plan_report(plan))
+        return plan, None
+    scenario = inputs.runnable_scenario(options)
+    profile = read_profile(options.profile) if options.profile else measure(options, scenario)
+    screen.show(options, device_report(profile))
+    result = planner.plan(scenario, settings=search_settings(options), profiles=[profile])
+    screen.show(options, plan_report(result.plan, solve_seconds=result.solve_seconds))
+    return result.plan, profile
+
+
+def _free_folder(name: str) -> Path:
+    number = 1
+    while (folder := Path("runs") / f"{name}-{number}").exists():
+        number += 1
+    return folder
+
+
+def _write_pictures(folder: Path, plan: planner.Plan, predicted: Timeline, measured: Timeline) -> None:
+    from planner.reporting.figures import write_timeline_figure
+
+    typical = measured.of_iteration(typical_iteration(measured))
+    write_text(folder / "trace.json", dump_json(chrome_trace([predicted, measured])))
+    write_timeline_figure([predicted, typical], folder / "timeline.png", title=plan.scenario.name)
+
+
+def typical_iteration(timeline: Timeline) -> int:
+    """The iteration of median length, the warm-up left out."""
+    iterations: Sequence[int] = timeline.iterations[WARM_UP_ITERATIONS:] or timeline.iterations
+    return sorted(iterations, key=timeline.iteration_seconds)[len(iterations) // 2]
