@@ -1,0 +1,141 @@
+"""The cost model of one scenario: seconds of a call and bytes of a role, in any layout on any node pool."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from planner.costs.corrections import Corrections, strategy_of, workload_of
+from planner.costs.generation import generation_seconds
+from planner.costs.inference import inference_seconds
+from planner.costs.memory import generation_bytes, inference_bytes, persistent_bytes, training_bytes
+from planner.costs.rates import rates_of
+from planner.costs.setting import Setting
+from planner.costs.training import training_seconds
+from planner.costs.transition import reshard_seconds
+from planner.domain.cluster import NodePool
+from planner.domain.dataflow import CallKind, DataflowGraph, ModelCall
+from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
+from planner.domain.plan import CallPrediction, RoleMemory, RoleStrategy
+from planner.domain.profile import MeasuredCall, Profile
+from planner.domain.scenario import Scenario, head_of
+
+
+class CostModel:
+    """Predicts every call and every role of one scenario.
+
+    Parameters
+    ----------
+    profiles
+        Measurements. A call that one of them covers exactly takes its seconds; other calls of a measured kind
+        on the same device are corrected by that kind's factor.
+    """
+
+    def __init__(self, scenario: Scenario, graph: DataflowGraph, *, profiles: Sequence[Profile] = ()) -> None:
+        self.scenario = scenario
+        self.graph = graph
+        self._profiles = tuple(profiles)
+        self._settings: dict[tuple[str, int], tuple[NodePool, Setting]] = {}
+        self._corrections: dict[int, tuple[NodePool, Corrections]] = {}
+        self._generations: dict[tuple[str, int, GenerationStrategy], float] = {}
+
+    def call(self, call: ModelCall, strategy: RoleStrategy, node_pool: NodePool) -> CallPrediction:
+        """Seconds of one whole call of one iteration: all samples, and all epochs of an update.
+
+        A generate call includes the weight sync before it.
+        """
+        setting = self.setting(call.role, node_pool)
+        corrections = self._corrections_of(node_pool) if self._profiles else None
+        measured = corrections and corrections.find(call, strategy, setting.model, setting.workload)
+        if measured:
+            return CallPrediction(
+                seconds=measured.seconds, reshard_seconds=measured.reshard_seconds, origin="measured"
+            )
+        seconds, reshard = self.modelled_seconds(call, strategy, node_pool)
+        if corrections and call.kind in corrections.factors:
+            factor = corrections.factors[call.kind]
+            return CallPrediction(seconds=factor * seconds, reshard_seconds=factor * reshard, origin="scaled")
+        return CallPrediction(seconds=seconds, reshard_seconds=reshard, origin="modelled")
+
+    def modelled_seconds(
+        self, call: ModelCall, strategy: RoleStrategy, node_pool: NodePool
+    ) -> tuple[float, float]:
+        """(seconds of the call, those of them that are the weight sync's), from the device's rates alone."""
+        setting = self.setting(call.role, node_pool)
+        if call.kind != "generate":
+            return _seconds(setting, call.kind, strategy), 0.0
+        assert strategy.generate is not None, "a role that generates has a generation layout"
+        key = (call.role, id(node_pool), strategy.generate)
+        if key not in self._generations:
+            self._generations[key] = generation_seconds(setting, strategy.generate)
+        reshard = reshard_seconds(setting, strategy.layout, strategy.generate)
+        return self._generations[key] + reshard, reshard
+
+    def memory(self, role: str, strategy: RoleStrategy, node_pool: NodePool) -> RoleMemory:
+        """Bytes of the role on its fullest device.
+
+        Calls that the strategy has no layout for are left out, so that the training and the generation half
+        can be asked for one by one.
+        """
+        return RoleMemory(
+            persistent=self.persistent_bytes(role, strategy.layout, node_pool),
+            transient={
+                call.name: self.transient_bytes(call, strategy, node_pool)
+                for call in self.graph.calls_of(role)
+                if call.kind != "generate" or strategy.generate is not None
+            },
+        )
+
+    def persistent_bytes(self, role: str, layout: ParallelStrategy, node_pool: NodePool) -> dict[str, int]:
+        """Bytes of the role during the whole iteration, by kind."""
+        is_trained = role in self.graph.trained_roles
+        return persistent_bytes(self.setting(role, node_pool), layout, is_trained=is_trained)
+
+    def transient_bytes(self, call: ModelCall, strategy: RoleStrategy, node_pool: NodePool) -> dict[str, int]:
+        """Bytes beside those during one call, by kind."""
+        setting = self.setting(call.role, node_pool)
+        if call.kind == "train":
+            return training_bytes(setting, strategy)
+        if call.kind == "infer":
+            return inference_bytes(setting, strategy)
+        assert strategy.generate is not None, "a role that generates has a generation layout"
+        return generation_bytes(setting, strategy.generate)
+
+    def setting(self, role: str, node_pool: NodePool) -> Setting:
+        """What the role's costs on a node pool depend on."""
+        key = (role, id(node_pool))
+        if key not in self._settings:
+            setting = Setting(
+                model=self.scenario.models[role],
+                head=head_of(role),
+                precision=self.scenario.precision,
+                workload=self.scenario.workload,
+                rates=rates_of(node_pool, self.scenario.precision),
+            )
+            self._settings[key] = (node_pool, setting)
+        return self._settings[key][1]
+
+    def _corrections_of(self, node_pool: NodePool) -> Corrections:
+        if id(node_pool) not in self._corrections:
+            profiles = [profile for profile in self._profiles if profile.device.name == node_pool.device.name]
+            fitted = Corrections.fit(profiles, lambda measured: self._modelled(measured, node_pool))
+            self._corrections[id(node_pool)] = (node_pool, fitted)
+        return self._corrections[id(node_pool)][1]
+
+    def _modelled(self, measured: MeasuredCall, node_pool: NodePool) -> float | None:
+        """Modelled seconds of a measured call, by the first of the scenario's calls that it may stand for."""
+        for call in self.graph.model_calls:
+            model = self.scenario.models[call.role]
+            if model.name == measured.model and call.method == measured.method:
+                setting = self.setting(call.role, node_pool)
+                setting = replace(setting, workload=workload_of(measured, setting.workload))
+                return _seconds(setting, call.kind, strategy_of(measured))
+        return None
+
+
+def _seconds(setting: Setting, kind: CallKind, strategy: RoleStrategy) -> float:
+    if kind == "train":
+        return training_seconds(setting, strategy)
+    if kind == "infer":
+        return inference_seconds(setting, strategy)
+    assert strategy.generate is not None, "a role that generates has a generation layout"
+    reshard = reshard_seconds(setting, strategy.layout, strategy.generate)
+    return generation_seconds(setting, strategy.generate) + reshard

@@ -1,0 +1,39 @@
+"""What every cost of one role depends on, whatever its layout."""
+
+import math
+from dataclasses import dataclass
+
+from planner.costs.rates import Rates
+from planner.costs.stages import Stage, stages_of
+from planner.domain.model import PARAMETER_BYTES, Head, ModelSpec, Precision
+from planner.domain.workload import Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One role's model, its workload and the devices it runs on."""
+
+    model: ModelSpec
+    head: Head
+    precision: Precision
+    workload: Workload
+    rates: Rates
+
+    @property
+    def element_bytes(self) -> int:
+        """Bytes of one parameter or activation."""
+        return PARAMETER_BYTES[self.precision]
+
+    @property
+    def mini_batch(self) -> int:
+        """Sequences of the largest optimizer step."""
+        return math.ceil(self.workload.samples / self.workload.mini_batches)
+
+    def end_stages(self, count: int) -> tuple[Stage, Stage]:
+        """The first and the last of that many pipeline stages.
+
+        One of them is the fullest and one the slowest: the first has the most layers and the embedding, the
+        last the head, and no other stage has more than the first.
+        """
+        stages = stages_of(self.model, self.head, count)
+        return stages[0], stages[-1]
