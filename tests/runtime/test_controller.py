@@ -16,6 +16,7 @@ from planner.errors import WorkerError
 from runtime.controller import Controller, build, join
 from runtime.resource_pool import assign, light_process, nodes_here, processes, ray_cluster
 from runtime.workers.call import Answer
+from tests.runtime.plans import tiny_plan
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -92,8 +93,8 @@ def run(plan, *, fails_in="", iterations=1):
         return [controller.iterate(ppo, PROMPTS, iteration=number) for number in range(iterations)]
 
 
-def test_every_rank_gets_its_own_rows_over_two_pools(cluster, make_plan):
-    iterations = run(make_plan(TWO_POOLS), iterations=2)
+def test_every_rank_gets_its_own_rows_over_two_pools(cluster):
+    iterations = run(tiny_plan(TWO_POOLS), iterations=2)
     for finished in iterations:
         assert {done.call.name: len(done.reports) for done in finished} == {
             "actor.generate": 2,
@@ -108,7 +109,7 @@ def test_every_rank_gets_its_own_rows_over_two_pools(cluster, make_plan):
         assert [report.metrics["actor/first_row"] for report in update.reports] == [0, 2]
 
 
-def test_calls_of_a_pool_run_in_the_plans_order(cluster, make_plan):
+def test_calls_of_a_pool_run_in_the_plans_order(cluster):
     order = (
         "actor.generate",
         "reward.scores",
@@ -117,7 +118,7 @@ def test_calls_of_a_pool_run_in_the_plans_order(cluster, make_plan):
         "actor.update",
         "critic.update",
     )
-    plan = make_plan({("actor", "critic", "reference", "reward"): ParallelStrategy(data=2)}, order=order)
+    plan = tiny_plan({("actor", "critic", "reference", "reward"): ParallelStrategy(data=2)}, order=order)
     (finished,) = run(plan)
     for rank in range(2):
         starts = {
@@ -126,18 +127,18 @@ def test_calls_of_a_pool_run_in_the_plans_order(cluster, make_plan):
         assert tuple(sorted(starts, key=starts.get)) == order
 
 
-def test_a_failing_worker_ends_the_run_with_its_own_traceback(cluster, make_plan):
+def test_a_failing_worker_ends_the_run_with_its_own_traceback(cluster):
     began = time.monotonic()
     with pytest.raises(
         WorkerError, match=r"actor: rank 1 failed in actor.update: ValueError: the loss"
     ) as caught:
-        run(make_plan(TWO_POOLS), fails_in="actor.update")
+        run(tiny_plan(TWO_POOLS), fails_in="actor.update")
     assert (caught.value.role, caught.value.rank) == ("actor", 1)
     assert "in update" in caught.value.traceback
     assert time.monotonic() - began < 45
 
 
-def test_a_killed_worker_ends_the_run(cluster, make_plan):
+def test_a_killed_worker_ends_the_run(cluster):
     with pytest.raises(WorkerError, match=r"actor: rank 1 died in actor.update") as caught:
-        run(make_plan(TWO_POOLS), fails_in="actor.update, by a kill")
+        run(tiny_plan(TWO_POOLS), fails_in="actor.update, by a kill")
     assert (caught.value.role, caught.value.rank) == ("actor", 1)

@@ -1,0 +1,165 @@
+"""What a plan asks for, compared with what this runtime can do and the cluster at hand has."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from planner.domain.plan import Plan, Pool
+from planner.errors import PlanMismatchError
+from planner.units import format_bytes
+from runtime.platform import DeviceKind, device_kind
+from runtime.resource_pool import Assignment, Node, assign, nodes_here, ray_cluster, this_machine
+from runtime.transfer import split_rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolReservation:
+    """What one pool will take."""
+
+    pool: str
+    roles: tuple[str, ...]
+    processes: tuple[tuple[str, int], ...]
+    """Node address and processes there."""
+    bytes_per_process: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DryRun:
+    """What a run would start where, and whether the cluster can hold it."""
+
+    kind: DeviceKind
+    address: str
+    pools: tuple[PoolReservation, ...]
+    problems: tuple[str, ...]
+    """Why the cluster can't hold the plan; empty when it can."""
+
+    @property
+    def fits(self) -> bool:
+        return not self.problems
+
+
+def dry_run(plan: Plan, *, address: str | None = None) -> DryRun:
+    """Say what a run would start where, without starting it.
+
+    Without an address nothing is started at all: this machine is looked at.
+
+    Raises
+    ------
+    PlanMismatchError
+        When the runtime can't do what the plan asks for; names the field.
+    """
+    check(plan)
+    kind = device_kind()
+    if address is None:
+        return _reserve(plan, [this_machine(kind, devices=virtual_devices(plan))], kind, "a new local Ray")
+    with ray_cluster(address, kind=kind, devices=0):
+        return _reserve(plan, nodes_here(kind), kind, address)
+
+
+def virtual_devices(plan: Plan) -> int:
+    """Devices of a Ray that is started on this machine for the plan."""
+    return min(
+        sum(pool.devices for pool in plan.pools),
+        max(pool.devices_per_node for pool in plan.scenario.cluster.node_pools),
+    )
+
+
+def check(plan: Plan) -> None:
+    """Refuse a plan that this runtime or this machine's kind of device can't execute.
+
+    Raises
+    ------
+    PlanMismatchError
+        Lists everything that it can't do, one a line, each with the field's name.
+    """
+    problems = [*_missing_inputs(plan), *_unsupported(plan), *_too_few_samples(plan)]
+    if problems:
+        raise PlanMismatchError("\n".join(problems))
+
+
+def bytes_per_process(plan: Plan, pool: Pool) -> int:
+    """Bytes of one process of the pool: what Python and the libraries take, its roles, the greatest peak."""
+    memory = [plan.prediction.memory[role] for role in pool.roles]
+    reserved = plan.scenario.cluster.node_pool(pool.node_pool).device.reserved
+    persistent = sum(role.persistent_bytes for role in memory)
+    return reserved + persistent + max(role.transient_bytes for role in memory)
+
+
+def memory_problems(plan: Plan, assignments: Sequence[Assignment]) -> list[str]:
+    """Nodes whose memory does not hold the processes that the plan puts there; of CPU devices."""
+    wanted: dict[Node, int] = {}
+    for assignment in assignments:
+        for share in assignment.shares:
+            size = share.devices * bytes_per_process(plan, assignment.pool)
+            wanted[share.node] = wanted.get(share.node, 0) + size
+    return [
+        f"{node.address}: the processes need {format_bytes(size)}, free are "
+        f"{format_bytes(node.memory_bytes)}; close other programs or plan for fewer devices per node"
+        for node, size in wanted.items()
+        if size > node.memory_bytes
+    ]
+
+
+def _reserve(plan: Plan, nodes: Sequence[Node], kind: DeviceKind, address: str) -> DryRun:
+    try:
+        assignments = assign(plan, nodes, kind)
+    except PlanMismatchError as error:
+        return DryRun(kind=kind, address=address, pools=(), problems=(str(error),))
+    problems = memory_problems(plan, assignments) if kind == "cpu" else []
+    pools = tuple(
+        PoolReservation(
+            pool=assignment.pool.name,
+            roles=assignment.pool.roles,
+            processes=tuple((share.node.address, share.devices) for share in assignment.shares),
+            bytes_per_process=bytes_per_process(plan, assignment.pool),
+        )
+        for assignment in assignments
+    )
+    return DryRun(kind=kind, address=address, pools=pools, problems=tuple(problems))
+
+
+def _missing_inputs(plan: Plan) -> Iterator[str]:
+    if plan.scenario.run is None:
+        yield "scenario.run: missing; a run needs a prompts file, say `run: {prompts: prompts.jsonl}`"
+    for role in plan.strategies:
+        if plan.scenario.models[role].folder is None:
+            yield (
+                f"scenario.models.{role}.folder: missing; a run needs weights, give the model as a folder in "
+                "Hugging Face format"
+            )
+
+
+def _unsupported(plan: Plan) -> Iterator[str]:
+    here = device_kind()
+    for pool in plan.pools:
+        device = plan.scenario.cluster.node_pool(pool.node_pool).device
+        if device.kind != here:
+            yield (
+                f"scenario.cluster: {pool.name} asks for {device.name} ({device.kind}), this machine has "
+                f"{here} only; plan for a cluster of {here} devices or run where there is {device.kind}"
+            )
+    if len({pool.node_pool for pool in plan.pools}) > 1:
+        yield "pools.node_pool: a run over several node pools is not supported; plan for one of them"
+    for role, strategy in plan.strategies.items():
+        if strategy.generate is not None and strategy.generate.pipeline > 1:
+            yield (
+                f"strategies.{role}.generate.pipeline: {strategy.generate.pipeline} is not supported; pin it "
+                "to 1 and give generation more tensor parallelism"
+            )
+
+
+def _too_few_samples(plan: Plan) -> Iterator[str]:
+    workload = plan.scenario.workload
+    smallest = len(split_rows(workload.samples, workload.mini_batches)[-1])
+    for role, strategy in plan.strategies.items():
+        parts = strategy.layout.data
+        samples, what = (smallest, "mini-batch") if strategy.train else (workload.samples, "iteration")
+        if samples < parts:
+            yield (
+                f"strategies.{role}.data: {parts} replicas share the {samples} samples of a {what}, so that "
+                "some have none; use fewer replicas or more samples"
+            )
+        if strategy.generate is not None and workload.samples < strategy.generate.replicas:
+            yield (
+                f"strategies.{role}.generate.replicas: {strategy.generate.replicas} replicas share "
+                f"{workload.samples} samples; use fewer replicas or more samples"
+            )

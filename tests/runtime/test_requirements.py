@@ -1,0 +1,100 @@
+from dataclasses import replace
+
+import pytest
+
+from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
+from planner.errors import PlanMismatchError
+from runtime.requirements import DryRun, bytes_per_process, check, dry_run, memory_problems
+from runtime.resource_pool import Assignment, Node, Share, assign
+from tests.runtime.plans import tiny_model, tiny_plan
+
+ALL = ("actor", "critic", "reference", "reward")
+TWO_BY_TWO = ParallelStrategy(tensor=2, data=2)
+
+
+@pytest.fixture
+def plan(tmp_path):
+    return tiny_plan({ALL: TWO_BY_TWO}, model=tiny_model(tmp_path))
+
+
+def with_actor(plan, **changes):
+    actor = plan.strategies["actor"].model_copy(update=changes)
+    return plan.model_copy(update={"strategies": {**plan.strategies, "actor": actor}})
+
+
+def node(name, devices, memory_bytes=2**40):
+    return Node(id=name, address=name, devices=devices, memory_bytes=memory_bytes)
+
+
+def test_a_dry_run_says_pools_processes_and_bytes(plan):
+    answer = dry_run(plan)
+    assert isinstance(answer, DryRun)
+    assert answer.fits
+    (pool,) = answer.pools
+    assert (pool.pool, pool.roles, pool.processes) == ("pool-0", ALL, (("this machine", 4),))
+    assert pool.bytes_per_process == 2**30 + 4 * 2**20
+
+
+def test_memory_that_does_not_hold_the_processes_is_a_problem(plan):
+    small = node("n1", 4, memory_bytes=3 * 2**30)
+    assignment = Assignment(pool=plan.pools[0], shares=(Share(node=small, devices=4),))
+    (problem,) = memory_problems(plan, [assignment])
+    assert "n1: the processes need 4.02 GiB, free are 3.00 GiB" in problem
+    big = replace(small, memory_bytes=4 * bytes_per_process(plan, plan.pools[0]))
+    assert memory_problems(plan, [Assignment(pool=plan.pools[0], shares=(Share(node=big, devices=4),))]) == []
+
+
+def test_a_pool_larger_than_a_node_takes_whole_nodes():
+    plan = tiny_plan({ALL: TWO_BY_TWO}, nodes=2, per_node=2)
+    (assignment,) = assign(plan, [node("a", 4), node("b", 1), node("c", 2)], "cpu")
+    assert [(share.node.address, share.devices) for share in assignment.shares] == [("a", 2), ("c", 2)]
+
+
+def test_a_second_pool_takes_what_the_first_left():
+    pools = {("actor", "reference"): ParallelStrategy(data=2), ("critic", "reward"): ParallelStrategy(data=2)}
+    assignments = assign(tiny_plan(pools), [node("a", 3), node("b", 2)], "cpu")
+    assert [assignment.shares[0].node.address for assignment in assignments] == ["a", "b"]
+
+
+def test_a_cluster_without_the_devices_is_refused_with_what_there_is(plan):
+    with pytest.raises(
+        PlanMismatchError, match=r"asks for 4 \(pool-0\).*free on a: 3, b: 1; add nodes with"
+    ) as caught:
+        assign(plan, [node("a", 3), node("b", 1)], "cpu")
+    assert "ray start" in str(caught.value)
+
+
+def test_a_machine_with_fewer_devices_than_the_plan_does_not_fit(tmp_path):
+    plan = tiny_plan({ALL: TWO_BY_TWO}, nodes=2, per_node=2, model=tiny_model(tmp_path))
+    answer = dry_run(plan)
+    assert not answer.fits
+    assert "virtual_device free on this machine: 2" in answer.problems[0]
+
+
+def test_generation_pipelines_are_refused_by_name(plan):
+    generate = GenerationStrategy(pipeline=2, replicas=2, max_sequences=8)
+    with pytest.raises(PlanMismatchError, match=r"strategies\.actor\.generate\.pipeline: 2"):
+        check(with_actor(plan, generate=generate))
+
+
+def test_replicas_without_samples_are_refused(plan):
+    layout = ParallelStrategy(data=5)
+    with pytest.raises(PlanMismatchError, match="5 replicas share the 4 samples of a mini-batch"):
+        check(with_actor(plan, train=layout))
+
+
+def test_every_missing_input_is_named_at_once():
+    plan = tiny_plan({ALL: TWO_BY_TWO})
+    plan = plan.model_copy(update={"scenario": plan.scenario.model_copy(update={"run": None})})
+    with pytest.raises(PlanMismatchError, match=r"scenario\.run: missing") as caught:
+        check(plan)
+    assert len(str(caught.value).splitlines()) == 1 + len(ALL)
+
+
+def test_a_plan_for_cuda_is_refused_on_a_machine_without(plan):
+    (pool,) = plan.scenario.cluster.node_pools
+    cuda = pool.model_copy(update={"device": pool.device.model_copy(update={"kind": "cuda"})})
+    cluster = plan.scenario.cluster.model_copy(update={"node_pools": (cuda,)})
+    scenario = plan.scenario.model_copy(update={"cluster": cluster})
+    with pytest.raises(PlanMismatchError, match=r"asks for cpu-core \(cuda\), this machine has cpu only"):
+        check(plan.model_copy(update={"scenario": scenario}))
