@@ -60,7 +60,7 @@ class WeightGather:
             return parts
         flat = torch.cat([parts[index].reshape(-1) for index in split])
         gathered = flat.new_empty(size * flat.numel())
-        dist.all_gather_into_tensor(gathered, flat, group=self.tensor_group)
+        dist.all_gather_single(gathered, flat, group=self.tensor_group)
         self.received_bytes += (size - 1) * flat.nbytes
         shapes = [parts[index].shape for index in split]
         shards = [_unpack(row, shapes) for row in gathered.view(size, -1)]

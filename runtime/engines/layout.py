@@ -10,6 +10,7 @@ from megatron.core import parallel_state, tensor_parallel
 
 from planner.domain.parallelism import Coordinates, ParallelStrategy, coordinates
 from planner.errors import PlanMismatchError
+from runtime.platform import COLLECTIVE_TIMEOUT
 from runtime.platform import megatron as platform
 from runtime.platform.patches import apply_once
 
@@ -29,7 +30,7 @@ class Layout:
         If the world of ``torch.distributed`` has another size than the strategy.
     """
 
-    def __init__(self, strategy: ParallelStrategy, *, timeout: timedelta = timedelta(minutes=10)) -> None:
+    def __init__(self, strategy: ParallelStrategy, *, timeout: timedelta = COLLECTIVE_TIMEOUT) -> None:
         if strategy.devices != dist.get_world_size():
             raise PlanMismatchError(
                 f"strategy {strategy} takes {strategy.devices} ranks, the pool has {dist.get_world_size()}"

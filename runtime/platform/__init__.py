@@ -4,6 +4,7 @@ import warnings
 
 from runtime.platform import torchvision
 from runtime.platform.device import (
+    COLLECTIVE_TIMEOUT,
     DeviceKind,
     collective_backend,
     current_device,
@@ -20,6 +21,7 @@ def enable() -> None:
 
 
 __all__ = [
+    "COLLECTIVE_TIMEOUT",
     "DeviceKind",
     "collective_backend",
     "current_device",

@@ -1,10 +1,14 @@
 """Which device the processes compute on, and the environment they start with."""
 
+from datetime import timedelta
 from typing import Literal
 
 import torch
 
 DeviceKind = Literal["cuda", "cpu"]
+
+COLLECTIVE_TIMEOUT = timedelta(minutes=10)
+"""After which a rank that waits for a dead one gives up."""
 
 _EVERYWHERE = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",

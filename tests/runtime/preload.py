@@ -1,4 +1,4 @@
 """What every rank needs, imported once by the fork server."""
 
-import runtime.engines.megatron
+import runtime.engines.hybrid
 import tests.runtime.tiny  # noqa: F401

@@ -1,0 +1,225 @@
+"""Generation with vLLM inside the training processes."""
+
+import gc
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from vllm import LLM, SamplingParams
+
+from planner.domain.model import ModelSpec, Precision
+from planner.domain.parallelism import (
+    GenerationStrategy,
+    ParallelStrategy,
+    generation_shard,
+    generation_tensor_groups,
+)
+from planner.errors import PlanMismatchError, SpecError
+from runtime.engines.groups import micro_groups
+from runtime.platform import COLLECTIVE_TIMEOUT, current_device, device_kind
+from runtime.platform import vllm as platform
+from runtime.platform.patches import apply_once
+
+_DTYPE = {"bf16": "bfloat16", "fp32": "float32"}
+_BLOCK_TOKENS = 128
+"""Tokens of one block of the CPU build's KV cache."""
+_VOCAB_MULTIPLE = 64
+"""vLLM pads the vocabulary to a multiple of this before it cuts it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """What was generated for one prompt."""
+
+    tokens: list[int]
+    """With the stop token, if it was reached."""
+    logprobs: list[float]
+    """Of each token, at temperature 1."""
+
+
+class GenerationEngine:
+    """One rank of one generation replica. Its weights come only through `load`.
+
+    All ranks of the world construct it together, after ``torch.distributed`` is initialised; ranks of one
+    tensor group then make the same calls with the same arguments.
+
+    Parameters
+    ----------
+    train
+        Layout of the weights that are going to be resharded on these ranks; for a pool that only generates,
+        ``p1 t{t_g} d{replicas}``.
+    maximum_tokens
+        Greatest length of prompt and response together.
+    kv_cache_bytes
+        Of this rank; None fits ``max_sequences`` of the greatest length on a CPU, and on CUDA takes what
+        vLLM finds free.
+
+    Raises
+    ------
+    PlanMismatchError
+        If vLLM can't run the layout, or the layouts don't fit each other.
+    SpecError
+        If the model has no folder.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: ModelSpec,
+        train: ParallelStrategy,
+        generate: GenerationStrategy,
+        rank: int,
+        precision: Precision,
+        maximum_tokens: int,
+        kv_cache_bytes: int | None,
+    ) -> None:
+        _check(model, train, generate)
+        apply_once(platform.PATCHES)
+        self.model, self.train, self.generation = model, train, generate
+        self.maximum_tokens = maximum_tokens
+        _, self.shard, self.replica = generation_shard(train, generate, rank)
+        self.groups = micro_groups(train, generate, timeout=COLLECTIVE_TIMEOUT)
+        self._tag = _shared_name()
+        self._asleep = False
+        if kv_cache_bytes is None and device_kind() == "cpu":
+            kv_cache_bytes = _kv_cache_bytes(model, generate, precision, maximum_tokens)
+        ranks = [member for group in generation_tensor_groups(train, generate) for member in group]
+        local_rank = current_device().index or 0
+        with platform.launched(rank=rank, local_rank=local_rank, ranks=ranks, tag=self._tag):
+            self._llm = LLM(
+                model=model.folder,
+                load_format="dummy",
+                dtype=_DTYPE[precision],
+                tensor_parallel_size=generate.tensor,
+                distributed_executor_backend="external_launcher",
+                max_model_len=maximum_tokens,
+                max_num_seqs=generate.max_sequences,
+                kv_cache_memory_bytes=kv_cache_bytes,
+                skip_tokenizer_init=True,
+                enforce_eager=device_kind() == "cpu",
+                enable_sleep_mode=device_kind() == "cuda",
+                seed=0,
+            )
+
+    def load(self, tensors: Iterable[tuple[str, torch.Tensor]]) -> None:
+        """Replace all weights by those given under their Hugging Face names, full-sized.
+
+        Of a tensor that tensor parallelism cuts, only the rows or columns of this rank's shard are read.
+        """
+        self._wake("weights")
+        self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(tensors)})
+        self._llm.apply_model(platform.repack_tied_head)
+        self._wake("kv_cache")
+        self._llm.reset_prefix_cache()
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        seeds: Sequence[int],
+        temperature: float,
+        maximum_response_tokens: int,
+        stop_token: int | None,
+    ) -> list[Response]:
+        """Respond to each prompt; what is sampled depends on the prompt, the weights and its seed only.
+
+        Parameters
+        ----------
+        temperature
+            0 takes the likeliest token.
+        """
+        sampling = [
+            SamplingParams(
+                temperature=temperature,
+                seed=seed,
+                max_tokens=maximum_response_tokens,
+                stop_token_ids=[] if stop_token is None else [stop_token],
+                ignore_eos=True,
+                logprobs=0,
+                detokenize=False,
+            )
+            for seed in seeds
+        ]
+        return [_response(output.outputs[0]) for output in self._run(prompts, sampling)]
+
+    def score(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Log-probability of each token of each sequence but the first."""
+        sampling = SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=0, detokenize=False)
+        outputs = self._run(sequences, [sampling] * len(sequences))
+        return [
+            _logprobs(sequence[1:], output.prompt_logprobs[1:])
+            for sequence, output in zip(sequences, outputs, strict=True)
+        ]
+
+    def sleep(self) -> None:
+        """Give the weights' and the KV cache's memory back until the next `load`; nothing on a CPU."""
+        if device_kind() == "cuda":
+            self._llm.sleep(level=2)
+            self._asleep = True
+
+    def close(self) -> None:
+        """Shut the engine down, and with it ``torch.distributed``: the last thing a process does."""
+        dist.barrier()
+        self._llm.llm_engine.engine_core.shutdown()
+        del self._llm
+        gc.collect()
+        platform.remove_shared_memory(self._tag)
+
+    def _run(self, prompts: Sequence[Sequence[int]], sampling: list[SamplingParams]) -> list[Any]:
+        if not prompts:
+            return []
+        inputs = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
+        return self._llm.generate(inputs, sampling, use_tqdm=False)
+
+    def _wake(self, what: str) -> None:
+        if self._asleep:
+            self._llm.wake_up(tags=[what])
+            self._asleep = what == "weights"  # the cache comes last
+
+
+def _check(model: ModelSpec, train: ParallelStrategy, generate: GenerationStrategy) -> None:
+    if model.folder is None:
+        raise SpecError(f"{model.name}: generation needs the folder of the model's config file")
+    if generate.pipeline != 1:
+        raise PlanMismatchError(
+            f"generate {generate}: pipeline={generate.pipeline}; inside the training processes vLLM runs "
+            "pipeline=1 only"
+        )
+    if train.tensor % generate.tensor or generate.devices != train.devices:
+        raise PlanMismatchError(
+            f"generate {generate} does not fit train {train}: its tensor size must divide {train.tensor}, "
+            f"and its replicas must fill {train.devices} devices"
+        )
+    if generate.tensor > 1 and model.vocab % (_VOCAB_MULTIPLE * generate.tensor):
+        raise PlanMismatchError(
+            f"generate {generate}: vocab={model.vocab} of {model.name} must be a multiple of "
+            f"{_VOCAB_MULTIPLE * generate.tensor}, or vLLM cuts it elsewhere than Megatron; use tensor=1"
+        )
+
+
+def _kv_cache_bytes(
+    model: ModelSpec, generate: GenerationStrategy, precision: Precision, maximum_tokens: int
+) -> int:
+    """Room for all sequences at their greatest length, in whole blocks, and vLLM's null block."""
+    blocks = generate.max_sequences * -(-maximum_tokens // _BLOCK_TOKENS) + 1
+    return blocks * _BLOCK_TOKENS * model.kv_bytes_per_token(precision) // generate.tensor
+
+
+def _shared_name() -> str:
+    """A name that no other world on this host has, equal on all ranks."""
+    box = [f"hybridmap-{uuid.uuid4().hex[:12]}"]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def _response(output: Any) -> Response:
+    tokens = list(output.token_ids)
+    return Response(tokens=tokens, logprobs=_logprobs(tokens, output.logprobs))
+
+
+def _logprobs(tokens: Sequence[int], entries: Sequence[Any]) -> list[float]:
+    """Of the tokens themselves, out of vLLM's entries of several candidates each."""
+    return [entry[token].logprob for token, entry in zip(tokens, entries, strict=True)]

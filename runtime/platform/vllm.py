@@ -1,0 +1,89 @@
+"""vLLM inside processes that are ours: their groups, their names in shared memory, and its CPU build."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from unittest.mock import patch
+
+import torch
+from vllm.distributed import parallel_state
+from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
+from vllm.model_executor.models import registry
+from vllm.v1.executor.uniproc_executor import ExecutorWithExternalLauncher
+
+from runtime.platform.device import device_kind
+from runtime.platform.patches import Patch
+
+VERSION = "vllm 0.32.0"
+_SHARED_MEMORY = Path("/dev/shm")
+_T = TypeVar("_T")
+
+
+def _call(function: Callable[[], _T]) -> _T:
+    return function()
+
+
+def _inspect_in_process() -> None:
+    registry._run_in_subprocess = _call
+
+
+PATCHES = (
+    Patch(
+        name="vllm-model-inspection",
+        made_for=VERSION,
+        reason="model classes are inspected in a fresh subprocess, in which torchvision is not hidden; "
+        "and that costs six seconds",
+        apply=_inspect_in_process,
+    ),
+)
+
+
+@contextmanager
+def launched(*, rank: int, local_rank: int, ranks: Sequence[int], tag: str) -> Iterator[None]:
+    """Start an engine as one rank of a world that exists already.
+
+    Made for vllm 0.32.0. Its external launcher reads rank and address from the environment, names its shared
+    memory after the address (``//`` for every engine on the host, so a second one fails with errno 17), and
+    puts consecutive ranks into one tensor-parallel group, where the 3D-HybridEngine needs strided ones.
+
+    Parameters
+    ----------
+    ranks
+        The ranks in vLLM's order: tensor groups one after the other, each by shard.
+    tag
+        Unique name of this world on the host; the same on all its ranks.
+    """
+    build = parallel_state.init_model_parallel_group
+
+    def permuted(group_ranks: list[list[int]], *args: Any, **kwargs: Any) -> Any:
+        return build([[ranks[slot] for slot in group] for group in group_ranks], *args, **kwargs)
+
+    def arguments(_: Any) -> tuple[str, int, int]:
+        return f"tcp://127.0.0.1:{tag}", rank, local_rank  # never dialled: the world is there already
+
+    with (
+        patch.object(parallel_state, "init_model_parallel_group", permuted),
+        patch.object(ExecutorWithExternalLauncher, "_distributed_args", arguments),
+    ):
+        yield
+
+
+def repack_tied_head(model: torch.nn.Module) -> None:
+    """Make an output layer that shares the embedding see its new weights.
+
+    Made for vllm 0.32.0, CPU only: linear layers compute with a packed copy of their weights, and a reload
+    packs again what it has loaded, which a tied head is not.
+    """
+    if device_kind() == "cpu" and model.config.tie_word_embeddings:
+        dispatch_cpu_unquantized_gemm(model.lm_head, remove_weight=False)
+
+
+def remove_shared_memory(tag: str) -> None:
+    """Unlink what killed ranks of a world have left in shared memory."""
+    for leftover in _SHARED_MEMORY.glob(f"{tag}*"):
+        try:
+            os.unlink(leftover)
+        except FileNotFoundError:
+            continue  # another rank of this world was faster
