@@ -3,11 +3,12 @@
 It moves futures. Rows travel between the processes through Ray's object store.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray import ObjectRef
 
 from planner.algorithms import Algorithm
 from planner.domain.dataflow import CONTROLLER
@@ -17,9 +18,11 @@ from runtime.batch import Batch, Future, Shard
 from runtime.schedule import Schedule
 from runtime.transfer import Ranks
 from runtime.watch import Origin, wait_for
-from runtime.worker_group import Flight, SubmittedCall, WorkerGroup
-from runtime.workers.call import Report, Role
-from runtime.workers.host import World
+from runtime.worker_group import Flight, SubmittedCall, WorkerGroup, send
+from runtime.workers.call import Call, Report
+
+SHOWN_ITERATION = -1
+"""Number under which prompts and seeds of shown samples are drawn: the same before and after training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,17 +39,15 @@ class Controller:
     Parameters
     ----------
     processes
-        Handles by pool, in rank order, and those of the numeric calls under `CONTROLLER`.
+        Handles by pool, in rank order, and that of the numeric calls under `CONTROLLER`.
     """
 
     def __init__(self, plan: Plan, processes: Mapping[str, Sequence[Any]]) -> None:
-        self._schedule = Schedule({pool.name: pool.order for pool in plan.pools})
         self._plan = plan
         self._processes = processes
+        self._schedule = Schedule({pool.name: pool.order for pool in plan.pools})
 
-    def iterate(
-        self, algorithm: Algorithm, prompts: Sequence[Sequence[int]], *, iteration: int
-    ) -> list[FinishedCall]:
+    def iterate(self, algorithm: Algorithm, *, iteration: int) -> list[FinishedCall]:
         """Run one iteration and wait for all of its calls.
 
         Raises
@@ -55,8 +56,9 @@ class Controller:
             When a worker fails or dies; with the role, the rank and the worker's own traceback.
         """
         flight = Flight(iteration)
-        whole = Shard(range(len(prompts)), ray.put([list(tokens) for tokens in prompts]))
-        algorithm(self._roles(flight), Batch(len(prompts), {"prompts": Future([whole])}))
+        algorithm(
+            self._roles(flight, self._schedule), self._prompts(flight, self._plan.scenario.workload.samples)
+        )
         self._schedule.finish()
         answers = wait_for(flight.reports)
         by_call: dict[str, list[Report]] = {}
@@ -64,20 +66,68 @@ class Controller:
             by_call.setdefault(origin.call, []).append(answers[ref])
         return [FinishedCall(call=call, reports=tuple(by_call[call.name])) for call in flight.calls]
 
-    def _roles(self, flight: Flight) -> "_Roles":
-        return _Roles({role: self._group(role, flight) for role in (*self._plan.strategies, CONTROLLER)})
+    def respond(self, role: str, samples: int) -> list[tuple[str, str]]:
+        """Texts of the first prompts and of the role's responses to them, with the weights of now."""
+        flight = Flight(SHOWN_ITERATION)
+        roles = self._roles(flight, Schedule({}))
+        batch: Batch = getattr(roles, role).generate(self._prompts(flight, samples))
+        refs = self._send_controller("texts", flight, samples, batch.fields, writes=("texts",))
+        wait_for(flight.reports)
+        return ray.get(refs[0])
 
-    def _group(self, role: str, flight: Flight) -> WorkerGroup:
-        pool = CONTROLLER if role == CONTROLLER else self._plan.pool_of(role).name
+    def ask(self, role: str, method: str, *, iteration: int, **options: str) -> None:
+        """Call a method that reads and writes no field on all ranks of a role, and wait."""
+        call = Call(
+            name=f"{role}.{method}",
+            role=role,
+            method=method,
+            iteration=iteration,
+            rows=(range(0),),
+            options=options,
+        )
+        reports = {
+            send(process, call, {})[0]: Origin(call.name, role, rank)
+            for rank, process in enumerate(self._processes[self._pool(role)])
+        }
+        wait_for(reports)
+
+    def _prompts(self, flight: Flight, samples: int) -> Batch:
+        (ref,) = self._send_controller("prompts", flight, samples, {}, writes=("prompts",))
+        return Batch(samples, {"prompts": Future([Shard(range(samples), ref)])})
+
+    def _send_controller(
+        self, method: str, flight: Flight, samples: int, fields: Mapping[str, Future], writes: tuple[str, ...]
+    ) -> list[ObjectRef]:
+        call = Call(
+            name=f"{CONTROLLER}.{method}",
+            role=CONTROLLER,
+            method=method,
+            iteration=flight.iteration,
+            rows=(range(samples),),
+            writes=writes,
+        )
+        report, *outputs = send(self._processes[CONTROLLER][0], call, fields)
+        flight.reports[report] = Origin(call.name, CONTROLLER, 0)
+        return outputs
+
+    def _roles(self, flight: Flight, schedule: Schedule) -> "_Roles":
+        roles = (*self._plan.strategies, CONTROLLER)
+        return _Roles({role: self._group(role, flight, schedule) for role in roles})
+
+    def _group(self, role: str, flight: Flight, schedule: Schedule) -> WorkerGroup:
+        pool = self._pool(role)
         return WorkerGroup(
             role=role,
             pool=pool,
             processes=self._processes[pool],
             ranks=ranks_of(self._plan, role),
             mini_batches=self._plan.scenario.workload.mini_batches,
-            schedule=self._schedule,
+            schedule=schedule,
             flight=flight,
         )
+
+    def _pool(self, role: str) -> str:
+        return CONTROLLER if role == CONTROLLER else self._plan.pool_of(role).name
 
 
 class _Roles:
@@ -96,27 +146,3 @@ def ranks_of(plan: Plan, role: str) -> Ranks:
         return Ranks(layout=ParallelStrategy())
     strategy = plan.strategies[role]
     return Ranks(layout=strategy.layout, generate=strategy.generate)
-
-
-def join(processes: Sequence[Any], *, name: str) -> None:
-    """Make the processes of a pool one process group."""
-    first, *_ = ask_all(processes[:1], lambda rank, process: process.whereabouts.remote(), name=name)
-    port, *_ = ask_all(processes[:1], lambda rank, process: process.free_port.remote(), name=name)
-    size = len(processes)
-    ask_all(
-        processes,
-        lambda rank, process: process.join.remote(World(rank, size, first.address, port)),
-        name=name,
-    )
-
-
-def build(processes: Sequence[Any], builder: Callable[[], Mapping[str, Role]], *, name: str) -> None:
-    """Make the roles of a pool in each of its processes."""
-    ask_all(processes, lambda rank, process: process.build.remote(builder), name=name)
-
-
-def ask_all(processes: Sequence[Any], ask: Callable[[int, Any], Any], *, name: str) -> list[Any]:
-    """The answer of each process, in rank order; fails as soon as one fails."""
-    refs = {ask(rank, process): Origin("start", name, rank) for rank, process in enumerate(processes)}
-    answers = wait_for(refs)
-    return [answers[ref] for ref in refs]

@@ -1,7 +1,7 @@
 """Handles of roles: calling a method of one returns futures at once."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ray import ObjectRef
@@ -99,7 +99,6 @@ class WorkerGroup:
 
     def _send(self, entry: "_Entry", rank: int, rows: tuple[range, ...], answers: bool) -> list[ObjectRef]:
         """Send one rank its call; references of the fields it returns."""
-        pieces, refs = _inputs_of(entry.inputs, rows)
         call = Call(
             name=entry.name,
             role=self.role,
@@ -107,12 +106,10 @@ class WorkerGroup:
             iteration=self.flight.iteration,
             rows=rows,
             options=entry.options,
-            inputs=pieces,
             writes=tuple(entry.outputs),
             answers=answers,
         )
-        returned = self.processes[rank].call.options(num_returns=1 + len(call.writes)).remote(call, *refs)
-        report, *fields = returned if call.writes else [returned]
+        report, *fields = send(self.processes[rank], call, entry.inputs)
         self.flight.reports[report] = Origin(entry.name, self.role, rank)
         return fields
 
@@ -127,6 +124,14 @@ class _Entry:
     samples: int
     inputs: Mapping[str, Future]
     outputs: Mapping[str, Future]
+
+
+def send(process: Any, call: Call, inputs: Mapping[str, Future]) -> list[ObjectRef]:
+    """Send a call to one process: references of its report and of the fields that it writes."""
+    pieces, refs = _inputs_of(inputs, call.rows)
+    call = replace(call, inputs=pieces)
+    sent = process.call.options(num_returns=1 + len(call.writes)).remote(call, *refs)
+    return sent if call.writes else [sent]
 
 
 def _inputs_of(

@@ -57,11 +57,11 @@ class Host:
         device = int(cuda[0]) if cuda else self._virtual_device
         return Whereabouts(ray.util.get_node_ip_address(), context.get_node_id(), device, os.getpid())
 
-    def free_port(self) -> int:
-        """A port on this node that nothing listens on."""
+    def address(self) -> tuple[str, int]:
+        """Address of this node, and a port on it that nothing listens on."""
         with socket.socket() as listener:
             listener.bind(("", 0))
-            return int(listener.getsockname()[1])
+            return ray.util.get_node_ip_address(), int(listener.getsockname()[1])
 
     def join(self, world: World) -> None:
         """Join the pool's process group."""

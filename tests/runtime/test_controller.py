@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -13,15 +14,15 @@ from planner.algorithms import ppo
 from planner.domain.dataflow import CONTROLLER
 from planner.domain.parallelism import ParallelStrategy
 from planner.errors import WorkerError
-from runtime.controller import Controller, build, join
+from runtime.controller import Controller
 from runtime.resource_pool import assign, light_process, nodes_here, processes, ray_cluster
+from runtime.session import start_roles
 from runtime.workers.call import Answer
 from tests.runtime.plans import tiny_plan
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 TWO_POOLS = {("actor", "reference"): ParallelStrategy(data=2), ("critic", "reward"): ParallelStrategy()}
-PROMPTS = [[sample, sample + 1] for sample in range(8)]
 
 
 class Counting:
@@ -29,6 +30,13 @@ class Counting:
 
     def __init__(self, fails_in=""):
         self.fails_in = fails_in
+
+    def prompts(self, call, fields):
+        return self._answer(call, prompts=[[row, row + 1] for row in call.rows[0]])
+
+    def texts(self, call, fields):
+        rows = zip(fields["tokens"].tolist(), fields["response_mask"].tolist(), strict=True)
+        return self._answer(call, texts=[(str(tokens[0]), str(mask.count(True))) for tokens, mask in rows])
 
     def generate(self, call, fields):
         rows = np.array(list(call.rows[0]))
@@ -82,15 +90,18 @@ def cluster():
         yield
 
 
-def run(plan, *, fails_in="", iterations=1):
+@contextmanager
+def controlled(plan, *, fails_in=""):
     assignments = assign(plan, nodes_here("cpu"), "cpu")
-    with processes(assignments, "cpu") as groups, light_process() as light:
-        for name, handles in groups.items():
-            join(handles, name=name)
-            build(handles, lambda: counting_roles(fails_in), name=name)
-        build([light], lambda: counting_roles(), name=CONTROLLER)
-        controller = Controller(plan, {**groups, CONTROLLER: [light]})
-        return [controller.iterate(ppo, PROMPTS, iteration=number) for number in range(iterations)]
+    with processes(assignments, "cpu") as pools, light_process() as light:
+        groups = {**pools, CONTROLLER: (light,)}
+        start_roles(groups, dict.fromkeys(groups, lambda: counting_roles(fails_in)))
+        yield Controller(plan, groups)
+
+
+def run(plan, *, fails_in="", iterations=1):
+    with controlled(plan, fails_in=fails_in) as controller:
+        return [controller.iterate(ppo, iteration=number) for number in range(iterations)]
 
 
 def test_every_rank_gets_its_own_rows_over_two_pools(cluster):
@@ -142,3 +153,8 @@ def test_a_killed_worker_ends_the_run(cluster):
     with pytest.raises(WorkerError, match=r"actor: rank 1 died in actor.update") as caught:
         run(tiny_plan(TWO_POOLS), fails_in="actor.update, by a kill")
     assert (caught.value.role, caught.value.rank) == ("actor", 1)
+
+
+def test_shown_samples_are_prompts_with_their_responses(cluster):
+    with controlled(tiny_plan(TWO_POOLS)) as controller:
+        assert controller.respond("actor", 3) == [("0", "1"), ("1", "1"), ("2", "1")]

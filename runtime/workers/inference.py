@@ -1,0 +1,50 @@
+"""The roles that only look: the reference policy and the reward model."""
+
+from collections.abc import Mapping
+
+import torch
+
+from runtime.engines.megatron import MegatronEngine
+from runtime.workers.call import Answer, Call
+
+
+class ReferenceWorker:
+    """The policy as it was before training."""
+
+    def __init__(self, engine: MegatronEngine, *, micro_batch: int) -> None:
+        self._engine, self._micro_batch = engine, micro_batch
+
+    def logprobs(self, call: Call, fields: Mapping[str, torch.Tensor]) -> Answer:
+        """Log-probabilities of the tokens, shape (b, s-1)."""
+        outputs = self._engine.forward(fields["tokens"], micro_batch=self._micro_batch)
+        return answer("reference_logprobs", outputs)
+
+
+class RewardWorker:
+    """A model that scores a whole response."""
+
+    def __init__(self, engine: MegatronEngine, *, micro_batch: int) -> None:
+        self._engine, self._micro_batch = engine, micro_batch
+
+    def scores(self, call: Call, fields: Mapping[str, torch.Tensor]) -> Answer:
+        """The value at each sample's last valid token, shape (b,)."""
+        outputs = self._engine.forward(fields["tokens"], micro_batch=self._micro_batch)
+        if outputs is None:
+            return Answer()
+        last = last_tokens(fields["response_mask"]).to(outputs.device)
+        return answer("scores", outputs.gather(1, last[:, None]).squeeze(1))
+
+
+def last_tokens(response_mask_bs: torch.Tensor) -> torch.Tensor:
+    """Position of each sample's last response token.
+
+    >>> last_tokens(torch.tensor([[False, True, True, False], [False, True, False, False]]))
+    tensor([2, 1])
+    """
+    positions = torch.arange(response_mask_bs.shape[1])
+    return (positions * response_mask_bs).argmax(dim=1)
+
+
+def answer(name: str, outputs: torch.Tensor | None) -> Answer:
+    """One field, from the stage that has it."""
+    return Answer() if outputs is None else Answer(fields={name: outputs.cpu().numpy()})
