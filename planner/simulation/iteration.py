@@ -1,4 +1,4 @@
-"""Iterations of a plan as a timeline: calls on their pools, in the pools' order, once their inputs are there."""
+"""Iterations of a plan as a timeline: calls on their pools, in order, once their inputs are there."""
 
 from collections.abc import Iterator
 

@@ -1,0 +1,60 @@
+from dataclasses import replace
+
+import pytest
+
+from planner.costs.rates import rates_of
+from planner.costs.setting import Setting
+from planner.domain.catalog import read_device, read_model
+from planner.domain.cluster import NodePool
+from planner.domain.workload import Workload
+
+
+@pytest.fixture(scope="session")
+def node_pool():
+    """Part of HybridFlow's cluster: nodes of eight A100, 200 Gbit/s between nodes."""
+    return NodePool.model_validate(
+        {
+            "name": "pool",
+            "nodes": 16,
+            "devices_per_node": 8,
+            "device": read_device("a100-sxm-80gb"),
+            "network": {"bandwidth": "200 Gbit/s", "latency": "10 us"},
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def workload():
+    """HybridFlow's: 1024 prompts, 1024 + 1024 tokens, eight mini-batches."""
+    return Workload.model_validate(
+        {"prompts": 1024, "prompt_tokens": 1024, "response_tokens": 1024, "mini_batches": 8}
+    )
+
+
+@pytest.fixture(scope="session")
+def setting(node_pool, workload):
+    """Llama 2 7B with a vocabulary head, in bf16."""
+    return Setting(
+        model=read_model("llama-2-7b"),
+        head="vocabulary",
+        precision="bf16",
+        workload=workload,
+        rates=rates_of(node_pool, "bf16"),
+    )
+
+
+@pytest.fixture(scope="session")
+def faster():
+    """A function that multiplies every speed of some rates and divides every latency."""
+
+    def scale(rates, factor):
+        names = type(rates.overheads).model_fields
+        shorter = {name: getattr(rates.overheads, name) / factor for name in names}
+        overheads = rates.overheads.model_copy(update=shorter)
+        speeds = {name: getattr(rates, name) * factor for name in rates.__slots__ if name.endswith("per_s")}
+        delays = {
+            name: getattr(rates, name) / factor for name in rates.__slots__ if name.endswith("latency_s")
+        }
+        return replace(rates, overheads=overheads, **speeds, **delays)
+
+    return scale

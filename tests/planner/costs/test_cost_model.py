@@ -1,0 +1,151 @@
+import math
+
+import pytest
+
+from planner.algorithms import ALGORITHMS, trace
+from planner.costs import CostModel, stage_cost, tokens_per_second
+from planner.domain.catalog import read_model
+from planner.domain.cluster import Cluster
+from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
+from planner.domain.plan import RoleStrategy
+from planner.domain.profile import MeasuredCall, Profile
+from planner.domain.scenario import Scenario
+from planner.errors import SpecError
+
+PPO = trace(ALGORITHMS["ppo"], name="ppo")
+LAYOUT = ParallelStrategy(tensor=8, data=2)
+ACTOR = RoleStrategy(
+    train=LAYOUT, generate=GenerationStrategy(tensor=2, replicas=8, max_sequences=64), micro_batch=1
+)
+
+
+@pytest.fixture(scope="module")
+def scenario(node_pool, workload):
+    models = dict.fromkeys(PPO.roles, read_model("llama-2-7b"))
+    cluster = Cluster(node_pools=(node_pool,))
+    return Scenario(
+        name="paper", algorithm={"name": "ppo"}, models=models, cluster=cluster, workload=workload
+    )
+
+
+def measured(call, seconds, *, strategy="p1t8d2", generation=None, samples=1024, reshard_seconds=0.0):
+    return MeasuredCall(
+        model="llama-2-7b",
+        kind=call.kind,
+        method=call.method,
+        strategy=strategy,
+        generation=generation,
+        samples=samples,
+        prompt_tokens=1024,
+        response_tokens=1024,
+        seconds=seconds,
+        reshard_seconds=reshard_seconds,
+        repeats=3,
+    )
+
+
+def profile(node_pool, *calls, name=None):
+    device = node_pool.device.model_copy(update={"name": name or node_pool.device.name})
+    return Profile(device=device, processes=16, calls=calls, versions={}, date="2025-01-01")
+
+
+def test_without_a_profile_calls_are_modelled(scenario, node_pool):
+    prediction = CostModel(scenario, PPO).call(PPO.call("actor.update"), ACTOR, node_pool)
+    assert prediction.origin == "modelled"
+    assert prediction.reshard_seconds == 0.0
+
+
+def test_generation_includes_the_weight_sync(scenario, node_pool):
+    prediction = CostModel(scenario, PPO).call(PPO.call("actor.generate"), ACTOR, node_pool)
+    assert node_pool.device.overheads.reshard <= prediction.reshard_seconds < prediction.seconds
+
+
+def test_a_measured_point_is_taken_as_it_is(scenario, node_pool):
+    call = PPO.call("actor.generate")
+    costs = CostModel(
+        scenario,
+        PPO,
+        profiles=[profile(node_pool, measured(call, 12.5, generation="p1t2x8", reshard_seconds=0.5))],
+    )
+    prediction = costs.call(call, ACTOR, node_pool)
+    assert (prediction.seconds, prediction.reshard_seconds, prediction.origin) == (12.5, 0.5, "measured")
+
+
+def test_other_calls_of_a_measured_kind_are_scaled_by_the_geometric_mean(scenario, node_pool):
+    call = PPO.call("critic.values")
+    modelled = CostModel(scenario, PPO)
+    points = {
+        text: modelled.call(call, RoleStrategy(train=ParallelStrategy.parse(text)), node_pool).seconds
+        for text in ("p1t8d2", "p2t4d2")
+    }
+    known = [
+        measured(call, 2 * points["p1t8d2"], strategy="p1t8d2"),
+        measured(call, 8 * points["p2t4d2"], strategy="p2t4d2"),
+    ]
+    costs = CostModel(scenario, PPO, profiles=[profile(node_pool, *known)])
+    other = RoleStrategy(infer=ParallelStrategy(tensor=4, data=4))
+    scores = PPO.call("reward.scores")
+    scaled = costs.call(scores, other, node_pool)
+    assert scaled.origin == "scaled"
+    expected = math.sqrt(2 * 8) * modelled.call(scores, other, node_pool).seconds
+    assert scaled.seconds == pytest.approx(expected)
+    assert costs.call(PPO.call("actor.update"), ACTOR, node_pool).origin == "modelled"
+
+
+def test_a_profile_of_another_device_changes_nothing(scenario, node_pool):
+    call = PPO.call("actor.update")
+    costs = CostModel(scenario, PPO, profiles=[profile(node_pool, measured(call, 1.0), name="other")])
+    assert costs.call(call, ACTOR, node_pool) == CostModel(scenario, PPO).call(call, ACTOR, node_pool)
+
+
+def test_a_measured_model_that_the_scenario_lacks_scales_nothing(scenario, node_pool):
+    call = PPO.call("actor.update")
+    stranger = measured(call, 1.0).model_copy(update={"model": "stranger"})
+    costs = CostModel(scenario, PPO, profiles=[profile(node_pool, stranger)])
+    assert costs.call(call, ACTOR, node_pool).origin == "modelled"
+
+
+def test_memory_names_every_kind_and_every_call(scenario, node_pool):
+    memory = CostModel(scenario, PPO).memory("actor", ACTOR, node_pool)
+    assert set(memory.persistent) == {"parameters", "gradients", "optimizer"}
+    assert set(memory.transient) == {"actor.generate", "actor.update"}
+    assert {"generation_weights", "kv_cache"} <= set(memory.transient["actor.generate"])
+
+
+def test_the_training_half_alone_has_no_generation(scenario, node_pool):
+    half = RoleStrategy(train=LAYOUT)
+    assert set(CostModel(scenario, PPO).memory("actor", half, node_pool).transient) == {"actor.update"}
+
+
+def test_generation_costs_depend_on_training_by_the_weight_sync_only(scenario, node_pool):
+    costs, call = CostModel(scenario, PPO), PPO.call("actor.generate")
+    other = ACTOR.model_copy(update={"train": ParallelStrategy(pipeline=2, tensor=4, data=2)})
+    one, two = costs.call(call, ACTOR, node_pool), costs.call(call, other, node_pool)
+    assert one.seconds - one.reshard_seconds == pytest.approx(two.seconds - two.reshard_seconds)
+    assert one.reshard_seconds != two.reshard_seconds
+
+
+def test_a_precision_that_the_device_lacks_is_refused_by_name(scenario, node_pool):
+    device = node_pool.device.model_copy(update={"peak": {"fp32": 1e12}})
+    lacking = node_pool.model_copy(update={"device": device})
+    with pytest.raises(SpecError, match="a100-sxm-80gb: peak names no bf16"):
+        CostModel(scenario, PPO).call(PPO.call("actor.update"), ACTOR, lacking)
+
+
+def test_stage_cost_sums_the_slowest_pool_of_each_stage():
+    seconds = {
+        "actor.generate": 10.0,
+        "critic.values": 1.0,
+        "reference.logprobs": 2.0,
+        "reward.scores": 4.0,
+        "critic.update": 5.0,
+        "actor.update": 7.0,
+    }
+    together = [("actor", "critic", "reference", "reward")]
+    split = [("actor", "reference"), ("critic", "reward")]
+    assert stage_cost(PPO, together, seconds) == 29.0
+    assert stage_cost(PPO, split, seconds) == 10.0 + 5.0 + 7.0
+
+
+def test_throughput_counts_prompts_and_responses(scenario):
+    assert tokens_per_second(scenario, 2.0) == 1024 * 2048 / 2
