@@ -78,6 +78,15 @@ def test_twice_every_speed_and_half_every_latency_is_half_the_time(setting, fast
     assert generation_seconds(twice, generate) == pytest.approx(generation_seconds(setting, generate) / 2)
 
 
+@given(
+    layouts,
+    st.sampled_from(["prefill_flops_per_s", "memory_bytes_per_s", "link_bytes_per_s", "network_bytes_per_s"]),
+)
+def test_a_faster_device_or_link_is_never_slower(setting, generate, name):
+    better = replace(setting, rates=replace(setting.rates, **{name: 1.5 * getattr(setting.rates, name)}))
+    assert generation_seconds(better, generate) <= generation_seconds(setting, generate)
+
+
 @given(layouts, st.floats(1, 512), st.floats(1, 8192))
 def test_a_longer_context_or_a_larger_batch_never_makes_a_step_faster(setting, generate, batch, context):
     step = step_seconds(setting, generate, batch=batch, context=context)
