@@ -9,7 +9,9 @@ import torch
 import torch.distributed as dist
 from megatron.core import parallel_state
 from megatron.core.distributed import finalize_model_grads
+from megatron.core.optimizer import MegatronOptimizer
 from megatron.core.pipeline_parallel import get_forward_backward_func
+from megatron.core.transformer.module import MegatronModule
 from megatron.core.utils import unwrap_model
 
 from planner.domain.model import Head, ModelSpec, Precision
@@ -17,11 +19,12 @@ from planner.domain.plan import Recompute
 from planner.domain.resharding import WeightTensor, weight_tensors
 from planner.errors import SpecError
 from runtime.engines import optimizer as adam
+from runtime.engines import states
 from runtime.engines.checkpoint import ModelFolder, write_folder
 from runtime.engines.gather import WeightGather
 from runtime.engines.layout import Layout
 from runtime.engines.optimizer import OptimizerSettings
-from runtime.engines.shards import shards
+from runtime.engines.shards import Shard, shards
 from runtime.engines.transformer import DTYPE, build_module
 from runtime.platform import current_device
 
@@ -171,8 +174,18 @@ class MegatronEngine:
                 pass
         dist.barrier()
 
+    def save_state(self, folder: str | Path) -> None:
+        """Write weights and optimizer states for `load_state`, in any layout; whole or not at all."""
+        with self.layout:
+            states.save(Path(folder), self._bare_module(), self._optimizer_or_none())
+
+    def load_state(self, folder: str | Path) -> None:
+        """Go on from what `save_state` wrote, also where that was another layout."""
+        with self.layout:
+            states.load(Path(folder), self._bare_module(), self._optimizer_or_none())
+
     def static_bytes(self) -> dict[str, int]:
-        """Bytes of this rank's parameters, gradients and optimizer states (those once it has stepped)."""
+        """Bytes of this rank's parameters, gradients and optimizer states."""
         parameters = sum(parameter.nbytes for parameter in self._module.parameters())
         if self._settings is None:
             return {"parameters": parameters, "gradients": 0, "optimizer": 0}
@@ -182,15 +195,22 @@ class MegatronEngine:
     def _optimizer_bytes(self) -> int:
         own = {parameter.untyped_storage().data_ptr() for parameter in self._module.parameters()}
         held: dict[int, int] = {}
-        for group in self._optimizer.param_groups:
-            for main in group["params"]:
-                for tensor in (main, *self._optimizer.state.get(main, {}).values()):
-                    if torch.is_tensor(tensor) and tensor.untyped_storage().data_ptr() not in own:
+        for torch_adam in adam.adams(self._optimizer):
+            for main, moments in torch_adam.state.items():
+                for tensor in (main, *moments.values()):
+                    if tensor.untyped_storage().data_ptr() not in own:
                         held[tensor.data_ptr()] = tensor.nbytes
         return sum(held.values())
 
-    def _shards(self) -> dict[str, Any]:
-        return shards(unwrap_model(self._module), self.model)
+    def _bare_module(self) -> MegatronModule:
+        """The module without the wrappers of data parallelism and bf16."""
+        return unwrap_model(self._module)
+
+    def _optimizer_or_none(self) -> MegatronOptimizer | None:
+        return None if self._settings is None else self._optimizer
+
+    def _shards(self) -> dict[str, Shard]:
+        return shards(self._bare_module(), self.model)
 
     def _part(self, source: ModelFolder, tensor: WeightTensor) -> torch.Tensor:
         if tensor.name == "score.weight" and tensor.name not in source:

@@ -45,4 +45,22 @@ def build(wrapped: DistributedDataParallel, settings: OptimizerSettings) -> Mega
         params_dtype=dtype,
         use_distributed_optimizer=settings.distributed,
     )
-    return get_megatron_optimizer(config, [wrapped], use_gloo_process_groups=False)
+    optimizer = get_megatron_optimizer(config, [wrapped], use_gloo_process_groups=False)
+    for adam in adams(optimizer):
+        _allocate(adam)
+    return optimizer
+
+
+def adams(optimizer: MegatronOptimizer) -> list[torch.optim.Optimizer]:
+    """The torch optimizers inside; none on a rank without a trained parameter."""
+    return [chained.optimizer for chained in optimizer.chained_optimizers if chained.optimizer is not None]
+
+
+def _allocate(adam: torch.optim.Optimizer) -> None:
+    """Take the moments' memory now instead of in the first step; a saved state needs where to go, too."""
+    if not isinstance(adam, torch.optim.AdamW):
+        return  # fused kernels have states of another form, and allocate by themselves
+    for group in adam.param_groups:
+        for parameter in group["params"]:
+            moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+            adam.state[parameter] = {"step": torch.zeros(()), **moments}

@@ -6,7 +6,7 @@ writing and resharding.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -46,16 +46,27 @@ class Shard:
         self.window.copy_(part.reshape(self.window.shape))
 
 
-def shards(module: torch.nn.Module, model: ModelSpec) -> dict[str, Shard]:
-    """The parts that this rank holds, by Hugging Face name."""
+def shards(
+    module: torch.nn.Module,
+    model: ModelSpec,
+    *,
+    of: Callable[[torch.nn.Parameter], torch.Tensor] = lambda parameter: parameter.data,
+) -> dict[str, Shard]:
+    """The parts that this rank holds, by Hugging Face name.
+
+    Parameters
+    ----------
+    of
+        What to look at of each parameter, such as its gradient instead of its data.
+    """
     found: dict[str, Shard] = {}
     for name, parameter in module.named_parameters():
         match = _LAYER.fullmatch(name)
         if match is None:
-            found[_model_name(name, model, parameter)] = _whole(parameter.data)
+            found[_model_name(name, model, parameter)] = _whole(of(parameter))
             continue
         number = module.decoder.layers[int(match[1])].layer_number - 1
-        for part, shard in _layer_shards(match[2], parameter.data, model):
+        for part, shard in _layer_shards(match[2], of(parameter), model):
             found[f"model.layers.{number}.{part}"] = shard
     return found
 

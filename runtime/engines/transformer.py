@@ -112,7 +112,8 @@ def _config(
         params_dtype=dtype,
         pipeline_dtype=dtype,
         bf16=precision == "bf16",
-        perform_initialization=False,
+        init_method=_leave,
+        output_layer_init_method=_leave,
         use_cpu_initialization=device_kind() == "cpu",
         calculate_per_token_loss=True,  # gradients are summed: no division by micro-batches or replicas
         recompute_granularity="full" if full else None,
@@ -128,6 +129,14 @@ def _config(
     )
     config.finalize_model_grads_func = _finalize_sums
     return config
+
+
+def _leave(weight: torch.Tensor) -> None:
+    """Initialise nothing: weights are loaded.
+
+    Not ``perform_initialization=False``, which also skips marking weights as tensor-parallel, and unmarked
+    ones are missing from the gradient norm.
+    """
 
 
 def _uneven_stages(layers: int, stages: int) -> list[list[str]] | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from runtime.platform.device import DeviceKind, device_kind
 
-_applied: set[str] = set()
+_decided: set[str] = set()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +27,10 @@ def apply_once(patches: Iterable[Patch], *, without: str = "") -> None:
     Parameters
     ----------
     without
-        Name of a patch to leave out; for the tests that ask whether it is still needed.
+        Name of a patch to leave out for good; for the tests that ask whether it is still needed.
     """
     for patch in patches:
-        if patch.name == without or patch.name in _applied or device_kind() not in patch.kinds:
-            continue
-        _applied.add(patch.name)
-        patch.apply()
+        if patch.name not in _decided and device_kind() in patch.kinds:
+            _decided.add(patch.name)
+            if patch.name != without:
+                patch.apply()

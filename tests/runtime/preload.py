@@ -1,4 +1,6 @@
 """What every rank needs, imported once by the fork server."""
 
-import runtime.engines.hybrid
+import pytest  # noqa: F401
+
+import runtime.engines.hybrid  # noqa: F401
 import tests.runtime.tiny  # noqa: F401

@@ -1,0 +1,304 @@
+import json
+from collections.abc import Mapping
+from itertools import pairwise
+
+import pytest
+import torch
+from megatron.core import parallel_state
+
+from planner.domain.model import ModelSpec
+from planner.domain.parallelism import ParallelStrategy
+from runtime.engines.gather import WeightGather
+from runtime.engines.layout import Layout
+from runtime.engines.megatron import MegatronEngine
+from runtime.engines.optimizer import OptimizerSettings
+from runtime.engines.shards import shards
+from tests.runtime import tiny
+from tests.runtime.worlds import WorldError, run_world
+
+LAYOUTS = ["p1t1d1", "p1t2d1", "p2t1d1", "p1t1d2", "p2t2d1"]
+KINDS = ["llama", "qwen2", "qwen3"]
+UNCLIPPED = OptimizerSettings(learning_rate=1e-2, gradient_clip=1e9, distributed=False)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> dict[str, ModelSpec]:
+    folder = tmp_path_factory.mktemp("models")
+    kinds = [*KINDS, "llama-scalar"]
+    return {kind: tiny.write_model(folder / kind, kind) for kind in kinds}
+
+
+def engine_of(model: ModelSpec, strategy: str, **options) -> MegatronEngine:
+    options = {"head": "vocabulary", "precision": "fp32", "seed": 0, "optimizer": None} | options
+    engine = MegatronEngine(model=model, layout=Layout(ParallelStrategy.parse(strategy)), **options)
+    engine.load(model.folder)
+    return engine
+
+
+def devices(strategy: str) -> int:
+    return ParallelStrategy.parse(strategy).devices
+
+
+def gradients(engine: MegatronEngine) -> dict[str, torch.Tensor]:
+    """Whole gradients under their Hugging Face names, on every rank."""
+    held = shards(engine._bare_module(), engine.model, of=lambda parameter: parameter.main_grad)
+    with engine.layout:
+        groups = {
+            "tensor_group": parallel_state.get_tensor_model_parallel_group(),
+            "stage_group": parallel_state.get_pipeline_model_parallel_group(),
+        }
+    gather = WeightGather(
+        model=engine.model,
+        head=engine.head,
+        strategy=engine.layout.strategy,
+        read=lambda name: held[name].read(),
+        dtype=torch.float32,
+        device=torch.device("cpu"),
+        **groups,
+    )
+    return {tensor.name: part.clone() for tensor, part in gather}
+
+
+def weighted_sum(output: torch.Tensor, batch: Mapping[str, torch.Tensor]):
+    """A loss in which every output has a weight of its own."""
+    share = (output * batch["weights"]).sum()
+    return share, {"loss": share.detach()}
+
+
+def micro_batches() -> list[dict[str, torch.Tensor]]:
+    """Four micro-batches of different lengths."""
+    draw = torch.Generator().manual_seed(3)
+    batches = []
+    for seed, length in enumerate((8, 12, 8, 10)):
+        tokens_bs = tiny.tokens(2, length, seed=seed)
+        batches.append({"tokens_bs": tokens_bs, "weights": torch.rand(2, length - 1, generator=draw) / 50})
+    return batches
+
+
+def own_batches(engine: MegatronEngine) -> list[dict[str, torch.Tensor]]:
+    return micro_batches()[engine.layout.at.data :: engine.layout.strategy.data]
+
+
+def forward_all(models, strategy, tokens_bs):
+    return [engine_of(model, strategy).forward(tokens_bs, micro_batch=2) for model in models]
+
+
+@pytest.mark.parametrize("strategy", LAYOUTS)
+def test_logprobs_equal_those_of_transformers(models, strategy):
+    tokens_bs = tiny.tokens(3, 10)
+    ranks = run_world(forward_all, devices(strategy), [models[kind] for kind in KINDS], strategy, tokens_bs)
+    for index, kind in enumerate(KINDS):
+        expected = tiny.logprobs(tiny.network_of(models[kind]), tokens_bs).detach()
+        outputs = [outputs[index] for outputs in ranks if outputs[index] is not None]
+        assert len(outputs) == len(ranks) // ParallelStrategy.parse(strategy).pipeline
+        for output in outputs:
+            torch.testing.assert_close(output, expected, atol=1e-5, rtol=0)
+
+
+def step_all(models, strategy, recompute):
+    results = []
+    for model in models:
+        engine = engine_of(model, strategy, optimizer=UNCLIPPED, recompute=recompute)
+        metrics = engine.update(own_batches(engine), weighted_sum)
+        results.append((metrics, gradients(engine)))
+    return results
+
+
+@pytest.mark.parametrize(("strategy", "recompute"), [*((s, "none") for s in LAYOUTS), ("p2t2d1", "full")])
+def test_losses_and_gradients_equal_those_of_transformers(models, strategy, recompute):
+    chosen = [models[kind] for kind in KINDS]
+    ranks = run_world(step_all, devices(strategy), chosen, strategy, recompute)
+    for index, model in enumerate(chosen):
+        network = tiny.network_of(model)
+        loss = sum(
+            (tiny.logprobs(network, batch["tokens_bs"]) * batch["weights"]).sum() for batch in micro_batches()
+        )
+        loss.backward()
+        expected = {name: parameter.grad for name, parameter in network.named_parameters()}
+        norm = torch.cat([gradient.flatten() for gradient in expected.values()]).norm()
+        for metrics, found in (results[index] for results in ranks):
+            assert metrics["loss"] == pytest.approx(loss.item(), abs=1e-5)
+            assert metrics["grad_norm"] == pytest.approx(norm.item(), rel=1e-5)
+            assert metrics["learning_rate"] == 1e-2
+            assert found.keys() == expected.keys()
+            for name, gradient in expected.items():
+                assert (found[name] - gradient).abs().max() < 1e-5, name
+
+
+def train(model, strategy, settings, steps=3):
+    engine = engine_of(model, strategy, optimizer=settings)
+    for _ in range(steps):
+        engine.update(own_batches(engine), weighted_sum)
+    return dict(engine.export()), engine.static_bytes()
+
+
+def test_the_distributed_optimizer_gives_the_same_weights_in_less_memory(models):
+    model = models["llama"]
+    whole, whole_bytes = run_world(train, 1, model, "p1t1d1", UNCLIPPED)[0]
+    sliced = OptimizerSettings(learning_rate=1e-2, gradient_clip=1e9, distributed=True)
+    for strategy in ("p1t1d2", "p2t1d2"):
+        for weights, rank_bytes in run_world(train, devices(strategy), model, strategy, sliced):
+            assert weights.keys() == whole.keys()
+            for name, weight in whole.items():
+                torch.testing.assert_close(weights[name], weight, atol=1e-5, rtol=0)
+            assert rank_bytes["optimizer"] < 0.6 * whole_bytes["optimizer"]
+
+
+def test_static_bytes_count_parameters_gradients_and_both_moments(models):
+    model = models["llama"]
+    _, held = run_world(train, 1, model, "p1t1d1", UNCLIPPED)[0]
+    size = 4 * model.parameters()
+    assert held["parameters"] == size
+    assert held["gradients"] == pytest.approx(size, rel=0.01)
+    assert held["optimizer"] == pytest.approx(2 * size, rel=0.01)
+
+
+def train_on_one_replica_only(model, strategy):
+    engine = engine_of(model, strategy, optimizer=UNCLIPPED)
+    batches = micro_batches() if engine.layout.at.data == 0 else []
+    metrics = engine.update(batches, weighted_sum)
+    return metrics, dict(engine.export())
+
+
+def test_a_replica_without_samples_takes_part_in_the_step(models):
+    (expected, weights), *_ = run_world(train_on_one_replica_only, 1, models["qwen3"], "p1t1d1")
+    for metrics, found in run_world(train_on_one_replica_only, 2, models["qwen3"], "p1t1d2"):
+        assert metrics == pytest.approx(expected)
+        for name, weight in weights.items():
+            torch.testing.assert_close(found[name], weight, atol=1e-5, rtol=0)
+
+
+def values_and_save(model, strategy, tokens_bs, folder, settings):
+    engine = engine_of(model, strategy, head="scalar", optimizer=settings)
+    values = engine.forward(tokens_bs, micro_batch=2)
+    engine.save(folder, model.folder)
+    return values
+
+
+@pytest.mark.parametrize("strategy", ["p1t1d1", "p2t2d1"])
+def test_a_reward_model_scores_as_transformers_does_and_is_saved_as_one(models, strategy, tmp_path):
+    model, tokens_bs = models["llama-scalar"], tiny.tokens(3, 10)
+    folder = tmp_path / "saved"
+    *_, values = run_world(values_and_save, devices(strategy), model, strategy, tokens_bs, folder, None)
+    network = tiny.network_of(model, scalar=True)
+    expected = network.score(network.model(tokens_bs).last_hidden_state).squeeze(-1).detach()
+    torch.testing.assert_close(values, expected, atol=1e-5, rtol=0)
+    saved = tiny.network_of(model.model_copy(update={"folder": str(folder)}), scalar=True)
+    assert torch.equal(saved.score.weight, network.score.weight)
+
+
+def test_a_critic_starts_from_a_language_model_with_a_head_of_its_seed(models, tmp_path):
+    model, tokens_bs = models["qwen3"], tiny.tokens(3, 10)
+    (single,) = run_world(values_and_save, 1, model, "p1t1d1", tokens_bs, tmp_path / "single", UNCLIPPED)
+    *_, layered = run_world(values_and_save, 4, model, "p2t2d1", tokens_bs, tmp_path / "layered", UNCLIPPED)
+    assert single.abs().max() > 0.1
+    torch.testing.assert_close(layered, single, atol=1e-5, rtol=0)
+    config = json.loads((tmp_path / "single/config.json").read_text())
+    assert config["architectures"] == ["Qwen3ForSequenceClassification"]
+    assert len(config["id2label"]) == 1
+
+
+def test_a_language_model_is_no_reward_model(models, tmp_path):
+    with pytest.raises(WorldError, match=r"SpecError: .*has no score\.weight"):
+        run_world(values_and_save, 1, models["llama"], "p1t1d1", tiny.tokens(1, 4), tmp_path / "x", None)
+
+
+def save_all(models, strategy, folder):
+    for model in models:
+        engine_of(model, strategy).save(folder / model.name, model.folder)
+
+
+@pytest.mark.parametrize("strategy", ["p1t1d1", "p2t2d1"])
+def test_saved_folders_hold_what_was_loaded(models, strategy, tmp_path):
+    chosen = [models[kind] for kind in KINDS]
+    run_world(save_all, devices(strategy), chosen, strategy, tmp_path)
+    for model in chosen:
+        original = tiny.network_of(model).state_dict()
+        saved = tiny.network_of(model.model_copy(update={"folder": str(tmp_path / model.name)})).state_dict()
+        assert saved.keys() == original.keys()
+        assert all(torch.equal(saved[name], weight) for name, weight in original.items())
+        assert (tmp_path / model.name / "tokenizer_config.json").exists()
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def train_two_at_once(model):
+    first = engine_of(model, "p1t2d1", optimizer=UNCLIPPED)
+    second = engine_of(model, "p2t1d1", optimizer=UNCLIPPED)
+    for _ in range(3):
+        first.update(micro_batches(), weighted_sum)
+        second.update(micro_batches(), weighted_sum)
+    return dict(first.export()), dict(second.export())
+
+
+def test_engines_of_two_layouts_live_in_one_process(models):
+    expected, _ = run_world(train, 1, models["llama"], "p1t1d1", UNCLIPPED)[0]
+    for both in run_world(train_two_at_once, 2, models["llama"]):
+        for weights in both:
+            for name, weight in expected.items():
+                torch.testing.assert_close(weights[name], weight, atol=1e-5, rtol=0)
+
+
+def test_stages_may_differ_in_their_layers(tmp_path):
+    model, tokens_bs = tiny.write_model(tmp_path / "three", "llama", layers=3), tiny.tokens(2, 8)
+    expected = tiny.logprobs(tiny.network_of(model), tokens_bs).detach()
+    *_, ((found,), layers) = run_world(forward_uneven, 2, model, tokens_bs)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    assert layers == 1
+
+
+def forward_uneven(model, tokens_bs):
+    engine = engine_of(model, "p2t1d1")
+    return [engine.forward(tokens_bs, micro_batch=2)], len(engine._bare_module().decoder.layers)
+
+
+def train_in_bf16(model, strategy):
+    engine = engine_of(
+        model, strategy, precision="bf16", optimizer=OptimizerSettings(learning_rate=1e-3, gradient_clip=1.0)
+    )
+    losses = [engine.update(own_batches(engine), weighted_sum)["loss"] for _ in range(4)]
+    return losses, engine.forward(tiny.tokens(2, 8), micro_batch=2), engine.static_bytes()
+
+
+def test_bf16_trains_with_an_fp32_master_copy(models):
+    model = models["llama"]
+    ((losses, output, held),) = run_world(train_in_bf16, 1, model, "p1t1d1")
+    assert output.dtype == torch.float32
+    assert all(later < earlier for earlier, later in pairwise(losses))
+    assert held["parameters"] == 2 * model.parameters()
+    assert held["optimizer"] == pytest.approx(12 * model.parameters(), rel=0.01)
+    for found, *_ in run_world(train_in_bf16, 2, model, "p1t1d2"):
+        assert found == pytest.approx(losses, abs=0.02)
+
+
+def save_state_after_two_steps(model, strategy, folder):
+    engine = engine_of(model, strategy, head="scalar", optimizer=OptimizerSettings(learning_rate=1e-2))
+    for _ in range(2):
+        engine.update(value_batches(engine), weighted_sum)
+    engine.save_state(folder)
+    return [engine.update(value_batches(engine), weighted_sum)["loss"] for _ in range(2)]
+
+
+def go_on_from_state(model, strategy, folder):
+    engine = engine_of(model, strategy, head="scalar", optimizer=OptimizerSettings(learning_rate=1e-2))
+    engine.load_state(folder)
+    return [engine.update(value_batches(engine), weighted_sum)["loss"] for _ in range(2)]
+
+
+def value_batches(engine):
+    return [{**batch, "tokens_bs": batch["tokens_bs"][:, :-1]} for batch in own_batches(engine)]
+
+
+def test_training_goes_on_from_a_saved_state_also_in_another_layout(models, tmp_path):
+    model = models["llama"]
+    expected = run_world(save_state_after_two_steps, 2, model, "p1t2d1", tmp_path / "state")[0]
+    for strategy in ("p1t2d1", "p2t1d1", "p1t1d2"):
+        for found in run_world(go_on_from_state, 2, model, strategy, tmp_path / "state"):
+            assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_layouts_that_do_not_divide_the_model_are_refused_by_field(tmp_path):
+    model = tiny.write_model(tmp_path / "llama", "llama", kv_heads=1)
+    with pytest.raises(WorldError, match=r"PlanMismatchError: .*tensor=2 does not divide kv_heads=1"):
+        run_world(forward_all, 2, [model], "p1t2d1", tiny.tokens(1, 4))
+    with pytest.raises(WorldError, match=r"PlanMismatchError: strategy p1t1d2 takes 2 ranks, the pool has 1"):
+        run_world(forward_all, 1, [model], "p1t1d2", tiny.tokens(1, 4))
