@@ -42,10 +42,12 @@ class Corrections:
         generation = str(strategy.generate) if call.kind == "generate" else None
         for profile in self.profiles:
             measured = profile.find(
+                role=call.role,
                 model=model.name,
                 method=call.method,
                 strategy=str(strategy.layout),
                 generation=generation,
+                micro_batch=strategy.micro_batch,
                 samples=workload.samples,
                 prompt_tokens=workload.prompt_tokens.mean,
                 response_tokens=workload.response_tokens.mean,
@@ -59,7 +61,7 @@ def strategy_of(measured: MeasuredCall) -> RoleStrategy:
     """The strategy that a measurement was taken in; decoding is taken to have had room for all sequences."""
     layout = ParallelStrategy.parse(measured.strategy)
     if measured.generation is None:
-        return RoleStrategy(train=layout)
+        return RoleStrategy(train=layout, micro_batch=measured.micro_batch)
     pipeline_tensor, replicas = measured.generation.split("x")
     shape = ParallelStrategy.parse(f"{pipeline_tensor}d{replicas}")
     generate = GenerationStrategy(
@@ -68,7 +70,7 @@ def strategy_of(measured: MeasuredCall) -> RoleStrategy:
         replicas=shape.data,
         max_sequences=math.ceil(measured.samples / shape.data),
     )
-    return RoleStrategy(train=layout, generate=generate)
+    return RoleStrategy(train=layout, generate=generate, micro_batch=measured.micro_batch)
 
 
 def workload_of(measured: MeasuredCall, workload: Workload) -> Workload:

@@ -121,8 +121,8 @@ class CostModel:
         return self._corrections[id(node_pool)][1]
 
     def _modelled(self, measured: MeasuredCall, node_pool: NodePool) -> float | None:
-        """Modelled seconds of a measured call, by the first of the scenario's calls that it may stand for."""
-        for call in self.graph.model_calls:
+        """Modelled seconds of a measured call."""
+        for call in self.graph.calls_of(measured.role):
             model = self.scenario.models[call.role]
             if model.name == measured.model and call.method == measured.method:
                 setting = self.setting(call.role, node_pool)

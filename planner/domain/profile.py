@@ -8,6 +8,7 @@ from planner.domain.quantities import PositiveInt, Value
 class MeasuredCall(Value):
     """Median seconds of one call in one layout, with every process of the run at work."""
 
+    role: str
     model: str
     kind: CallKind
     method: str
@@ -15,6 +16,7 @@ class MeasuredCall(Value):
     """Training or inference layout, in the short form ``p1t2d2``."""
     generation: str | None = None
     """Generation layout ``p1t1x4``, for calls of kind generate."""
+    micro_batch: PositiveInt
     samples: PositiveInt
     prompt_tokens: float
     response_tokens: float
@@ -38,21 +40,25 @@ class Profile(Value):
     def find(
         self,
         *,
+        role: str,
         model: str,
         method: str,
         strategy: str,
         generation: str | None,
+        micro_batch: int,
         samples: int,
         prompt_tokens: float,
         response_tokens: float,
     ) -> MeasuredCall | None:
         """The measurement of exactly this point, if there is one."""
         for call in self.calls:
-            point = (call.model, call.method, call.strategy, call.generation, call.samples)
-            lengths = (call.prompt_tokens, call.response_tokens)
-            if point == (model, method, strategy, generation, samples) and lengths == (
-                prompt_tokens,
-                response_tokens,
+            who = (call.role, call.model, call.method)
+            layout = (call.strategy, call.generation, call.micro_batch if generation is None else micro_batch)
+            work = (call.samples, call.prompt_tokens, call.response_tokens)
+            if (
+                who == (role, model, method)
+                and layout == (strategy, generation, micro_batch)
+                and work == (samples, prompt_tokens, response_tokens)
             ):
                 return call
         return None

@@ -4,23 +4,21 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
-from planner import units
+from planner.units import parse_bytes, parse_bytes_per_s, parse_flops_per_s, parse_seconds
 
-Bytes = Annotated[
-    int, BeforeValidator(units.parse_bytes), PlainSerializer(lambda value: f"{value} B"), Field(ge=0)
-]
+Bytes = Annotated[int, BeforeValidator(parse_bytes), PlainSerializer(lambda value: f"{value} B"), Field(ge=0)]
 BytesPerSecond = Annotated[
     float,
-    BeforeValidator(units.parse_bytes_per_s),
+    BeforeValidator(parse_bytes_per_s),
     PlainSerializer(lambda value: f"{value!r} B/s"),
     Field(gt=0),
 ]
 Seconds = Annotated[
-    float, BeforeValidator(units.parse_seconds), PlainSerializer(lambda value: f"{value!r} s"), Field(ge=0)
+    float, BeforeValidator(parse_seconds), PlainSerializer(lambda value: f"{value!r} s"), Field(ge=0)
 ]
 FlopsPerSecond = Annotated[
     float,
-    BeforeValidator(units.parse_flops_per_s),
+    BeforeValidator(parse_flops_per_s),
     PlainSerializer(lambda value: f"{value!r} FLOP/s"),
     Field(gt=0),
 ]

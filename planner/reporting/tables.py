@@ -39,12 +39,21 @@ def device_report(profile: Profile) -> RenderableType:
         f"memory {format_bytes_per_s(device.memory_bandwidth)}, {format_bytes(device.usable_memory)} each, "
         f"link {format_bytes_per_s(device.link.bandwidth)} after {format_seconds(device.link.latency)}"
     )
-    table = _table("Measured calls", "model", "call", "layout", "samples", "seconds", "of it reshard")
+    table = _table(
+        "Measured calls", "role", "call", "layout", "micro-batch", "samples", "seconds", "of it reshard"
+    )
     for call in profile.calls:
         layout = f"{call.strategy} gen {call.generation}" if call.generation else call.strategy
         reshard = format_seconds(call.reshard_seconds) if call.reshard_seconds else ""
-        row = (call.model, call.method, layout, str(call.samples), format_seconds(call.seconds), reshard)
-        table.add_row(*row)
+        table.add_row(
+            call.role,
+            call.method,
+            layout,
+            "" if call.generation else str(call.micro_batch),
+            str(call.samples),
+            format_seconds(call.seconds),
+            reshard,
+        )
     return Group(head, table)
 
 

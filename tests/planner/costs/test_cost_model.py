@@ -30,6 +30,8 @@ def scenario(node_pool, workload):
 
 def measured(call, seconds, *, strategy="p1t8d2", generation=None, samples=1024, reshard_seconds=0.0):
     return MeasuredCall(
+        role=call.role,
+        micro_batch=ACTOR.micro_batch,
         model="llama-2-7b",
         kind=call.kind,
         method=call.method,
