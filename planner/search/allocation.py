@@ -1,0 +1,86 @@
+"""How many devices of which node pool a colocated set may have: one grid for all solvers."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from planner.domain.cluster import Cluster, NodePool
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Slot:
+    """A device count on one node pool; a colocated set takes exactly one slot."""
+
+    node_pool: str
+    devices: int
+
+    def __str__(self) -> str:
+        return f"{self.devices} devices of {self.node_pool}"
+
+
+def cluster_slots(cluster: Cluster) -> tuple[Slot, ...]:
+    """The grid of a cluster, node pools in their order, device counts rising."""
+    return tuple(Slot(pool.name, devices) for pool in cluster.node_pools for devices in device_counts(pool))
+
+
+def device_counts(node_pool: NodePool) -> list[int]:
+    """Device counts that a pool may take of a node pool.
+
+    On one node every count; on several nodes whole nodes, or a part of one node out of a chain of divisors.
+    Such pools always pack into nodes: whole nodes first, then the parts in falling order, each into the first
+    node with room. A part divides every greater part and the node, so the room left in any node is a multiple
+    of the part at hand; while devices are left at all, one node therefore has room for it. No part straddles
+    two nodes, and each starts at a multiple of its size, so that its tensor groups stay inside the node.
+
+    >>> from planner.domain.cluster import NodePool
+    >>> device_counts(NodePool.model_construct(name="a", nodes=3, devices_per_node=4))
+    [1, 2, 4, 8, 12]
+    >>> device_counts(NodePool.model_construct(name="a", nodes=1, devices_per_node=4))
+    [1, 2, 3, 4]
+    """
+    if node_pool.nodes == 1:
+        return list(range(1, node_pool.devices_per_node + 1))
+    parts = divisor_chain(node_pool.devices_per_node)[:-1]
+    whole = range(node_pool.devices_per_node, node_pool.devices + 1, node_pool.devices_per_node)
+    return [*parts, *whole]
+
+
+def divisor_chain(number: int) -> list[int]:
+    """Divisors of which each divides the next: powers of two first, since they divide head counts.
+
+    For a power of two these are all its divisors.
+
+    >>> divisor_chain(8), divisor_chain(12)
+    ([1, 2, 4, 8], [1, 2, 4, 12])
+    """
+    chain = [1]
+    while chain[-1] < number:
+        rest = number // chain[-1]
+        smallest = next(factor for factor in range(2, rest + 1) if rest % factor == 0)
+        chain.append(chain[-1] * smallest)
+    return chain
+
+
+def enumerate_allocations(
+    choices: Sequence[Sequence[Slot]], capacities: Mapping[str, int]
+) -> Iterator[tuple[Slot, ...]]:
+    """All ways to give each set one of its slots without exceeding any node pool.
+
+    Parameters
+    ----------
+    choices
+        Slots that each set may take.
+    capacities
+        Devices of each node pool.
+
+    >>> choices = [[Slot("a", 1), Slot("a", 2)]] * 2
+    >>> [tuple(slot.devices for slot in slots) for slots in enumerate_allocations(choices, {"a": 3})]
+    [(1, 1), (1, 2), (2, 1)]
+    """
+    if not choices:
+        yield ()
+        return
+    for slot in choices[0]:
+        left = capacities[slot.node_pool] - slot.devices
+        if left >= 0:
+            for rest in enumerate_allocations(choices[1:], {**capacities, slot.node_pool: left}):
+                yield (slot, *rest)

@@ -1,0 +1,268 @@
+"""The option table: what a role costs in each strategy on each slot, without those that cannot matter.
+
+Why dropping is safe. Roles meet only through the seconds that a pool spends in each stage (their sum is what
+the stage cost sees), through persistent bytes (their sum, with the greatest transient bytes of any role, must
+fit a device) and through the slot. The objective rises with every stage's seconds; feasibility can only be
+lost as persistent or transient bytes rise. Take any plan and replace one role's option by another of the same
+role and slot that is no greater in each stage's seconds, in persistent and in transient bytes: every sum and
+every maximum is no greater, so the plan still fits and costs no more. Hence some optimal plan uses
+undominated options only, of which one of several equal ones suffices. Three shortcuts would be wrong: adding
+persistent to transient bytes (of a pool's roles only the greatest transient counts), adding up the seconds of
+different stages (the maximum over pools is taken per stage), and comparing options of different device counts
+(colocated roles must share one).
+
+An option of a role that trains and generates is a training half (layout, micro-batch, recompute) and a
+generation half (p_g, t_g, sequences at once), which belong together when their (p, t) agree: the training
+layout enters generation through the reshard, that is through (p, t), only. Stages' seconds add up over the
+halves, persistent bytes do not depend on the generation half, and transient bytes are the greater of the two.
+Each of these rises with each half's value, so a half that is dominated among those of the same (p, t) makes
+only dominated options: the halves are pruned first, then their products.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from planner.domain.cluster import NodePool
+from planner.domain.dataflow import CallKind, DataflowGraph, ModelCall
+from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
+from planner.domain.plan import CallPrediction, Recompute, RoleMemory, RoleStrategy
+from planner.domain.scenario import Scenario
+from planner.search.dominance import Integers, undominated
+from planner.search.layouts import generation_layouts, layouts, micro_batches
+from planner.units import MICROSECOND
+
+
+class Costs(Protocol):
+    """Seconds and bytes of a role in a strategy (`planner.costs.CostModel`)."""
+
+    def call(self, call: ModelCall, strategy: RoleStrategy, node_pool: NodePool, /) -> CallPrediction:
+        """Seconds of one of the role's calls."""
+        ...
+
+    def memory(self, role: str, strategy: RoleStrategy, node_pool: NodePool, /) -> RoleMemory:
+        """Bytes of the role on its fullest device, by kind."""
+        ...
+
+    def persistent_bytes(self, role: str, layout: ParallelStrategy, node_pool: NodePool, /) -> dict[str, int]:
+        """Of these, the bytes live during the whole iteration."""
+        ...
+
+    def transient_bytes(
+        self, call: ModelCall, strategy: RoleStrategy, node_pool: NodePool, /
+    ) -> dict[str, int]:
+        """Of these, the bytes beside them during one call."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Options of one role on one slot, column by column."""
+
+    strategies: tuple[RoleStrategy, ...]
+    stage_us: Integers = field(repr=False)
+    """Microseconds of the role's calls in each stage, each call rounded up; shape (options, stages)."""
+    persistent: Integers = field(repr=False)
+    """Bytes per device, shape (options,)."""
+    transient: Integers = field(repr=False)
+    """Greatest of the calls' bytes per device, shape (options,)."""
+
+    def __len__(self) -> int:
+        return len(self.strategies)
+
+    def take(self, rows: Integers) -> "Options":
+        """Some of the options."""
+        return Options(
+            strategies=tuple(self.strategies[row] for row in rows),
+            stage_us=self.stage_us[rows],
+            persistent=self.persistent[rows],
+            transient=self.transient[rows],
+        )
+
+    def pruned(self) -> "Options":
+        """The undominated options; the module's docstring proves that no others are needed."""
+        columns = (self.stage_us, self.persistent[:, None], self.transient[:, None])
+        return self.take(undominated(np.concatenate(columns, axis=1)))
+
+
+def microseconds(seconds: float) -> int:
+    """Whole microseconds, rounded up.
+
+    >>> microseconds(0.0000012)
+    2
+    """
+    return math.ceil(seconds / MICROSECOND)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoleTable:
+    """What it takes to list and cost the strategies of one role on one node pool."""
+
+    role: str
+    scenario: Scenario
+    graph: DataflowGraph
+    costs: Costs
+    node_pool: NodePool
+
+    @cached_property
+    def kinds(self) -> frozenset[CallKind]:
+        """What the role's calls compute."""
+        return frozenset(call.kind for call in self.graph.calls_of(self.role))
+
+    def allows(self, phase: str, **fields: int | str) -> bool:
+        """Whether the pins leave these fields free or agree."""
+        return not self.scenario.pin.root or self.scenario.pin.allow(self.role, phase, **fields)
+
+    def options(self, devices: int) -> Options:
+        """Undominated options on so many devices that agree with the pins and fit a device alone."""
+        tables = [_no_options(len(self.graph.stages))]
+        if self.allows("", devices=devices, node_pool=self.node_pool.name):
+            tables += [self.layout_options(layout) for layout in self.layouts(devices)]
+        return _concatenated(tables).pruned()
+
+    def smallest(self, devices: int) -> tuple[RoleStrategy, int] | None:
+        """The strategy of the fewest bytes on so many devices, whether they fit or not, and its bytes."""
+        sizes: list[tuple[int, RoleStrategy]] = []
+        if self.allows("", devices=devices, node_pool=self.node_pool.name):
+            for layout in self.layouts(devices):
+                persistent = sum(self.costs.persistent_bytes(self.role, layout, self.node_pool).values())
+                half = self._least_transient(self.layout_halves(layout), generating=False)
+                other = self._least_transient(self.generation_halves(layout), generating=True)
+                if half and "generate" not in self.kinds:
+                    sizes.append((persistent + half[0], half[1]))
+                elif half and other:
+                    strategy = half[1].model_copy(update={"generate": other[1].generate})
+                    sizes.append((persistent + max(half[0], other[0]), strategy))
+        if not sizes:
+            return None
+        needed, strategy = min(sizes, key=lambda size: size[0])
+        return strategy, needed
+
+    def layouts(self, devices: int) -> Iterator[ParallelStrategy]:
+        """Training or inference layouts that agree with the pins."""
+        phase = "train" if "train" in self.kinds else "infer"
+        for layout in layouts(self.scenario.models[self.role], self.node_pool, devices):
+            if self.allows(phase, pipeline=layout.pipeline, tensor=layout.tensor, data=layout.data):
+                yield layout
+
+    def layout_options(self, layout: ParallelStrategy) -> Options:
+        """Undominated options in one layout."""
+        persistent = sum(self.costs.persistent_bytes(self.role, layout, self.node_pool).values())
+        halves = self._costed(self.layout_halves(layout), persistent, generating=False)
+        if "generate" not in self.kinds or not len(halves):
+            return halves
+        return _product(halves, self._costed(self.generation_halves(layout), persistent, generating=True))
+
+    def layout_halves(self, layout: ParallelStrategy) -> Iterator[RoleStrategy]:
+        """Every micro-batch and recomputation in a layout."""
+        recomputes: tuple[Recompute, ...] = ("none", "full") if "train" in self.kinds else ("none",)
+        for micro_batch in micro_batches(self._sequences(layout)):
+            for recompute in recomputes:
+                if self.allows("", micro_batch=micro_batch, recompute=recompute):
+                    yield self._strategy(layout, micro_batch=micro_batch, recompute=recompute)
+
+    def generation_halves(self, layout: ParallelStrategy) -> Iterator[RoleStrategy]:
+        """Every generation strategy on a layout."""
+        for generate in generation_layouts(layout, self.scenario.workload.samples):
+            if self.allows(
+                "generate",
+                pipeline=generate.pipeline,
+                tensor=generate.tensor,
+                replicas=generate.replicas,
+                max_sequences=generate.max_sequences,
+            ):
+                yield self._strategy(layout, generate)
+
+    def _sequences(self, layout: ParallelStrategy) -> int:
+        """Sequences of the fullest replica: of a mini-batch in training, of all samples else."""
+        work = self.scenario.workload
+        steps = work.mini_batches if "train" in self.kinds else 1
+        return math.ceil(math.ceil(work.samples / steps) / layout.data)
+
+    def _strategy(
+        self,
+        layout: ParallelStrategy,
+        generate: GenerationStrategy | None = None,
+        *,
+        micro_batch: int = 1,
+        recompute: Recompute = "none",
+    ) -> RoleStrategy:
+        is_trained = "train" in self.kinds
+        return RoleStrategy(
+            train=layout if is_trained else None,
+            infer=None if is_trained else layout,
+            generate=generate,
+            micro_batch=micro_batch,
+            recompute=recompute,
+        )
+
+    def _calls(self, *, generating: bool) -> list[ModelCall]:
+        return [call for call in self.graph.calls_of(self.role) if (call.kind == "generate") == generating]
+
+    def _least_transient(
+        self, halves: Iterator[RoleStrategy], *, generating: bool
+    ) -> tuple[int, RoleStrategy] | None:
+        calls = self._calls(generating=generating)
+        sizes = [(self._transient(calls, half), half) for half in halves]
+        return min(sizes, key=lambda size: size[0], default=None)
+
+    def _costed(self, halves: Iterator[RoleStrategy], persistent: int, *, generating: bool) -> Options:
+        """Cost the calls that generate, or all others, and keep the undominated halves that fit."""
+        calls = self._calls(generating=generating)
+        room = self.node_pool.device.usable_memory - persistent
+        fitting = [
+            (half, transient) for half in halves if (transient := self._transient(calls, half)) <= room
+        ]
+        return Options(
+            strategies=tuple(half for half, _ in fitting),
+            stage_us=self._stage_us(calls, [half for half, _ in fitting]),
+            persistent=np.full(len(fitting), persistent, dtype=np.int64),
+            transient=np.array([transient for _, transient in fitting], dtype=np.int64),
+        ).pruned()
+
+    def _transient(self, calls: Sequence[ModelCall], half: RoleStrategy) -> int:
+        peaks = [sum(self.costs.transient_bytes(call, half, self.node_pool).values()) for call in calls]
+        return max(peaks, default=0)
+
+    def _stage_us(self, calls: Sequence[ModelCall], halves: Sequence[RoleStrategy]) -> Integers:
+        stage_us = np.zeros((len(halves), len(self.graph.stages)), dtype=np.int64)
+        for call in calls:
+            predictions = (self.costs.call(call, half, self.node_pool) for half in halves)
+            us = [microseconds(prediction.seconds) for prediction in predictions]
+            stage_us[:, self.graph.stage_of[call.name]] += np.array(us, dtype=np.int64)
+        return stage_us
+
+
+def _no_options(stages: int) -> Options:
+    none = np.zeros(0, dtype=np.int64)
+    return Options(strategies=(), stage_us=none.reshape(0, stages), persistent=none, transient=none)
+
+
+def _product(halves: Options, generation: Options) -> Options:
+    """Each training half with each generation half of the same layout."""
+    count = len(generation)
+    numbers = np.arange(len(halves) * count)
+    first, second = numbers // max(1, count), numbers % max(1, count)
+    return Options(
+        strategies=tuple(
+            half.model_copy(update={"generate": other.generate})
+            for half in halves.strategies
+            for other in generation.strategies
+        ),
+        stage_us=halves.stage_us[first] + generation.stage_us[second],
+        persistent=halves.persistent[first],
+        transient=np.maximum(halves.transient[first], generation.transient[second]),
+    ).pruned()
+
+
+def _concatenated(tables: Sequence[Options]) -> Options:
+    return Options(
+        strategies=tuple(strategy for table in tables for strategy in table.strategies),
+        stage_us=np.concatenate([table.stage_us for table in tables]),
+        persistent=np.concatenate([table.persistent for table in tables]),
+        transient=np.concatenate([table.transient for table in tables]),
+    )
