@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, NamedTuple
 
 from runtime.batch import Piece
@@ -47,3 +48,15 @@ class Report(NamedTuple):
 
 Role = Any
 """An object with a method ``method(call, fields) -> Answer`` for each method of the role."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How a process makes its roles: a function's name, so that only the process loads what it needs."""
+
+    module: str
+    function: str
+    arguments: tuple[Any, ...]
+
+    def __call__(self) -> Mapping[str, Role]:
+        return getattr(import_module(self.module), self.function)(*self.arguments)

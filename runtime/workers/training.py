@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 
 from runtime.engines.megatron import MegatronEngine
+from runtime.losses import mini_batch_counts
 from runtime.platform import current_device
 from runtime.workers.call import Call
 
@@ -64,7 +65,7 @@ def _micro_batches(batch: Fields, size: int) -> list[Fields]:
 
 def _global_counts(mini_batches: Sequence[Fields], *, replica_ranks: int) -> list[Counts]:
     """Counts over all replicas, each of which has ``replica_ranks`` ranks with the same samples."""
-    own = [[int(batch["response_mask"].sum()), len(batch["response_mask"])] for batch in mini_batches]
+    own = [mini_batch_counts(batch["response_mask"][:, 1:]) for batch in mini_batches]
     total = torch.tensor(own, device=current_device())
     dist.all_reduce(total)
     return [Counts(tokens, sequences) for tokens, sequences in (total // replica_ranks).tolist()]

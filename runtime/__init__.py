@@ -1,0 +1,6 @@
+"""The room that touches devices: it executes a plan, and measures what the planner wants to know."""
+
+from runtime.requirements import DryRun, dry_run
+from runtime.run import IterationReport, RunResult, run
+
+__all__ = ["DryRun", "IterationReport", "RunResult", "dry_run", "run"]

@@ -1,0 +1,114 @@
+"""Makes the roles of a pool's processes from the plan."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch.distributed as dist
+
+from planner.domain.parallelism import ParallelStrategy
+from planner.domain.plan import Plan
+from planner.domain.scenario import RunSettings, head_of
+from runtime.engines.layout import Layout
+from runtime.engines.megatron import MegatronEngine
+from runtime.engines.optimizer import OptimizerSettings
+from runtime.engines.vllm import GenerationEngine
+from runtime.platform.vllm import remove_shared_memory
+from runtime.workers.actor import ActorWorker
+from runtime.workers.call import Role
+from runtime.workers.critic import CriticWorker
+from runtime.workers.inference import ReferenceWorker, RewardWorker
+from runtime.workers.objectives import policy_objective, value_objective
+
+
+def pool_roles(plan: Plan, name: str) -> Mapping[str, Role]:
+    """The roles of a pool on this rank, with their weights loaded; roles of one strategy share its layout."""
+    (pool,) = (pool for pool in plan.pools if pool.name == name)
+    layouts: dict[ParallelStrategy, Layout] = {}
+    roles = {}
+    for role in pool.roles:
+        strategy = plan.strategies[role].layout
+        if strategy not in layouts:
+            layouts[strategy] = Layout(strategy)
+        roles[role] = build_role(plan, role, layouts[strategy])
+    return roles
+
+
+def build_role(plan: Plan, role: str, layout: Layout) -> Role:
+    """One role on this rank, with its weights loaded."""
+    strategy = plan.strategies[role]
+    engine = load_engine(plan, role, layout)
+    algorithm, epochs = plan.scenario.algorithm, plan.scenario.workload.epochs
+    if strategy.generate is not None:
+        return ActorWorker(
+            engine,
+            build_generator(plan, role, layout),
+            settings=run_settings(plan),
+            loss=policy_objective(algorithm),
+            epochs=epochs,
+            micro_batch=strategy.micro_batch,
+            maximum_response_tokens=plan.scenario.workload.response_tokens.maximum,
+            stop_token=stop_token(Path(engine.model.folder)),
+        )
+    if strategy.train is not None:
+        loss = value_objective(algorithm)
+        return CriticWorker(engine, loss=loss, epochs=epochs, micro_batch=strategy.micro_batch)
+    worker = RewardWorker if head_of(role) == "scalar" else ReferenceWorker
+    return worker(engine, micro_batch=strategy.micro_batch)
+
+
+def load_engine(plan: Plan, role: str, layout: Layout) -> MegatronEngine:
+    """The role's model in its layout, with an optimizer if it is trained."""
+    strategy, model = plan.strategies[role], plan.scenario.models[role]
+    settings = run_settings(plan)
+    engine = MegatronEngine(
+        model=model,
+        head=head_of(role),
+        layout=layout,
+        precision=plan.scenario.precision,
+        seed=settings.seed,
+        optimizer=None if strategy.train is None else _optimizer(settings, role),
+        recompute=strategy.recompute,
+    )
+    engine.load(model.folder)
+    return engine
+
+
+def build_generator(plan: Plan, role: str, layout: Layout) -> GenerationEngine:
+    """The role's generation engine, without weights yet.
+
+    Its files in shared memory are open on all ranks by now; without their names nothing can be left behind,
+    even by a killed process.
+    """
+    generator = GenerationEngine(
+        model=plan.scenario.models[role],
+        train=layout.strategy,
+        generate=plan.strategies[role].generate,
+        rank=layout.rank,
+        precision=plan.scenario.precision,
+        maximum_tokens=plan.scenario.workload.maximum_tokens,
+        kv_cache_bytes=None,
+    )
+    dist.barrier()
+    remove_shared_memory(generator._tag)
+    return generator
+
+
+def run_settings(plan: Plan) -> RunSettings:
+    """The settings of the run, which a plan that came this far has."""
+    assert plan.scenario.run is not None, "a plan without run settings is refused"
+    return plan.scenario.run
+
+
+def stop_token(folder: Path) -> int | None:
+    """The token that ends a response, as the model's config says."""
+    token = json.loads((folder / "config.json").read_text()).get("eos_token_id")
+    return token[0] if isinstance(token, list) else token
+
+
+def _optimizer(settings: RunSettings, role: str) -> OptimizerSettings:
+    rates = {"actor": settings.actor_learning_rate}
+    return OptimizerSettings(
+        learning_rate=rates.get(role, settings.critic_learning_rate),
+        gradient_clip=settings.gradient_clip,
+    )

@@ -1,0 +1,42 @@
+"""The role that estimates what a response is going to earn."""
+
+from collections.abc import Mapping
+
+import torch
+
+from runtime.engines.megatron import MegatronEngine
+from runtime.workers.actor import renamed
+from runtime.workers.call import Answer, Call
+from runtime.workers.inference import answer
+from runtime.workers.training import MiniBatchLoss, update
+
+
+class CriticWorker:
+    """A value model.
+
+    Parameters
+    ----------
+    loss
+        Value loss of a micro-batch.
+    """
+
+    def __init__(self, engine: MegatronEngine, *, loss: MiniBatchLoss, epochs: int, micro_batch: int) -> None:
+        self._engine, self._loss = engine, loss
+        self._epochs, self._micro_batch = epochs, micro_batch
+
+    def values(self, call: Call, fields: Mapping[str, torch.Tensor]) -> Answer:
+        """Values of the states before each token but the first, shape (b, s-1)."""
+        outputs = self._engine.forward(fields["tokens"], micro_batch=self._micro_batch)
+        return answer("old_values", None if outputs is None else outputs[:, :-1])
+
+    def update(self, call: Call, fields: Mapping[str, torch.Tensor]) -> Answer:
+        """Learn from the returns."""
+        metrics = update(
+            self._engine,
+            call,
+            fields,
+            epochs=self._epochs,
+            micro_batch=self._micro_batch,
+            loss=self._loss,
+        )
+        return Answer(metrics=renamed("critic", metrics))
