@@ -77,6 +77,7 @@ class GenerationEngine:
         kv_cache_bytes: int | None,
     ) -> None:
         _check(model, train, generate)
+        _check_length(model, maximum_tokens)
         apply_once(platform.PATCHES)
         self.model, self.train, self.generation = model, train, generate
         self.maximum_tokens = maximum_tokens
@@ -197,6 +198,14 @@ def _check(model: ModelSpec, train: ParallelStrategy, generate: GenerationStrate
         raise PlanMismatchError(
             f"generate {generate}: vocab={model.vocab} of {model.name} must be a multiple of "
             f"{_VOCAB_MULTIPLE * generate.tensor}, or vLLM cuts it elsewhere than Megatron; use tensor=1"
+        )
+
+
+def _check_length(model: ModelSpec, maximum_tokens: int) -> None:
+    if maximum_tokens > model.max_positions:
+        raise PlanMismatchError(
+            f"{model.name}: maximum_tokens={maximum_tokens} exceeds max_positions={model.max_positions}; "
+            "shorten prompts or responses"
         )
 
 

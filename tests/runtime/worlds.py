@@ -18,7 +18,7 @@ import torch.distributed as dist
 from runtime.platform import process_environment
 
 ROOT = Path(__file__).parents[2]
-TIMEOUT_S = 60.0
+TIMEOUT_S = 120.0
 
 
 class WorldError(Exception):

@@ -1,0 +1,128 @@
+"""Each patch of an upstream is left out once; a test that fails here says that it is no longer needed."""
+
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.distributed as dist
+from vllm.config import VllmConfig, set_current_vllm_config
+from vllm.distributed import parallel_state
+from vllm.model_executor.models import registry
+from vllm.v1.executor.uniproc_executor import ExecutorWithExternalLauncher
+
+from planner.domain.parallelism import GenerationStrategy, ParallelStrategy, generation_tensor_groups
+from runtime.engines.layout import Layout
+from runtime.engines.megatron import MegatronEngine
+from runtime.engines.optimizer import OptimizerSettings
+from runtime.platform import device_kind, megatron, torchvision, vllm
+from runtime.platform.patches import apply_once
+from tests.runtime import tiny
+from tests.runtime.worlds import WorldError, run_world
+
+pytestmark = pytest.mark.skipif(device_kind() == "cuda", reason="patches of the CPU platform")
+
+SYMPTOMS = {
+    "megatron-current-device": "Torch not compiled with CUDA enabled",
+    "megatron-synchronize": "Torch not compiled with CUDA enabled",
+    "megatron-tensor-cuda": "Torch not compiled with CUDA enabled",
+    "megatron-random-state": "Torch not compiled with CUDA enabled",
+    "megatron-literals": "Torch not compiled with CUDA enabled",
+    "megatron-adam-step": "'step'",
+}
+
+
+def use_everything(model, folder, without):
+    """Train a tied model on two stages, save its state, and load that."""
+    apply_once(megatron.PATCHES, without=without)
+    engine = MegatronEngine(
+        model=model,
+        head="vocabulary",
+        layout=Layout(ParallelStrategy(pipeline=2)),
+        precision="fp32",
+        seed=0,
+        optimizer=OptimizerSettings(learning_rate=0.01),
+    )
+    engine.load(model.folder)
+    engine.update([{"tokens_bs": tiny.tokens(2, 8)}], lambda logprobs, _: (-logprobs.sum(), {}))
+    engine.save_state(folder)
+    engine.load_state(folder)
+    return engine.update([{"tokens_bs": tiny.tokens(2, 8)}], lambda logprobs, _: (-logprobs.sum(), {}))
+
+
+@pytest.fixture(scope="module")
+def tied(tmp_path_factory):
+    return tiny.write_model(tmp_path_factory.mktemp("tied") / "model", "qwen3")
+
+
+def test_with_all_patches_megatron_runs(tied, tmp_path):
+    first, second = run_world(use_everything, 2, tied, tmp_path / "state", "")
+    assert first == second
+    assert first["grad_norm"] > 0
+
+
+@pytest.mark.parametrize("patch", [patch.name for patch in megatron.PATCHES])
+def test_without_one_of_its_patches_megatron_fails(tied, tmp_path, patch):
+    with pytest.raises(WorldError, match=SYMPTOMS[patch]):
+        run_world(use_everything, 2, tied, tmp_path / "state", patch, timeout_s=20)
+
+
+def test_every_patch_says_what_it_was_made_for_and_why():
+    for patch in (*megatron.PATCHES, *torchvision.PATCHES, *vllm.PATCHES):
+        assert any(character.isdigit() for character in patch.made_for)
+        assert len(patch.reason) > 20
+
+
+def test_torchvision_beside_a_cpu_build_of_torch_cannot_be_imported():
+    result = subprocess.run([sys.executable, "-c", "import torchvision"], capture_output=True, text=True)
+    assert "operator torchvision::nms does not exist" in result.stderr
+
+
+def inspect_a_model():
+    models = {"LlamaForCausalLM": registry.ModelRegistry.models["LlamaForCausalLM"]}
+    registry._run_in_subprocess(models["LlamaForCausalLM"].load_model_cls)
+
+
+def test_vllm_inspects_models_in_a_process_that_sees_torchvision():
+    with pytest.raises(WorldError, match="torchvision"):
+        run_world(inspect_a_model, 1)
+
+
+def test_vllm_names_its_memory_after_the_address_only(monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    method, *_ = ExecutorWithExternalLauncher._distributed_args(SimpleNamespace())
+    assert method == "env://"
+
+
+def tensor_groups(ranks):
+    """Rank's tensor group in vLLM, started by itself and started by us."""
+    rank = dist.get_rank()
+    os.environ["VLLM_DIST_IDENT"] = f"no-shared-memory-{rank}"
+    with set_current_vllm_config(VllmConfig()), vllm.launched(rank=rank, local_rank=0, ranks=ranks, tag="x"):
+        parallel_state.init_distributed_environment(4, rank, "tcp://unused", 0, "gloo")
+        parallel_state.initialize_model_parallel(tensor_model_parallel_size=2, backend="gloo")
+    return list(parallel_state.get_tp_group().ranks)
+
+
+def test_vllm_groups_consecutive_ranks_where_the_hybrid_engine_strides():
+    train = ParallelStrategy(tensor=4)
+    strided = generation_tensor_groups(train, GenerationStrategy(tensor=2, replicas=2, max_sequences=1))
+    assert strided == [[0, 2], [1, 3]]
+    assert run_world(tensor_groups, 4, range(4)) == [[0, 1], [0, 1], [2, 3], [2, 3]]
+    assert run_world(tensor_groups, 4, [0, 2, 1, 3]) == [[0, 2], [1, 3], [0, 2], [1, 3]]
+
+
+def constants():
+    def example(x):
+        return torch.zeros(1, device="cuda"), x.type() in ("torch.cuda.FloatTensor", "torch.cuda.HalfTensor")
+
+    code = megatron._on_cpu(example.__code__)
+    return code.co_consts
+
+
+def test_literals_are_replaced_also_inside_tuples():
+    assert ("torch.FloatTensor", "torch.HalfTensor") in constants()
+    assert "cuda" not in str(constants())
