@@ -104,7 +104,9 @@ def tensor_groups(ranks):
     with set_current_vllm_config(VllmConfig()), vllm.launched(rank=rank, local_rank=0, ranks=ranks, tag="x"):
         parallel_state.init_distributed_environment(4, rank, "tcp://unused", 0, "gloo")
         parallel_state.initialize_model_parallel(tensor_model_parallel_size=2, backend="gloo")
-    return list(parallel_state.get_tp_group().ranks)
+    found = list(parallel_state.get_tp_group().ranks)
+    parallel_state.destroy_model_parallel()
+    return found
 
 
 def test_vllm_groups_consecutive_ranks_where_the_hybrid_engine_strides():
