@@ -75,21 +75,28 @@ class Controller:
         wait_for(flight.reports)
         return ray.get(refs[0])
 
-    def ask(self, role: str, method: str, *, iteration: int, **options: str) -> None:
-        """Call a method that reads and writes no field on all ranks of a role, and wait."""
+    def ask(self, role: str, method: str, *, pool: str = "", **options: str) -> list[Report]:
+        """Call a method that reads and writes no field on all ranks of a role; the report of each.
+
+        Parameters
+        ----------
+        pool
+            Of a role that the plan does not have.
+        """
         call = Call(
             name=f"{role}.{method}",
             role=role,
             method=method,
-            iteration=iteration,
+            iteration=SHOWN_ITERATION,
             rows=(range(0),),
             options=options,
         )
         reports = {
             send(process, call, {})[0]: Origin(call.name, role, rank)
-            for rank, process in enumerate(self._processes[self._pool(role)])
+            for rank, process in enumerate(self._processes[pool or self._pool(role)])
         }
-        wait_for(reports)
+        answers = wait_for(reports)
+        return [answers[ref] for ref in reports]
 
     def _prompts(self, flight: Flight, samples: int) -> Batch:
         (ref,) = self._send_controller("prompts", flight, samples, {}, writes=("prompts",))

@@ -6,17 +6,16 @@ from functools import partial
 from pathlib import Path
 
 from planner.algorithms import ALGORITHMS
-from planner.domain.dataflow import CONTROLLER
 from planner.domain.plan import Plan
 from planner.domain.reading import write_plan
 from planner.domain.text import dump_json, write_text
 from planner.domain.timeline import Span, Timeline
 from runtime.controller import Controller
 from runtime.metrics import MetricsFile, iteration_metrics, metrics_file
+from runtime.recipes import recipe_of
 from runtime.recorder import Recorder
 from runtime.requirements import check
 from runtime.session import session
-from runtime.workers.call import Recipe
 
 SHOWN_SAMPLES = 4
 """Responses shown before and after training."""
@@ -81,7 +80,7 @@ def run(
     check(plan)
     out.mkdir(parents=True, exist_ok=True)
     write_plan(plan, out / "plan.json")
-    with metrics_file(out) as metrics, session(plan, partial(_recipe, plan), address=address) as controller:
+    with metrics_file(out) as metrics, session(plan, partial(recipe_of, plan), address=address) as controller:
         return _Training(plan, out, controller, metrics, progress).run(iterations)
 
 
@@ -133,7 +132,7 @@ class _Training:
 
     def _save(self) -> None:
         folder = str((self._out / "policy").resolve())
-        self._controller.ask(_generating_role(self._plan), "save", iteration=0, folder=folder)
+        self._controller.ask(_generating_role(self._plan), "save", folder=folder)
 
 
 def _report(iteration: int, metrics: Mapping[str, float], spans: Sequence[Span]) -> IterationReport:
@@ -150,9 +149,3 @@ def _report(iteration: int, metrics: Mapping[str, float], spans: Sequence[Span])
 
 def _generating_role(plan: Plan) -> str:
     return next(role for role, strategy in plan.strategies.items() if strategy.generate is not None)
-
-
-def _recipe(plan: Plan, pool: str) -> Recipe:
-    if pool == CONTROLLER:
-        return Recipe(module="runtime.workers.dialogue", function="numeric_roles", arguments=(plan,))
-    return Recipe(module="runtime.workers.build", function="pool_roles", arguments=(plan, pool))

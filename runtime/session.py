@@ -18,6 +18,9 @@ from runtime.workers.host import World
 Builder = Callable[[], Mapping[str, Role]]
 """Makes the roles of a process, inside it."""
 
+Groups = Mapping[str, Sequence[Any]]
+"""Handles of the processes by pool, in rank order; that of the numeric calls under `CONTROLLER`."""
+
 
 @contextmanager
 def session(
@@ -37,6 +40,14 @@ def session(
     WorkerError
         When a worker fails to start.
     """
+    with started(plan, address=address) as groups:
+        build_roles({name: (members, builder(name)) for name, members in groups.items()})
+        yield Controller(plan, groups)
+
+
+@contextmanager
+def started(plan: Plan, *, address: str | None = None) -> Iterator[Groups]:
+    """Processes of the plan's pools, each pool one process group, without roles yet."""
     check(plan)
     kind = device_kind()
     with ray_cluster(address, kind=kind, devices=virtual_devices(plan)):
@@ -46,28 +57,34 @@ def session(
             raise PlanMismatchError("\n".join(problems))
         with processes(assignments, kind) as pools, light_process() as light:
             groups = {**pools, CONTROLLER: (light,)}
-            start_roles(groups, {name: builder(name) for name in groups})
-            yield Controller(plan, groups)
+            join_groups(groups)
+            yield groups
 
 
-def start_roles(groups: Mapping[str, Sequence[Any]], builders: Mapping[str, Builder]) -> None:
-    """Make each pool one process group, then make its roles; pools start side by side."""
+def join_groups(groups: Groups) -> None:
+    """Make each pool one process group; pools start side by side."""
     worlds = {name: _worlds(name, members) for name, members in groups.items()}
-    _ask(groups, lambda name, rank, process: process.join.remote(worlds[name][rank]))
-    _ask(groups, lambda name, rank, process: process.build.remote(builders[name]))
+    wait_for(
+        {
+            process.join.remote(worlds[name][rank]): Origin("start", name, rank)
+            for name, members in groups.items()
+            for rank, process in enumerate(members)
+        }
+    )
+
+
+def build_roles(builders: Mapping[str, tuple[Sequence[Any], Builder]]) -> None:
+    """Make roles in the processes of some pools, beside those they have or in their place."""
+    wait_for(
+        {
+            process.build.remote(builder): Origin("start", name, rank)
+            for name, (members, builder) in builders.items()
+            for rank, process in enumerate(members)
+        }
+    )
 
 
 def _worlds(name: str, members: Sequence[Any]) -> list[World]:
     refs = {members[0].address.remote(): Origin("start", name, 0)}
     (address,) = wait_for(refs).values()
     return [World(rank, len(members), *address) for rank in range(len(members))]
-
-
-def _ask(groups: Mapping[str, Sequence[Any]], ask: Callable[[str, int, Any], Any]) -> None:
-    wait_for(
-        {
-            ask(name, rank, process): Origin("start", name, rank)
-            for name, members in groups.items()
-            for rank, process in enumerate(members)
-        }
-    )

@@ -1,7 +1,7 @@
 """Makes the roles of a pool's processes from the plan."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch.distributed as dist
@@ -21,12 +21,11 @@ from runtime.workers.inference import ReferenceWorker, RewardWorker
 from runtime.workers.objectives import policy_objective, value_objective
 
 
-def pool_roles(plan: Plan, name: str) -> Mapping[str, Role]:
-    """The roles of a pool on this rank, with their weights loaded; roles of one strategy share its layout."""
-    (pool,) = (pool for pool in plan.pools if pool.name == name)
+def pool_roles(plan: Plan, names: Sequence[str]) -> Mapping[str, Role]:
+    """Roles of one pool on this rank, with their weights loaded; those of one strategy share its layout."""
     layouts: dict[ParallelStrategy, Layout] = {}
     roles = {}
-    for role in pool.roles:
+    for role in names:
         strategy = plan.strategies[role].layout
         if strategy not in layouts:
             layouts[strategy] = Layout(strategy)

@@ -78,8 +78,8 @@ class Host:
         )
 
     def build(self, builder: Callable[[], Mapping[str, Role]]) -> None:
-        """Make the roles of this process."""
-        self._roles = builder()
+        """Make roles of this process, beside those it has or in their place."""
+        self._roles = {**self._roles, **builder()}
 
     def call(self, call: Call, *shards: Rows) -> Any:
         """Run one call on this rank's rows: the report, then each field that the call writes."""

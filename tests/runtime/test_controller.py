@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from planner.domain.parallelism import ParallelStrategy
 from planner.errors import WorkerError
 from runtime.controller import Controller
 from runtime.resource_pool import assign, light_process, nodes_here, processes, ray_cluster
-from runtime.session import start_roles
+from runtime.session import build_roles, join_groups
 from runtime.workers.call import Answer
 from tests.runtime.plans import tiny_plan
 
@@ -95,7 +96,8 @@ def controlled(plan, *, fails_in=""):
     assignments = assign(plan, nodes_here("cpu"), "cpu")
     with processes(assignments, "cpu") as pools, light_process() as light:
         groups = {**pools, CONTROLLER: (light,)}
-        start_roles(groups, dict.fromkeys(groups, lambda: counting_roles(fails_in)))
+        join_groups(groups)
+        build_roles({name: (members, partial(counting_roles, fails_in)) for name, members in groups.items()})
         yield Controller(plan, groups)
 
 

