@@ -1,11 +1,13 @@
 """What a plan asks for, compared with what this runtime can do and the cluster at hand has."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from planner.domain.plan import Plan, Pool
+from planner.domain.plan import Plan, Pool, RoleStrategy
 from planner.errors import PlanMismatchError
 from planner.units import format_bytes
+from runtime.engines.limits import generation_problems, refuse, training_problems
 from runtime.platform import DeviceKind, device_kind
 from runtime.resource_pool import Assignment, Node, assign, nodes_here, ray_cluster, this_machine
 from runtime.transfer import split_rows
@@ -21,6 +23,11 @@ class PoolReservation:
     """Node address and processes there."""
     bytes_per_process: int
 
+    def __str__(self) -> str:
+        places = ", ".join(f"{count} on {address}" for address, count in self.processes)
+        size = format_bytes(self.bytes_per_process)
+        return f"{self.pool} ({', '.join(self.roles)}): processes {places}; {size} each"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DryRun:
@@ -35,6 +42,16 @@ class DryRun:
     @property
     def fits(self) -> bool:
         return not self.problems
+
+    def as_dict(self) -> dict[str, Any]:
+        """The value as JSON can hold it."""
+        return {**asdict(self), "fits": self.fits}
+
+    def __str__(self) -> str:
+        lines = [f"{self.address} ({self.kind})"]
+        lines += [str(pool) for pool in self.pools]
+        lines += [f"does not fit: {problem}" for problem in self.problems]
+        return "\n".join(lines)
 
 
 def dry_run(plan: Plan, *, address: str | None = None) -> DryRun:
@@ -71,9 +88,7 @@ def check(plan: Plan) -> None:
     PlanMismatchError
         Lists everything that it can't do, one a line, each with the field's name.
     """
-    problems = [*_missing_inputs(plan), *_unsupported(plan), *_too_few_samples(plan)]
-    if problems:
-        raise PlanMismatchError("\n".join(problems))
+    refuse([*_missing_inputs(plan), *_unsupported(plan), *_too_few_samples(plan)])
 
 
 def bytes_per_process(plan: Plan, pool: Pool) -> int:
@@ -140,11 +155,17 @@ def _unsupported(plan: Plan) -> Iterator[str]:
     if len({pool.node_pool for pool in plan.pools}) > 1:
         yield "pools.node_pool: a run over several node pools is not supported; plan for one of them"
     for role, strategy in plan.strategies.items():
-        if strategy.generate is not None and strategy.generate.pipeline > 1:
-            yield (
-                f"strategies.{role}.generate.pipeline: {strategy.generate.pipeline} is not supported; pin it "
-                "to 1 and give generation more tensor parallelism"
-            )
+        for problem in _engine_problems(plan, role, strategy):
+            yield f"strategies.{role}: {problem}"
+
+
+def _engine_problems(plan: Plan, role: str, strategy: RoleStrategy) -> Iterator[str]:
+    model, maximum_tokens = plan.scenario.models[role], plan.scenario.workload.maximum_tokens
+    yield from training_problems(model, strategy.layout)
+    if strategy.generate is not None:
+        yield from generation_problems(
+            model, strategy.layout, strategy.generate, maximum_tokens=maximum_tokens
+        )
 
 
 def _too_few_samples(plan: Plan) -> Iterator[str]:

@@ -4,8 +4,6 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch.distributed as dist
-
 from planner.domain.parallelism import ParallelStrategy
 from planner.domain.plan import Plan
 from planner.domain.scenario import RunSettings, head_of
@@ -13,7 +11,6 @@ from runtime.engines.layout import Layout
 from runtime.engines.megatron import MegatronEngine
 from runtime.engines.optimizer import OptimizerSettings
 from runtime.engines.vllm import GenerationEngine
-from runtime.platform.vllm import remove_shared_memory
 from runtime.workers.actor import ActorWorker
 from runtime.workers.call import Role
 from runtime.workers.critic import CriticWorker
@@ -74,12 +71,8 @@ def load_engine(plan: Plan, role: str, layout: Layout) -> MegatronEngine:
 
 
 def build_generator(plan: Plan, role: str, layout: Layout) -> GenerationEngine:
-    """The role's generation engine, without weights yet.
-
-    Its files in shared memory are open on all ranks by now; without their names nothing can be left behind,
-    even by a killed process.
-    """
-    generator = GenerationEngine(
+    """The role's generation engine, without weights yet."""
+    return GenerationEngine(
         model=plan.scenario.models[role],
         train=layout.strategy,
         generate=plan.strategies[role].generate,
@@ -88,9 +81,6 @@ def build_generator(plan: Plan, role: str, layout: Layout) -> GenerationEngine:
         maximum_tokens=plan.scenario.workload.maximum_tokens,
         kv_cache_bytes=None,
     )
-    dist.barrier()
-    remove_shared_memory(generator._tag)
-    return generator
 
 
 def run_settings(plan: Plan) -> RunSettings:

@@ -33,6 +33,10 @@ def test_a_dry_run_says_pools_processes_and_bytes(plan):
     (pool,) = answer.pools
     assert (pool.pool, pool.roles, pool.processes) == ("pool-0", ALL, (("this machine", 4),))
     assert pool.bytes_per_process == 2**30 + 4 * 2**20
+    assert "pool-0 (actor, critic, reference, reward): processes 4 on this machine; 1.00 GiB each" in str(
+        answer
+    )
+    assert answer.as_dict()["fits"] is True
 
 
 def test_memory_that_does_not_hold_the_processes_is_a_problem(plan):
@@ -73,7 +77,15 @@ def test_a_machine_with_fewer_devices_than_the_plan_does_not_fit(tmp_path):
 
 def test_generation_pipelines_are_refused_by_name(plan):
     generate = GenerationStrategy(pipeline=2, replicas=2, max_sequences=8)
-    with pytest.raises(PlanMismatchError, match=r"strategies\.actor\.generate\.pipeline: 2"):
+    with pytest.raises(PlanMismatchError, match=r"strategies\.actor: generate p2t1x2: pipeline=2"):
+        check(with_actor(plan, generate=generate))
+
+
+def test_a_vocabulary_that_vllm_would_pad_is_refused(plan):
+    generate = GenerationStrategy(tensor=2, replicas=2, max_sequences=8)
+    with pytest.raises(
+        PlanMismatchError, match=r"strategies\.actor: generate p1t2x2: vocab=64 .* multiple of 128"
+    ):
         check(with_actor(plan, generate=generate))
 
 
