@@ -1,5 +1,6 @@
 """Training and inference of one model on Megatron-Core."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -103,10 +104,14 @@ class MegatronEngine:
         micro_batch
             Sequences of one forward pass.
         """
-        batches = [{"tokens_bs": part} for part in tokens_bs.split(micro_batch)]
+        rows, columns = tokens_bs.shape
+        batches = [{"tokens_bs": part} for part in tokens_bs.split(micro_batch)] if rows else []
         with torch.no_grad():
             outputs = self._schedule(batches, lambda output, _: (output.sum(), output), forward_only=True)
-        return torch.cat(outputs) if outputs else None
+        if not self.layout.is_last_stage:
+            return None
+        width = columns - 1 if self.head == "vocabulary" else columns
+        return torch.cat([torch.empty(0, width, device=current_device()), *outputs])
 
     def update(self, batches: Sequence[Batch], loss: Loss) -> dict[str, float]:
         """One optimizer step along the gradient of the sum of all micro-batches' losses.
@@ -122,6 +127,11 @@ class MegatronEngine:
         Returns
         -------
         The summed metrics, ``grad_norm`` (before clipping) and ``learning_rate``, equal on all ranks.
+
+        Raises
+        ------
+        FloatingPointError
+            If the gradient is not finite; the weights are lost.
         """
         assert self._settings is not None, "an engine without an optimizer is not updated"
         self._module.zero_grad_buffer()
@@ -132,6 +142,11 @@ class MegatronEngine:
                 finalize_model_grads([self._module])
             _, norm, _ = self._optimizer.step()
             summed = _sum_over_replicas(metrics)
+        if not math.isfinite(norm):
+            raise FloatingPointError(
+                f"{self.model.name}: the gradient norm is {float(norm)}, so the weights are lost; "
+                "go on from the last checkpoint with a lower learning rate"
+            )
         return {**summed, "grad_norm": float(norm), "learning_rate": self._settings.learning_rate}
 
     def export(self) -> Iterator[tuple[str, torch.Tensor]]:

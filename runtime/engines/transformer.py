@@ -14,8 +14,8 @@ from planner.domain.model import Head, ModelSpec, Precision
 from planner.domain.parallelism import ParallelStrategy
 from planner.domain.plan import Recompute
 from planner.domain.resharding import stage_layers
-from planner.errors import PlanMismatchError
 from runtime.engines.layout import Layout
+from runtime.engines.limits import refuse, training_problems
 from runtime.platform import current_device, device_kind
 
 DTYPE = {"bf16": torch.bfloat16, "fp32": torch.float32}
@@ -39,7 +39,7 @@ def build_module(
     PlanMismatchError
         If the layout does not divide the model.
     """
-    check_divisible(model, layout.strategy)
+    refuse(training_problems(model, layout.strategy))
     config = _config(model, layout.strategy, precision, recompute)
     module = GPTModel(
         config,
@@ -56,31 +56,6 @@ def build_module(
         module.output_layer = ValueHead(model.hidden, 1, bias=False, dtype=DTYPE[precision])
     module.to(current_device())
     return Float16Module(config, module) if precision == "bf16" else module
-
-
-def check_divisible(model: ModelSpec, strategy: ParallelStrategy) -> None:
-    """Refuse a strategy that does not cut the model into equal shards.
-
-    Raises
-    ------
-    PlanMismatchError
-        Naming the field, the size and the degree.
-    """
-    for field in ("heads", "kv_heads", "ffn", "vocab"):
-        size = getattr(model, field)
-        if size % strategy.tensor:
-            raise PlanMismatchError(
-                f"strategy {strategy}: tensor={strategy.tensor} does not divide {field}={size} of "
-                f"{model.name}; the runtime pads nothing, choose a tensor size that divides it"
-            )
-    if strategy.pipeline > model.layers:
-        raise PlanMismatchError(
-            f"strategy {strategy}: pipeline={strategy.pipeline} exceeds layers={model.layers} of {model.name}"
-        )
-    if model.rope_type != "default":
-        raise PlanMismatchError(
-            f"{model.name}: rope_type={model.rope_type!r} is not run yet, only 'default' is"
-        )
 
 
 def _config(

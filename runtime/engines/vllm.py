@@ -17,8 +17,9 @@ from planner.domain.parallelism import (
     generation_shard,
     generation_tensor_groups,
 )
-from planner.errors import PlanMismatchError, SpecError
+from planner.errors import SpecError
 from runtime.engines.groups import micro_groups
+from runtime.engines.limits import generation_problems, refuse
 from runtime.platform import COLLECTIVE_TIMEOUT, current_device, device_kind
 from runtime.platform import vllm as platform
 from runtime.platform.patches import apply_once
@@ -26,8 +27,6 @@ from runtime.platform.patches import apply_once
 _DTYPE = {"bf16": "bfloat16", "fp32": "float32"}
 _BLOCK_TOKENS = 128
 """Tokens of one block of the CPU build's KV cache."""
-_VOCAB_MULTIPLE = 64
-"""vLLM pads the vocabulary to a multiple of this before it cuts it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +41,8 @@ class Response:
 
 class GenerationEngine:
     """One rank of one generation replica. Its weights come only through `load`.
+
+    Keep it until the process ends: vLLM takes ``torch.distributed`` down with it.
 
     All ranks of the world construct it together, after ``torch.distributed`` is initialised; ranks of one
     tensor group then make the same calls with the same arguments.
@@ -76,8 +77,9 @@ class GenerationEngine:
         maximum_tokens: int,
         kv_cache_bytes: int | None,
     ) -> None:
-        _check(model, train, generate)
-        _check_length(model, maximum_tokens)
+        if model.folder is None:
+            raise SpecError(f"{model.name}: generation needs the folder of the model's config file")
+        refuse(generation_problems(model, train, generate, maximum_tokens=maximum_tokens))
         apply_once(platform.PATCHES)
         self.model, self.train, self.generation = model, train, generate
         self.maximum_tokens = maximum_tokens
@@ -99,11 +101,14 @@ class GenerationEngine:
                 max_model_len=maximum_tokens,
                 max_num_seqs=generate.max_sequences,
                 kv_cache_memory_bytes=kv_cache_bytes,
+                block_size=_BLOCK_TOKENS if device_kind() == "cpu" else None,
                 skip_tokenizer_init=True,
                 enforce_eager=device_kind() == "cpu",
                 enable_sleep_mode=device_kind() == "cuda",
                 seed=0,
             )
+        dist.barrier()
+        platform.remove_shared_memory(self._tag)  # all ranks have it open; a killed one leaves no name behind
 
     def load(self, tensors: Iterable[tuple[str, torch.Tensor]]) -> None:
         """Replace all weights by those given under their Hugging Face names, full-sized.
@@ -167,7 +172,6 @@ class GenerationEngine:
         self._llm.llm_engine.engine_core.shutdown()
         del self._llm
         gc.collect()
-        platform.remove_shared_memory(self._tag)
 
     def _run(self, prompts: Sequence[Sequence[int]], sampling: list[SamplingParams]) -> list[Any]:
         if not prompts:
@@ -179,34 +183,6 @@ class GenerationEngine:
         if self._asleep:
             self._llm.wake_up(tags=[what])
             self._asleep = what == "weights"  # the cache comes last
-
-
-def _check(model: ModelSpec, train: ParallelStrategy, generate: GenerationStrategy) -> None:
-    if model.folder is None:
-        raise SpecError(f"{model.name}: generation needs the folder of the model's config file")
-    if generate.pipeline != 1:
-        raise PlanMismatchError(
-            f"generate {generate}: pipeline={generate.pipeline}; inside the training processes vLLM runs "
-            "pipeline=1 only"
-        )
-    if train.tensor % generate.tensor or generate.devices != train.devices:
-        raise PlanMismatchError(
-            f"generate {generate} does not fit train {train}: its tensor size must divide {train.tensor}, "
-            f"and its replicas must fill {train.devices} devices"
-        )
-    if generate.tensor > 1 and model.vocab % (_VOCAB_MULTIPLE * generate.tensor):
-        raise PlanMismatchError(
-            f"generate {generate}: vocab={model.vocab} of {model.name} must be a multiple of "
-            f"{_VOCAB_MULTIPLE * generate.tensor}, or vLLM cuts it elsewhere than Megatron; use tensor=1"
-        )
-
-
-def _check_length(model: ModelSpec, maximum_tokens: int) -> None:
-    if maximum_tokens > model.max_positions:
-        raise PlanMismatchError(
-            f"{model.name}: maximum_tokens={maximum_tokens} exceeds max_positions={model.max_positions}; "
-            "shorten prompts or responses"
-        )
 
 
 def _kv_cache_bytes(

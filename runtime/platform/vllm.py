@@ -1,6 +1,5 @@
 """vLLM inside processes that are ours: their groups, their names in shared memory, and its CPU build."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,9 +80,6 @@ def repack_tied_head(model: torch.nn.Module) -> None:
 
 
 def remove_shared_memory(tag: str) -> None:
-    """Unlink what killed ranks of a world have left in shared memory."""
-    for leftover in _SHARED_MEMORY.glob(f"{tag}*"):
-        try:
-            os.unlink(leftover)
-        except FileNotFoundError:
-            continue  # another rank of this world was faster
+    """Unlink the files of a world; those who have them open keep them."""
+    for file in _SHARED_MEMORY.glob(f"{tag}*"):
+        file.unlink(missing_ok=True)  # another rank may be faster

@@ -104,6 +104,16 @@ def step_all(models, strategy, recompute):
     return results
 
 
+def step_of_a_critic(model, strategy):
+    engine = engine_of(model, strategy, head="scalar", optimizer=UNCLIPPED)
+    metrics = engine.update(value_batches(engine), weighted_sum)
+    return metrics, gradients(engine)
+
+
+def value_batches(engine):
+    return [{**batch, "tokens_bs": batch["tokens_bs"][:, :-1]} for batch in own_batches(engine)]
+
+
 @pytest.mark.parametrize(("strategy", "recompute"), [*((s, "none") for s in LAYOUTS), ("p2t2d1", "full")])
 def test_losses_and_gradients_equal_those_of_transformers(models, strategy, recompute):
     chosen = [models[kind] for kind in KINDS]
@@ -123,6 +133,24 @@ def test_losses_and_gradients_equal_those_of_transformers(models, strategy, reco
             assert found.keys() == expected.keys()
             for name, gradient in expected.items():
                 assert (found[name] - gradient).abs().max() < 1e-5, name
+
+
+@pytest.mark.parametrize("strategy", ["p1t2d1", "p2t1d2"])
+def test_a_critic_learns_as_in_transformers(models, strategy):
+    model = models["llama-scalar"]
+    network = tiny.network_of(model, scalar=True)
+    loss = sum(
+        (values_of(network, batch["tokens_bs"][:, :-1]) * batch["weights"]).sum() for batch in micro_batches()
+    )
+    loss.backward()
+    for metrics, found in run_world(step_of_a_critic, devices(strategy), model, strategy):
+        assert metrics["loss"] == pytest.approx(loss.item(), abs=1e-5)
+        for name, parameter in network.named_parameters():
+            assert (found[name] - parameter.grad).abs().max() < 1e-5, name
+
+
+def values_of(network, tokens_bs):
+    return network.score(network.model(tokens_bs).last_hidden_state).squeeze(-1)
 
 
 def train(model, strategy, settings, steps=3):
@@ -157,12 +185,15 @@ def train_on_one_replica_only(model, strategy):
     engine = engine_of(model, strategy, optimizer=UNCLIPPED)
     batches = micro_batches() if engine.layout.at.data == 0 else []
     metrics = engine.update(batches, weighted_sum)
-    return metrics, dict(engine.export())
+    outputs = engine.forward(tiny.tokens(0 if engine.layout.at.data else 2, 8), micro_batch=2)
+    return metrics, dict(engine.export()), outputs
 
 
 def test_a_replica_without_samples_takes_part_in_the_step(models):
-    (expected, weights), *_ = run_world(train_on_one_replica_only, 1, models["qwen3"], "p1t1d1")
-    for metrics, found in run_world(train_on_one_replica_only, 2, models["qwen3"], "p1t1d2"):
+    (expected, weights, _), *_ = run_world(train_on_one_replica_only, 1, models["qwen3"], "p1t1d1")
+    ranks = run_world(train_on_one_replica_only, 2, models["qwen3"], "p1t1d2")
+    assert [tuple(outputs.shape) for _, _, outputs in ranks] == [(2, 7), (0, 7)]
+    for metrics, found, _ in ranks:
         assert metrics == pytest.approx(expected)
         for name, weight in weights.items():
             torch.testing.assert_close(found[name], weight, atol=1e-5, rtol=0)
@@ -181,8 +212,7 @@ def test_a_reward_model_scores_as_transformers_does_and_is_saved_as_one(models, 
     folder = tmp_path / "saved"
     *_, values = run_world(values_and_save, devices(strategy), model, strategy, tokens_bs, folder, None)
     network = tiny.network_of(model, scalar=True)
-    expected = network.score(network.model(tokens_bs).last_hidden_state).squeeze(-1).detach()
-    torch.testing.assert_close(values, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(values, values_of(network, tokens_bs).detach(), atol=1e-5, rtol=0)
     saved = tiny.network_of(model.model_copy(update={"folder": str(folder)}), scalar=True)
     assert torch.equal(saved.score.weight, network.score.weight)
 
@@ -284,16 +314,22 @@ def go_on_from_state(model, strategy, folder):
     return [engine.update(value_batches(engine), weighted_sum)["loss"] for _ in range(2)]
 
 
-def value_batches(engine):
-    return [{**batch, "tokens_bs": batch["tokens_bs"][:, :-1]} for batch in own_batches(engine)]
-
-
 def test_training_goes_on_from_a_saved_state_also_in_another_layout(models, tmp_path):
     model = models["llama"]
     expected = run_world(save_state_after_two_steps, 2, model, "p1t2d1", tmp_path / "state")[0]
     for strategy in ("p1t2d1", "p2t1d1", "p1t1d2"):
         for found in run_world(go_on_from_state, 2, model, strategy, tmp_path / "state"):
             assert found == pytest.approx(expected, abs=1e-5)
+
+
+def diverge(model):
+    engine = engine_of(model, "p1t1d1", optimizer=UNCLIPPED)
+    engine.update(micro_batches(), lambda output, _: ((output * torch.inf).sum(), {}))
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run(models):
+    with pytest.raises(WorldError, match="FloatingPointError: llama: the gradient norm is"):
+        run_world(diverge, 1, models["llama"])
 
 
 def test_layouts_that_do_not_divide_the_model_are_refused_by_field(tmp_path):

@@ -1,3 +1,5 @@
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -159,21 +161,17 @@ def test_a_tied_head_follows_the_embedding_only_when_packed_again(tmp_path):
     assert run_world(reload_tied_head, 1, model, False)[0] != pytest.approx(expected, abs=1e-2)
 
 
-def close_leaves(model):
+def die_without_cleaning_up(model):
     engine = engine_of(model, tensor=2)
-    before = shared_memory(engine)
-    engine.close()
-    return before, shared_memory(engine)
+    engine.load(weights_of(model))
+    respond(engine, PROMPTS, [7, 8, 9])
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
-def shared_memory(engine):
-    return [path.name for path in Path("/dev/shm").glob(f"{engine._tag}*")]
-
-
-def test_engines_share_memory_under_a_name_of_their_own_and_unlink_it(llama):
-    for before, after in run_world(close_leaves, 2, llama):
-        assert before
-        assert not after
+def test_a_killed_rank_leaves_nothing_in_shared_memory(llama):
+    with pytest.raises(WorldError, match="died without a word"):
+        run_world(die_without_cleaning_up, 2, llama)
+    assert not list(Path("/dev/shm").glob("hybridmap-*"))
 
 
 def test_layouts_that_vllm_cannot_run_are_refused_by_field(llama):
