@@ -185,6 +185,7 @@ def _memory(plan: Plan, graph: DataflowGraph, costs: Costs) -> Iterator[Violatio
     """On every pool, each call's bytes beside all roles' persistent bytes fit a device."""
     for pool in plan.pools:
         node_pool = plan.scenario.cluster.node_pool(pool.node_pool)
+        device, there = node_pool.device.name, node_pool.device.usable_memory
         memory = {role: costs.memory(role, plan.strategies[role], node_pool) for role in pool.roles}
         for role in pool.roles:
             if memory[role] != plan.prediction.memory.get(role):
@@ -193,13 +194,10 @@ def _memory(plan: Plan, graph: DataflowGraph, costs: Costs) -> Iterator[Violatio
         for call in graph.model_calls:
             if call.role in pool.roles:
                 needed = persistent + sum(memory[call.role].transient.get(call.name, {}).values())
-                there = node_pool.device.usable_memory
                 if needed > there:
-                    message = (
-                        f"{pool.name} ({', '.join(pool.roles)}): {call.name} needs {format_bytes(needed)} per "
-                        f"device, {node_pool.device.name} has {format_bytes(there)}"
-                    )
-                    yield Violation(rule="memory", message=message)
+                    beside = f"{pool.name}: {call.name} beside {', '.join(pool.roles)}"
+                    message = f"needs {format_bytes(needed)} per device, {device} has {format_bytes(there)}"
+                    yield Violation(rule="memory", message=f"{beside} {message}")
 
 
 def _orders(plan: Plan, graph: DataflowGraph) -> Iterator[Violation]:

@@ -137,4 +137,4 @@ def _outside(problem: Problem, floors: Floors, roles: tuple[str, ...], slot: Slo
         devices - (slot.devices if name == slot.node_pool else 0)
         for name, devices in problem.capacities.items()
     ]
-    return floors.of_missing(placed, np.array([left], dtype=np.int64))[0]
+    return floors.of_missing(placed, np.array([left], dtype=np.int64)).reshape(-1)

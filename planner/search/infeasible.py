@@ -49,16 +49,23 @@ def _role_reason(role: str, scenario: Scenario, graph: DataflowGraph, costs: Cos
             shortages.append((needed - there, text))
     if shortages:
         return min(shortages)[1]
-    return f"{role}: no strategy exists{under} on any device count of {scenario.cluster.name}"
+    counts = sorted({count for pool in scenario.cluster.node_pools for count in device_counts(pool)})
+    return (
+        f"{role}: no strategy exists{under}; pools take {', '.join(map(str, counts))} devices of "
+        f"{scenario.cluster.name}, micro-batches are powers of two, t divides the heads and a node's devices"
+    )
 
 
 def _pool_reason(problem: Problem, scenario: Scenario) -> str:
     """Roles that fit one by one, but not all of them at once."""
     least = {role: min(slot.devices for slot in problem.options[role]) for role in problem.roles}
-    alone = ", ".join(f"{role} from {devices} devices" for role, devices in least.items())
+    alone = ", ".join(f"{role} {devices}" for role, devices in least.items())
     shared = problem.slots(problem.roles)
     if not shared or not problem.may_share(problem.roles):
-        return f"the {scenario.cluster.devices} devices cannot hold all roles, which fit alone: {alone}"
+        return (
+            f"the {scenario.cluster.devices} devices cannot hold all roles in any permitted placement; alone "
+            f"each needs at least so many: {alone}"
+        )
     slot = max(shared, key=lambda slot: slot.devices)
     tables = {role: problem.options[role][slot] for role in problem.roles}
     needed = _least_bytes(list(tables.values()))
@@ -67,8 +74,8 @@ def _pool_reason(problem: Problem, scenario: Scenario) -> str:
     return (
         f"{', '.join(problem.roles)}: need at least {format_bytes(needed)} per device together on {slot}, of "
         f"which {largest} keeps {format_bytes(int(tables[largest].persistent.min()))}; a device has "
-        f"{format_bytes(there)}, and apart they do not fit the {scenario.cluster.devices} devices either "
-        f"({alone})"
+        f"{format_bytes(there)}, and in separate pools they do not fit {scenario.cluster.devices} devices "
+        f"either (alone each needs at least so many: {alone})"
     )
 
 
