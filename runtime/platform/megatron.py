@@ -3,10 +3,12 @@
 import sys
 from collections.abc import Iterable
 from importlib import import_module
+from queue import SimpleQueue
 from types import CodeType, FunctionType
 from typing import Any
 
 import torch
+from megatron.core.dist_checkpointing.strategies import filesystem_async
 from megatron.core.optimizer import distrib_optimizer
 from megatron.core.tensor_parallel import random
 
@@ -99,6 +101,11 @@ def _set_states(self: Any, model_param: torch.Tensor, tensors: dict[str, torch.T
             target.copy_(tensors[name])
 
 
+def _queue_in_process() -> None:
+    results: SimpleQueue[Any] = SimpleQueue()
+    filesystem_async._get_write_results_queue = lambda: results
+
+
 PATCHES = (
     Patch(
         name="megatron-current-device",
@@ -137,5 +144,13 @@ PATCHES = (
         reason="torch's AdamW, used where neither Apex nor TransformerEngine is installed, keeps a step per "
         "parameter that loading a distributed checkpoint does not expect",
         apply=_keep_adam_steps,
+    ),
+    Patch(
+        name="megatron-checkpoint-queue",
+        made_for=VERSION,
+        reason="saving keeps a server process of 270 MB per rank for a queue that only asynchronous saves "
+        "share between processes; it outlives a killed rank",
+        apply=_queue_in_process,
+        kinds=("cpu", "cuda"),
     ),
 )

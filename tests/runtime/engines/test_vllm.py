@@ -168,10 +168,16 @@ def die_without_cleaning_up(model):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def shared_memory():
+    """What vLLM and Python's shared memory leave there; semaphores are the fork server's own."""
+    return {path.name for path in Path("/dev/shm").iterdir() if path.name.startswith(("hybridmap", "psm"))}
+
+
 def test_a_killed_rank_leaves_nothing_in_shared_memory(llama):
+    before = shared_memory()
     with pytest.raises(WorldError, match="died without a word"):
         run_world(die_without_cleaning_up, 2, llama)
-    assert not list(Path("/dev/shm").glob("hybridmap-*"))
+    assert shared_memory() <= before
 
 
 def test_layouts_that_vllm_cannot_run_are_refused_by_field(llama):

@@ -1,5 +1,6 @@
 """Each patch of an upstream is left out once; a test that fails here says that it is no longer needed."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -63,10 +64,29 @@ def test_with_all_patches_megatron_runs(tied, tmp_path):
     assert first["grad_norm"] > 0
 
 
-@pytest.mark.parametrize("patch", [patch.name for patch in megatron.PATCHES])
+@pytest.mark.parametrize("patch", SYMPTOMS)
 def test_without_one_of_its_patches_megatron_fails(tied, tmp_path, patch):
     with pytest.raises(WorldError, match=SYMPTOMS[patch]):
         run_world(use_everything, 2, tied, tmp_path / "state", patch, timeout_s=20)
+
+
+def processes_after_saving(model, folder, without):
+    use_everything(model, folder, without)
+    children = multiprocessing.active_children()
+    for child in children:
+        child.kill()
+    return len(children)
+
+
+def test_without_its_patch_saving_leaves_a_process_per_rank(tied, tmp_path):
+    without = "megatron-checkpoint-queue"
+    assert run_world(processes_after_saving, 2, tied, tmp_path / "without", without) == [1, 1]
+    assert run_world(processes_after_saving, 2, tied, tmp_path / "with", "") == [0, 0]
+
+
+def test_every_patch_has_a_test_of_its_absence():
+    named = {*SYMPTOMS, "megatron-checkpoint-queue", "torchvision-hidden", "vllm-model-inspection"}
+    assert named == {patch.name for patch in (*megatron.PATCHES, *torchvision.PATCHES, *vllm.PATCHES)}
 
 
 def test_every_patch_says_what_it_was_made_for_and_why():
