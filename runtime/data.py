@@ -123,9 +123,6 @@ class PromptLoader:
 
     Every epoch has each prompt once, in an order of its own. A batch at the end of an epoch is filled up from
     the next, so that none is short and no prompt is left out.
-
-    >>> loader = PromptLoader(read_prompts(path), prompts_per_iteration=8, seed=0)  # doctest: +SKIP
-    >>> loader.batch(iteration=41)  # doctest: +SKIP
     """
 
     prompts: Sequence[Prompt]

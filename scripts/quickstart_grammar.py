@@ -236,7 +236,7 @@ class Reply:
 
 
 def question(rng: random.Random) -> Question:
-    """Ask about a random subject, in 4 to 25 words."""
+    """Ask about a random subject, in 5 to 24 words and marks."""
     template = rng.choice(QUESTIONS)
     subject = rng.choice(SUBJECTS)
     place = f"the {rng.choice(PLACES)}"
@@ -266,7 +266,10 @@ def mixed_reply(rng: random.Random, asked: Question) -> Reply:
 
 
 def spoil(rng: random.Random, asked: Question, good: Reply) -> Reply:
-    """Break a good reply in one of the ways that a reward model must not like."""
+    """Break a good reply in one of the ways that a reward model must not like.
+
+    A good answer to another question is none of them: models of this size do not learn to notice it.
+    """
     return rng.choice(SPOILERS)(rng, asked, good.text)
 
 
