@@ -21,6 +21,9 @@ from runtime.watch import Origin, wait_for
 from runtime.worker_group import Flight, SubmittedCall, WorkerGroup, send
 from runtime.workers.call import Call, Report
 
+PROMPTS = "prompts"
+"""The role that deals out prompts and turns tokens into texts; in the process of the numeric calls."""
+
 SHOWN_ITERATION = -1
 """Number under which prompts and seeds of shown samples are drawn: the same before and after training."""
 
@@ -71,9 +74,9 @@ class Controller:
         flight = Flight(SHOWN_ITERATION)
         roles = self._roles(flight, Schedule({}))
         batch: Batch = getattr(roles, role).generate(self._prompts(flight, samples))
-        refs = self._send_controller("texts", flight, samples, batch.fields, writes=("texts",))
+        texts = self._ask_prompts("texts", flight, samples, batch.fields)
         wait_for(flight.reports)
-        return ray.get(refs[0])
+        return ray.get(texts)
 
     def ask(self, role: str, method: str, *, pool: str = "", **options: str) -> list[Report]:
         """Call a method that reads and writes no field on all ranks of a role; the report of each.
@@ -99,23 +102,24 @@ class Controller:
         return [answers[ref] for ref in reports]
 
     def _prompts(self, flight: Flight, samples: int) -> Batch:
-        (ref,) = self._send_controller("prompts", flight, samples, {}, writes=("prompts",))
+        ref = self._ask_prompts("prompts", flight, samples, {})
         return Batch(samples, {"prompts": Future([Shard(range(samples), ref)])})
 
-    def _send_controller(
-        self, method: str, flight: Flight, samples: int, fields: Mapping[str, Future], writes: tuple[str, ...]
-    ) -> list[ObjectRef]:
+    def _ask_prompts(
+        self, method: str, flight: Flight, samples: int, fields: Mapping[str, Future]
+    ) -> ObjectRef:
+        """Call the source of prompts; it writes one field, of the method's name."""
         call = Call(
-            name=f"{CONTROLLER}.{method}",
-            role=CONTROLLER,
+            name=f"{PROMPTS}.{method}",
+            role=PROMPTS,
             method=method,
             iteration=flight.iteration,
             rows=(range(samples),),
-            writes=writes,
+            writes=(method,),
         )
-        report, *outputs = send(self._processes[CONTROLLER][0], call, fields)
-        flight.reports[report] = Origin(call.name, CONTROLLER, 0)
-        return outputs
+        report, written = send(self._processes[CONTROLLER][0], call, fields)
+        flight.reports[report] = Origin(call.name, PROMPTS, 0)
+        return written
 
     def _roles(self, flight: Flight, schedule: Schedule) -> "_Roles":
         roles = (*self._plan.strategies, CONTROLLER)

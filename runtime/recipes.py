@@ -8,9 +8,9 @@ from runtime.workers.call import Recipe
 
 
 def recipe_of(plan: Plan, pool: str, *, roles: Sequence[str] | None = None) -> Recipe:
-    """What makes the roles of a pool, or some of them; or those of the numeric calls under `CONTROLLER`."""
+    """What makes the roles of a pool, or some of them; under `CONTROLLER`, those of the light process."""
     if pool == CONTROLLER:
-        return Recipe(module="runtime.workers.dialogue", function="numeric_roles", arguments=(plan,))
+        return Recipe(module="runtime.workers.prompts", function="light_roles", arguments=(plan,))
     (members,) = (other.roles for other in plan.pools if other.name == pool)
     wanted = tuple(members if roles is None else roles)
     return Recipe(module="runtime.workers.build", function="pool_roles", arguments=(plan, wanted))

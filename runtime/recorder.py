@@ -11,15 +11,20 @@ RESHARD = "reshard"
 
 
 class Recorder:
-    """Collects the spans of a run; seconds count from the recorder's making.
+    """Collects the spans of a run; seconds count from the start of the run.
 
     A call lasts on its pool from the first rank's start to the last rank's end. Ranks that run ahead into the
     next call do not make the calls overlap: a span begins where the pool's previous one ended.
+
+    Parameters
+    ----------
+    earlier
+        Timeline of the run that is resumed; this one goes on where it ends.
     """
 
-    def __init__(self) -> None:
-        self._origin_s = time.time()
-        self._spans: list[Span] = []
+    def __init__(self, earlier: Timeline | None = None) -> None:
+        self._origin_s = time.time() - (earlier.end_s if earlier else 0.0)
+        self._spans: list[Span] = list(earlier.spans) if earlier else []
 
     def add(self, finished: Sequence[FinishedCall], *, iteration: int) -> list[Span]:
         """The spans of one iteration, which are kept as well."""

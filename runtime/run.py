@@ -8,8 +8,9 @@ from pathlib import Path
 from planner.algorithms import ALGORITHMS
 from planner.domain.plan import Plan
 from planner.domain.reading import write_plan
-from planner.domain.text import dump_json, write_text
+from planner.domain.text import dump_json, load_json, write_text
 from planner.domain.timeline import Span, Timeline
+from runtime.checkpoint import finished_iterations, load_checkpoint, save_checkpoint
 from runtime.controller import Controller
 from runtime.metrics import MetricsFile, iteration_metrics, metrics_file
 from runtime.recipes import recipe_of
@@ -17,6 +18,9 @@ from runtime.recorder import Recorder
 from runtime.requirements import check
 from runtime.session import session
 
+TIMELINE = "timeline.json"
+CHECKPOINT_EVERY = 10
+"""Iterations; the last one is always kept."""
 SHOWN_SAMPLES = 4
 """Responses shown before and after training."""
 
@@ -57,6 +61,7 @@ def run(
     out: Path,
     iterations: int | None = None,
     address: str | None = None,
+    resume: bool = False,
     progress: Callable[[IterationReport], None] = lambda report: None,
 ) -> RunResult:
     """Train as the plan says.
@@ -64,24 +69,31 @@ def run(
     Parameters
     ----------
     out
-        Run directory: plan, metrics, timeline, the trained policy.
+        Run directory: plan, metrics, timeline, checkpoints, the trained policy.
     iterations
-        Instead of the scenario's.
+        In all, those before a resume included; instead of the scenario's.
     address
         Of a running Ray cluster; a local one is started without.
+    resume
+        Go on from the last checkpoint in ``out``.
 
     Raises
     ------
     PlanMismatchError
-        When the runtime or the cluster can't hold the plan.
+        When the runtime or the cluster can't hold the plan, or the run to resume had another scenario.
     WorkerError
         When a worker fails or dies.
     """
     check(plan)
     out.mkdir(parents=True, exist_ok=True)
+    done = finished_iterations(plan, out) if resume else 0
     write_plan(plan, out / "plan.json")
-    with metrics_file(out) as metrics, session(plan, partial(recipe_of, plan), address=address) as controller:
-        return _Training(plan, out, controller, metrics, progress).run(iterations)
+    with (
+        metrics_file(out, kept=done) as metrics,
+        session(plan, partial(recipe_of, plan), address=address) as controller,
+    ):
+        training = _Training(plan, out, controller, metrics, progress)
+        return training.run(range(done, _total(plan, iterations)))
 
 
 class _Training:
@@ -97,42 +109,53 @@ class _Training:
     ) -> None:
         self._plan, self._out, self._controller = plan, out, controller
         self._metrics, self._progress = metrics, progress
-        self._recorder = Recorder()
+        self._role = next(role for role, strategy in plan.strategies.items() if strategy.generate)
 
-    def run(self, iterations: int | None) -> RunResult:
-        assert self._plan.scenario.run is not None, "checked before"
+    def run(self, iterations: range) -> RunResult:
         last: Mapping[str, float] = {}
         before = self._respond()
-        for iteration in range(iterations or self._plan.scenario.run.iterations):
-            last = self._iterate(iteration)
+        if iterations.start:
+            load_checkpoint(self._controller, self._plan, self._out)
+        recorder = Recorder(self._earlier_timeline(iterations.start))
+        for iteration in iterations:
+            last = self._iterate(recorder, iteration)
+            if iteration + 1 == iterations.stop or (iteration + 1) % CHECKPOINT_EVERY == 0:
+                save_checkpoint(self._controller, self._plan, self._out, iterations=iteration + 1)
         after = self._respond()
-        self._save()
+        self._controller.ask(self._role, "save", folder=str((self._out / "policy").resolve()))
         return RunResult(
             out=self._out,
-            timeline=self._recorder.timeline(),
+            timeline=recorder.timeline(),
             metrics=last,
             samples_before=before,
             samples_after=after,
         )
 
-    def _iterate(self, iteration: int) -> dict[str, float]:
+    def _iterate(self, recorder: Recorder, iteration: int) -> dict[str, float]:
         algorithm = ALGORITHMS[self._plan.scenario.algorithm.name]
         finished = self._controller.iterate(algorithm, iteration=iteration)
-        spans = self._recorder.add(finished, iteration=iteration)
+        spans = recorder.add(finished, iteration=iteration)
         metrics = iteration_metrics(finished, spans)
         self._metrics.append(iteration + 1, metrics)
-        write_text(self._out / "timeline.json", dump_json(self._recorder.timeline().model_dump(mode="json")))
+        write_text(self._out / TIMELINE, dump_json(recorder.timeline().model_dump(mode="json")))
         self._progress(_report(iteration, metrics, spans))
         return metrics
 
     def _respond(self) -> Samples:
-        role = _generating_role(self._plan)
-        replicas = self._plan.strategies[role].generate.replicas
-        return self._controller.respond(role, max(SHOWN_SAMPLES, replicas))[:SHOWN_SAMPLES]
+        replicas = self._plan.strategies[self._role].generate.replicas
+        return self._controller.respond(self._role, max(SHOWN_SAMPLES, replicas))[:SHOWN_SAMPLES]
 
-    def _save(self) -> None:
-        folder = str((self._out / "policy").resolve())
-        self._controller.ask(_generating_role(self._plan), "save", folder=folder)
+    def _earlier_timeline(self, iterations: int) -> Timeline | None:
+        if not iterations:
+            return None
+        earlier = Timeline.model_validate(load_json(self._out / TIMELINE))
+        kept = tuple(span for span in earlier.spans if span.iteration < iterations)
+        return Timeline(origin="measured", spans=kept)
+
+
+def _total(plan: Plan, iterations: int | None) -> int:
+    assert plan.scenario.run is not None, "checked before"
+    return iterations or plan.scenario.run.iterations
 
 
 def _report(iteration: int, metrics: Mapping[str, float], spans: Sequence[Span]) -> IterationReport:
@@ -145,7 +168,3 @@ def _report(iteration: int, metrics: Mapping[str, float], spans: Sequence[Span])
         seconds_by_call=one.seconds_by_call(iteration),
         metrics=metrics,
     )
-
-
-def _generating_role(plan: Plan) -> str:
-    return next(role for role, strategy in plan.strategies.items() if strategy.generate is not None)

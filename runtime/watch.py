@@ -7,7 +7,7 @@ import ray
 from ray import ObjectRef
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from planner.errors import WorkerError
+from planner.errors import PlannerError, WorkerError
 
 GRACE_SECONDS = 0.3
 """Ranks that lose their peer fail too; the true culprit is among those that fail within this time."""
@@ -29,6 +29,8 @@ def wait_for(expected: Mapping[ObjectRef, Origin]) -> dict[ObjectRef, Any]:
     ------
     WorkerError
         When a worker failed or died; the others may still be at work.
+    PlannerError
+        What a worker raised to explain a mistake in the input.
     """
     answers: dict[ObjectRef, Any] = {}
     pending = list(expected)
@@ -67,8 +69,11 @@ def _rank_of_blame(error: RayError) -> int:
     return 2 if any(text in str(error) for text in _LOST_PEER) else 1
 
 
-def _explain(failure: tuple[ObjectRef, RayError], expected: Mapping[ObjectRef, Origin]) -> WorkerError:
+def _explain(failure: tuple[ObjectRef, RayError], expected: Mapping[ObjectRef, Origin]) -> PlannerError:
+    """The failure with its origin; an error of our own speaks for itself."""
     ref, error = failure
+    if isinstance(error, RayTaskError) and isinstance(error.cause, PlannerError):
+        return error.cause
     call, role, rank = expected[ref]
     where = f"{role}: rank {rank}"
     if isinstance(error, RayTaskError):

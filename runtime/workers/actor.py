@@ -92,6 +92,16 @@ class ActorWorker:
         self._engine.save(call.options["folder"], self._engine.model.folder)
         return Answer()
 
+    def save_state(self, call: Call, fields: Mapping[str, Any]) -> Answer:
+        """Write weights and optimizer states to the folder in the options."""
+        self._engine.save_state(call.options["folder"])
+        return Answer()
+
+    def load_state(self, call: Call, fields: Mapping[str, Any]) -> Answer:
+        """Go on from weights and optimizer states in the folder in the options."""
+        self._engine.load_state(call.options["folder"])
+        return Answer()
+
     def _compare_engines(self) -> float:
         difference = probe(self._engine, self._generator)
         if not difference <= self._settings.logprob_tolerance:

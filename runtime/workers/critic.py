@@ -1,6 +1,7 @@
 """The role that estimates what a response is going to earn."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -40,3 +41,13 @@ class CriticWorker:
             loss=self._loss,
         )
         return Answer(metrics=renamed("critic", metrics))
+
+    def save_state(self, call: Call, fields: Mapping[str, Any]) -> Answer:
+        """Write weights and optimizer states to the folder in the options."""
+        self._engine.save_state(call.options["folder"])
+        return Answer()
+
+    def load_state(self, call: Call, fields: Mapping[str, Any]) -> Answer:
+        """Go on from weights and optimizer states in the folder in the options."""
+        self._engine.load_state(call.options["folder"])
+        return Answer()

@@ -11,7 +11,7 @@ import ray
 import torch
 import torch.distributed as dist
 
-from runtime.platform import collective_backend, device_kind
+from runtime.platform import collective_backend, device_kind, enable
 from runtime.rows import Rows, align, concatenate
 from runtime.workers.call import Call, Report, Role
 
@@ -79,6 +79,7 @@ class Host:
 
     def build(self, builder: Callable[[], Mapping[str, Role]]) -> None:
         """Make roles of this process, beside those it has or in their place."""
+        enable()
         self._roles = {**self._roles, **builder()}
 
     def call(self, call: Call, *shards: Rows) -> Any:

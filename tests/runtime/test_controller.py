@@ -15,7 +15,7 @@ from planner.algorithms import ppo
 from planner.domain.dataflow import CONTROLLER
 from planner.domain.parallelism import ParallelStrategy
 from planner.errors import WorkerError
-from runtime.controller import Controller
+from runtime.controller import PROMPTS, Controller
 from runtime.resource_pool import assign, light_process, nodes_here, processes, ray_cluster
 from runtime.session import build_roles, join_groups
 from runtime.workers.call import Answer
@@ -82,7 +82,7 @@ class Counting:
 
 
 def counting_roles(fails_in=""):
-    return dict.fromkeys(["actor", "critic", "reference", "reward", CONTROLLER], Counting(fails_in))
+    return dict.fromkeys(["actor", "critic", "reference", "reward", CONTROLLER, PROMPTS], Counting(fails_in))
 
 
 @pytest.fixture(scope="module")

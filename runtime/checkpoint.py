@@ -1,0 +1,79 @@
+"""Checkpoints of a run: from the last whole one it can go on, in the same layout or another."""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from planner.domain.plan import Plan
+from planner.domain.reading import read_plan
+from planner.domain.scenario import Scenario
+from planner.domain.text import dump_json, load_json, write_text
+from planner.errors import PlanMismatchError, SpecError
+from runtime.controller import Controller
+
+FOLDER = "checkpoints"
+LATEST = "latest.json"
+COMPARED = ("algorithm", "models", "precision", "workload")
+"""Fields of a scenario that a resumed run must share with the one it goes on from."""
+
+
+def save_checkpoint(controller: Controller, plan: Plan, out: Path, *, iterations: int) -> None:
+    """Write the states of all trained roles after so many iterations, and forget the checkpoint before.
+
+    The name of the checkpoint is written last: a run that is killed here goes on from the one before.
+    """
+    name = f"iteration-{iterations:06d}"
+    for role in trained_roles(plan):
+        controller.ask(role, "save_state", folder=str((out / FOLDER / name / role).resolve()))
+    write_text(out / FOLDER / LATEST, dump_json({"iterations": iterations, "name": name}))
+    _remove_others(out / FOLDER, name)
+
+
+def load_checkpoint(controller: Controller, plan: Plan, out: Path) -> None:
+    """Read the states of all trained roles from the last checkpoint."""
+    name = load_json(out / FOLDER / LATEST)["name"]
+    for role in trained_roles(plan):
+        controller.ask(role, "load_state", folder=str((out / FOLDER / name / role).resolve()))
+
+
+def finished_iterations(plan: Plan, out: Path) -> int:
+    """Iterations before the last checkpoint of a run directory.
+
+    Raises
+    ------
+    SpecError
+        When there is no checkpoint.
+    PlanMismatchError
+        When the run was of another scenario.
+    """
+    latest = out / FOLDER / LATEST
+    if not latest.is_file():
+        raise SpecError(f"{latest}: no such file, so there is nothing to resume; run without --resume")
+    different = list(_differences(plan.scenario, read_plan(out / "plan.json").scenario))
+    if different:
+        raise PlanMismatchError(
+            f"{out / 'plan.json'}: the run there has another scenario.{different[0]}; resume it with its own "
+            "plan, or choose another folder"
+        )
+    return int(load_json(latest)["iterations"])
+
+
+def trained_roles(plan: Plan) -> list[str]:
+    """Roles with weights that change."""
+    return [role for role, strategy in plan.strategies.items() if strategy.train is not None]
+
+
+def _differences(one: Scenario, other: Scenario) -> Iterable[str]:
+    for field in COMPARED:
+        if getattr(one, field) != getattr(other, field):
+            yield field
+    if one.run is not None and other.run is not None:
+        iterations = {"iterations": one.run.iterations}
+        if one.run != other.run.model_copy(update=iterations):
+            yield "run"
+
+
+def _remove_others(folder: Path, name: str) -> None:
+    for other in folder.iterdir():
+        if other.is_dir() and other.name != name:
+            shutil.rmtree(other)

@@ -1,0 +1,58 @@
+"""The process without a device: it deals out prompts, shows texts, and computes advantages."""
+
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from planner.domain.dataflow import CONTROLLER
+from planner.domain.plan import Plan
+from planner.domain.workload import Workload
+from runtime.data import PromptLoader, encode_prompts, read_prompts
+from runtime.workers.call import Answer, Call, Role
+from runtime.workers.numeric import Estimator
+
+
+def light_roles(plan: Plan) -> Mapping[str, Role]:
+    """The roles ``controller``, of the algorithm's numeric calls, and ``prompts``."""
+    scenario, settings = plan.scenario, plan.scenario.run
+    assert settings is not None, "a plan without run settings is refused"
+    (generating,) = (role for role, strategy in plan.strategies.items() if strategy.generate is not None)
+    loader = PromptLoader(
+        read_prompts(Path(settings.prompts)),
+        prompts_per_iteration=scenario.workload.prompts,
+        seed=settings.seed,
+    )
+    tokenizer = AutoTokenizer.from_pretrained(scenario.models[generating].folder)
+    return {
+        CONTROLLER: Estimator(scenario.algorithm, scenario.workload),
+        "prompts": PromptSource(loader, tokenizer, scenario.workload),
+    }
+
+
+class PromptSource:
+    """Prompts as tokens, and tokens as texts."""
+
+    def __init__(self, loader: PromptLoader, tokenizer: PreTrainedTokenizerBase, workload: Workload) -> None:
+        self._loader, self._tokenizer, self._workload = loader, tokenizer, workload
+
+    def prompts(self, call: Call, fields: Mapping[str, Any]) -> Answer:
+        """Prompts of an iteration, each as often as it has samples; those of the first for shown samples."""
+        batch = self._loader.batch(max(0, call.iteration))
+        encoded = encode_prompts(batch, self._tokenizer, maximum_tokens=self._workload.prompt_tokens.maximum)
+        repeated = (tokens for tokens in encoded for _ in range(self._workload.samples_per_prompt))
+        return Answer(fields={"prompts": list(islice(repeated, call.rows[0].stop))})
+
+    def texts(self, call: Call, fields: Mapping[str, torch.Tensor]) -> Answer:
+        """Prompt and response of each sample."""
+        pairs = [
+            (self._text(tokens[: int(mask.nonzero()[0])]), self._text(tokens[mask]))
+            for tokens, mask in zip(fields["tokens"], fields["response_mask"], strict=True)
+        ]
+        return Answer(fields={"texts": pairs})
+
+    def _text(self, tokens: torch.Tensor) -> str:
+        return self._tokenizer.decode(tokens.tolist(), skip_special_tokens=True).strip()
