@@ -1,6 +1,6 @@
 """Make the data of the quickstart scenario: a tokenizer, a policy, a reward model and prompts.
 
-Everything is trained here, from a small grammar, in about a minute and a half on two cores::
+Everything is trained here, from a small grammar, in about a minute and a half on two idle cores::
 
     python scripts/make_quickstart.py [--out DIR] [--seed N]
 
