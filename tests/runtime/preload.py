@@ -1,6 +1,16 @@
-"""What every rank needs, imported once by the fork server."""
+"""What every rank needs, imported once by the fork server, in this order."""
 
-import pytest  # noqa: F401
+import gc
+from importlib import import_module
 
-import runtime.engines.hybrid  # noqa: F401
-import tests.runtime.tiny  # noqa: F401
+for _name in (
+    "runtime.engines.hybrid",  # first: it makes the upstream packages importable
+    "vllm.v1.worker.cpu_worker",
+    "vllm.model_executor.models.llama",
+    "vllm.model_executor.models.qwen2",
+    "vllm.model_executor.models.qwen3",
+    "tests.runtime.tiny",
+    "pytest",
+):
+    import_module(_name)
+gc.freeze()  # collections in the ranks, of which vLLM makes several, need not walk all that
