@@ -5,6 +5,7 @@ The calls are those of real iterations on the run's own workers, every process a
 
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from importlib.metadata import version
 from statistics import median
@@ -24,7 +25,8 @@ from runtime.controller import Controller
 from runtime.platform import device_kind
 from runtime.recipes import device_rates_recipe, recipe_of
 from runtime.recorder import RESHARD, Recorder
-from runtime.session import Groups, build_roles, started
+from runtime.requirements import check
+from runtime.session import Groups, KeptProcesses, build_roles
 from runtime.trials import trial_plans
 from runtime.workers.call import Report
 
@@ -39,6 +41,7 @@ def profile(
     layouts: Sequence[ParallelStrategy] = (),
     *,
     address: str | None = None,
+    kept: KeptProcesses | None = None,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Profile:
     """Measure the devices and the scenario's calls.
@@ -47,6 +50,8 @@ def profile(
     ----------
     layouts
         To measure each role in, where its pins allow; without, the two with the least communication.
+    kept
+        Where to take the processes from, and to leave them for the run.
     progress
         Told what is being measured.
 
@@ -58,9 +63,11 @@ def profile(
         When a worker fails.
     """
     plans = trial_plans(scenario, layouts=layouts, count=len(layouts) or TRIALS)
+    check(plans[0])
     available = psutil.virtual_memory().available
     progress(f"starting {plans[0].pools[0].devices} processes")
-    with started(plans[0], address=address) as groups:
+    with nullcontext(kept) if kept else KeptProcesses() as processes:
+        groups = processes.groups(plans[0], address=address)
         progress("measuring the devices")
         rates = _device_rates(plans[0], groups)
         build_roles({CONTROLLER: (groups[CONTROLLER], recipe_of(plans[0], CONTROLLER))})
@@ -115,9 +122,7 @@ def _measured_calls(plans: Sequence[Plan], timelines: Sequence[Timeline]) -> Ite
                 model=scenario.models[call.role].name,
                 kind=call.kind,
                 method=call.method,
-                strategy=str(strategy.layout),
-                generation=str(strategy.generate) if call.kind == "generate" else None,
-                micro_batch=strategy.micro_batch,
+                strategy=strategy,
                 samples=scenario.workload.samples,
                 prompt_tokens=scenario.workload.prompt_tokens.mean,
                 response_tokens=scenario.workload.response_tokens.mean,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from planner.algorithms import ALGORITHMS, trace
 from planner.domain.dataflow import DataflowGraph
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
+from planner.domain.pins import PinKey
 from planner.domain.plan import Plan, Pool, Prediction, Proof, RoleMemory, RoleStrategy
 from planner.domain.scenario import Scenario
 from planner.errors import PlanMismatchError
@@ -53,7 +54,8 @@ def _strategies(
     scenario: Scenario, graph: DataflowGraph, role: str, layout: ParallelStrategy
 ) -> Iterator[RoleStrategy]:
     is_trained = role in graph.trained_roles
-    micro_batch = _micro_batch(scenario, layout, is_trained=is_trained)
+    pinned = scenario.pin.root.get(PinKey(role, "", "micro_batch"))
+    micro_batch = int(pinned or _micro_batch(scenario, layout, is_trained=is_trained))
     phase = {"train": layout} if is_trained else {"infer": layout}
     if all(call.kind != "generate" for call in graph.calls_of(role)):
         yield RoleStrategy(**phase, micro_batch=micro_batch)

@@ -1,12 +1,11 @@
-"""What measurements say about modelled seconds: exact points, and a factor per kind of call."""
+"""What measurements say about modelled seconds: exact points, and a factor per call and per kind."""
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from planner.domain.dataflow import CallKind, ModelCall
+from planner.domain.dataflow import ModelCall
 from planner.domain.model import ModelSpec
-from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from planner.domain.plan import RoleStrategy
 from planner.domain.profile import MeasuredCall, Profile
 from planner.domain.workload import Workload
@@ -20,57 +19,35 @@ class Corrections:
     """Measurements of one device."""
 
     profiles: tuple[Profile, ...]
-    factors: dict[CallKind, float]
-    """Geometric mean of measured over modelled seconds, by kind."""
+    factors: dict[str, float]
+    """Geometric mean of measured over modelled seconds, by call (``critic.values``) and by kind (``infer``)."""
 
     @classmethod
     def fit(cls, profiles: Sequence[Profile], modelled: ModelledSeconds) -> "Corrections":
         """Factors from every measured call that the cost model can also compute."""
-        logs: dict[CallKind, list[float]] = {}
-        for profile in profiles:
-            for call in profile.calls:
-                seconds = modelled(call)
-                if seconds:
-                    logs.setdefault(call.kind, []).append(math.log(call.seconds / seconds))
-        factors = {kind: math.exp(sum(values) / len(values)) for kind, values in logs.items()}
+        logs: dict[str, list[float]] = {}
+        for call in (call for profile in profiles for call in profile.calls):
+            seconds = modelled(call)
+            if not seconds:
+                continue
+            for name in (f"{call.role}.{call.method}", call.kind):
+                logs.setdefault(name, []).append(math.log(call.seconds / seconds))
+        factors = {name: math.exp(sum(values) / len(values)) for name, values in logs.items()}
         return cls(profiles=tuple(profiles), factors=factors)
+
+    def factor(self, call: ModelCall) -> float | None:
+        """The call's own factor, else that of its kind, else none."""
+        return self.factors.get(f"{call.role}.{call.method}", self.factors.get(call.kind))
 
     def find(
         self, call: ModelCall, strategy: RoleStrategy, model: ModelSpec, workload: Workload
     ) -> MeasuredCall | None:
-        """The measurement of exactly this call in this layout, if any profile has it."""
-        generation = str(strategy.generate) if call.kind == "generate" else None
-        for profile in self.profiles:
-            measured = profile.find(
-                role=call.role,
-                model=model.name,
-                method=call.method,
-                strategy=str(strategy.layout),
-                generation=generation,
-                micro_batch=strategy.micro_batch,
-                samples=workload.samples,
-                prompt_tokens=workload.prompt_tokens.mean,
-                response_tokens=workload.response_tokens.mean,
-            )
-            if measured is not None:
-                return measured
-        return None
-
-
-def strategy_of(measured: MeasuredCall) -> RoleStrategy:
-    """The strategy that a measurement was taken in; decoding is taken to have had room for all sequences."""
-    layout = ParallelStrategy.parse(measured.strategy)
-    if measured.generation is None:
-        return RoleStrategy(train=layout, micro_batch=measured.micro_batch)
-    pipeline_tensor, replicas = measured.generation.split("x")
-    shape = ParallelStrategy.parse(f"{pipeline_tensor}d{replicas}")
-    generate = GenerationStrategy(
-        pipeline=shape.pipeline,
-        tensor=shape.tensor,
-        replicas=shape.data,
-        max_sequences=math.ceil(measured.samples / shape.data),
-    )
-    return RoleStrategy(train=layout, generate=generate, micro_batch=measured.micro_batch)
+        """The measurement of exactly this call in this strategy, if any profile has it."""
+        found = (
+            profile.find(call, model=model.name, strategy=strategy, workload=workload)
+            for profile in self.profiles
+        )
+        return next((measured for measured in found if measured is not None), None)
 
 
 def workload_of(measured: MeasuredCall, workload: Workload) -> Workload:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from planner.costs.corrections import Corrections, strategy_of, workload_of
+from planner.costs.corrections import Corrections, workload_of
 from planner.costs.generation import generation_seconds
 from planner.costs.inference import inference_seconds
 from planner.costs.memory import generation_bytes, inference_bytes, persistent_bytes, training_bytes
@@ -25,8 +25,8 @@ class CostModel:
     Parameters
     ----------
     profiles
-        Measurements. A call that one of them covers exactly takes its seconds; other calls of a measured kind
-        on the same device are corrected by that kind's factor.
+        Measurements. A call that one of them covers exactly takes its seconds; others on the
+        same device are corrected by the factor of their measured call, or else of their kind.
     """
 
     def __init__(self, scenario: Scenario, graph: DataflowGraph, *, profiles: Sequence[Profile] = ()) -> None:
@@ -50,8 +50,8 @@ class CostModel:
                 seconds=measured.seconds, reshard_seconds=measured.reshard_seconds, origin="measured"
             )
         seconds, reshard = self.modelled_seconds(call, strategy, node_pool)
-        if corrections and call.kind in corrections.factors:
-            factor = corrections.factors[call.kind]
+        factor = corrections.factor(call) if corrections else None
+        if factor is not None:
             return CallPrediction(seconds=factor * seconds, reshard_seconds=factor * reshard, origin="scaled")
         return CallPrediction(seconds=seconds, reshard_seconds=reshard, origin="modelled")
 
@@ -127,7 +127,7 @@ class CostModel:
             if model.name == measured.model and call.method == measured.method:
                 setting = self.setting(call.role, node_pool)
                 setting = replace(setting, workload=workload_of(measured, setting.workload))
-                return _seconds(setting, call.kind, strategy_of(measured))
+                return _seconds(setting, call.kind, measured.strategy)
         return None
 
 

@@ -1,22 +1,22 @@
 """Measurements of model calls on the devices at hand."""
 
+from collections.abc import Hashable
+
 from planner.domain.cluster import DeviceSpec
-from planner.domain.dataflow import CallKind
+from planner.domain.dataflow import CallKind, ModelCall
+from planner.domain.plan import RoleStrategy
 from planner.domain.quantities import PositiveInt, Value
+from planner.domain.workload import Workload
 
 
 class MeasuredCall(Value):
-    """Median seconds of one call in one layout, with every process of the run at work."""
+    """Median seconds of one call in one strategy, with every process of the run at work."""
 
     role: str
     model: str
     kind: CallKind
     method: str
-    strategy: str
-    """Training or inference layout, in the short form ``p1t2d2``."""
-    generation: str | None = None
-    """Generation layout ``p1t1x4``, for calls of kind generate."""
-    micro_batch: PositiveInt
+    strategy: RoleStrategy
     samples: PositiveInt
     prompt_tokens: float
     response_tokens: float
@@ -38,27 +38,25 @@ class Profile(Value):
     date: str
 
     def find(
-        self,
-        *,
-        role: str,
-        model: str,
-        method: str,
-        strategy: str,
-        generation: str | None,
-        micro_batch: int,
-        samples: int,
-        prompt_tokens: float,
-        response_tokens: float,
+        self, call: ModelCall, *, model: str, strategy: RoleStrategy, workload: Workload
     ) -> MeasuredCall | None:
-        """The measurement of exactly this point, if there is one."""
-        for call in self.calls:
-            who = (call.role, call.model, call.method)
-            layout = (call.strategy, call.generation, call.micro_batch if generation is None else micro_batch)
-            work = (call.samples, call.prompt_tokens, call.response_tokens)
+        """The measurement of exactly this call in this strategy on this much work, if there is one."""
+        work = (workload.samples, workload.prompt_tokens.mean, workload.response_tokens.mean)
+        for measured in self.calls:
+            same_call = (measured.role, measured.method, measured.model) == (call.role, call.method, model)
+            same_work = (measured.samples, measured.prompt_tokens, measured.response_tokens) == work
             if (
-                who == (role, model, method)
-                and layout == (strategy, generation, micro_batch)
-                and work == (samples, prompt_tokens, response_tokens)
+                same_call
+                and same_work
+                and _decisive(measured.strategy, call.kind) == _decisive(strategy, call.kind)
             ):
-                return call
+                return measured
         return None
+
+
+def _decisive(strategy: RoleStrategy, kind: CallKind) -> Hashable:
+    """The part of a strategy that a call of that kind depends on."""
+    if kind == "generate":
+        return strategy.layout, strategy.generate
+    recompute = strategy.recompute if kind == "train" else None
+    return strategy.layout, strategy.micro_batch, recompute

@@ -43,16 +43,15 @@ def device_report(profile: Profile) -> RenderableType:
         "Measured calls", "role", "call", "layout", "micro-batch", "samples", "seconds", "of it reshard"
     )
     for call in profile.calls:
-        layout = f"{call.strategy} gen {call.generation}" if call.generation else call.strategy
-        reshard = format_seconds(call.reshard_seconds) if call.reshard_seconds else ""
+        strategy, generates = call.strategy, call.kind == "generate"
         table.add_row(
             call.role,
             call.method,
-            layout,
-            "" if call.generation else str(call.micro_batch),
+            f"{strategy.layout} gen {strategy.generate}" if generates else str(strategy.layout),
+            "" if generates else str(strategy.micro_batch),
             str(call.samples),
             format_seconds(call.seconds),
-            reshard,
+            format_seconds(call.reshard_seconds) if call.reshard_seconds else "",
         )
     return Group(head, table)
 

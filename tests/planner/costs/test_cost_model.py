@@ -28,15 +28,13 @@ def scenario(node_pool, workload):
     )
 
 
-def measured(call, seconds, *, strategy="p1t8d2", generation=None, samples=1024, reshard_seconds=0.0):
+def measured(call, seconds, *, strategy=ACTOR, samples=1024, reshard_seconds=0.0):
     return MeasuredCall(
         role=call.role,
-        micro_batch=ACTOR.micro_batch,
         model="llama-2-7b",
         kind=call.kind,
         method=call.method,
         strategy=strategy,
-        generation=generation,
         samples=samples,
         prompt_tokens=1024,
         response_tokens=1024,
@@ -67,7 +65,7 @@ def test_a_measured_point_is_taken_as_it_is(scenario, node_pool):
     costs = CostModel(
         scenario,
         PPO,
-        profiles=[profile(node_pool, measured(call, 12.5, generation="p1t2x8", reshard_seconds=0.5))],
+        profiles=[profile(node_pool, measured(call, 12.5, reshard_seconds=0.5))],
     )
     prediction = costs.call(call, ACTOR, node_pool)
     assert (prediction.seconds, prediction.reshard_seconds, prediction.origin) == (12.5, 0.5, "measured")
@@ -76,13 +74,10 @@ def test_a_measured_point_is_taken_as_it_is(scenario, node_pool):
 def test_other_calls_of_a_measured_kind_are_scaled_by_the_geometric_mean(scenario, node_pool):
     call = PPO.call("critic.values")
     modelled = CostModel(scenario, PPO)
-    points = {
-        text: modelled.call(call, RoleStrategy(train=ParallelStrategy.parse(text)), node_pool).seconds
-        for text in ("p1t8d2", "p2t4d2")
-    }
+    strategies = [RoleStrategy(train=ParallelStrategy.parse(text)) for text in ("p1t8d2", "p2t4d2")]
     known = [
-        measured(call, 2 * points["p1t8d2"], strategy="p1t8d2"),
-        measured(call, 8 * points["p2t4d2"], strategy="p2t4d2"),
+        measured(call, factor * modelled.call(call, strategy, node_pool).seconds, strategy=strategy)
+        for factor, strategy in zip((2, 8), strategies, strict=True)
     ]
     costs = CostModel(scenario, PPO, profiles=[profile(node_pool, *known)])
     other = RoleStrategy(infer=ParallelStrategy(tensor=4, data=4))
@@ -92,6 +87,29 @@ def test_other_calls_of_a_measured_kind_are_scaled_by_the_geometric_mean(scenari
     expected = math.sqrt(2 * 8) * modelled.call(scores, other, node_pool).seconds
     assert scaled.seconds == pytest.approx(expected)
     assert costs.call(PPO.call("actor.update"), ACTOR, node_pool).origin == "modelled"
+
+
+def test_a_call_measured_in_another_strategy_is_scaled_by_its_own_factor(scenario, node_pool):
+    modelled = CostModel(scenario, PPO)
+    known = RoleStrategy(train=ParallelStrategy.parse("p1t8d2"))
+    calls = {PPO.call("critic.values"): 3, PPO.call("reward.scores"): 50}
+    costs = CostModel(
+        scenario,
+        PPO,
+        profiles=[
+            profile(
+                node_pool,
+                *(
+                    measured(call, factor * modelled.call(call, known, node_pool).seconds, strategy=known)
+                    for call, factor in calls.items()
+                ),
+            )
+        ],
+    )
+    other = RoleStrategy(train=ParallelStrategy.parse("p2t4d2"))
+    for call, factor in calls.items():
+        expected = factor * modelled.call(call, other, node_pool).seconds
+        assert costs.call(call, other, node_pool).seconds == pytest.approx(expected)
 
 
 def test_a_profile_of_another_device_changes_nothing(scenario, node_pool):
