@@ -3,5 +3,6 @@
 from runtime.profiler import profile
 from runtime.requirements import DryRun, dry_run
 from runtime.run import IterationReport, RunResult, run
+from runtime.session import KeptProcesses
 
-__all__ = ["DryRun", "IterationReport", "RunResult", "dry_run", "profile", "run"]
+__all__ = ["DryRun", "IterationReport", "KeptProcesses", "RunResult", "dry_run", "profile", "run"]

@@ -16,7 +16,7 @@ from runtime.metrics import MetricsFile, iteration_metrics, metrics_file
 from runtime.recipes import recipe_of
 from runtime.recorder import Recorder
 from runtime.requirements import check
-from runtime.session import session
+from runtime.session import KeptProcesses, session
 
 TIMELINE = "timeline.json"
 CHECKPOINT_EVERY = 10
@@ -62,6 +62,7 @@ def run(
     iterations: int | None = None,
     address: str | None = None,
     resume: bool = False,
+    kept: KeptProcesses | None = None,
     progress: Callable[[IterationReport], None] = lambda report: None,
 ) -> RunResult:
     """Train as the plan says.
@@ -76,6 +77,8 @@ def run(
         Of a running Ray cluster; a local one is started without.
     resume
         Go on from the last checkpoint in ``out``.
+    kept
+        Processes of an earlier profile or run to use again.
 
     Raises
     ------
@@ -90,7 +93,7 @@ def run(
     write_plan(plan, out / "plan.json")
     with (
         metrics_file(out, kept=done) as metrics,
-        session(plan, partial(recipe_of, plan), address=address) as controller,
+        session(plan, partial(recipe_of, plan), address=address, kept=kept) as controller,
     ):
         training = _Training(plan, out, controller, metrics, progress)
         return training.run(range(done, _total(plan, iterations)))

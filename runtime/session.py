@@ -1,13 +1,14 @@
 """The processes of a run: started, joined into process groups, given their roles, and cleaned up after."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager, nullcontext
+from types import TracebackType
+from typing import Any, Self
 
 from planner.domain.dataflow import CONTROLLER
 from planner.domain.plan import Plan
-from planner.errors import PlanMismatchError
 from runtime.controller import Controller
+from runtime.engines.limits import refuse
 from runtime.platform import device_kind
 from runtime.requirements import check, memory_problems, virtual_devices
 from runtime.resource_pool import assign, light_process, nodes_here, processes, ray_cluster
@@ -22,9 +23,43 @@ Groups = Mapping[str, Sequence[Any]]
 """Handles of the processes by pool, in rank order; that of the numeric calls under `CONTROLLER`."""
 
 
+class KeptProcesses:
+    """Processes that stay alive between a profile and a run, so that both start them only once.
+
+    A plan with other pools than the one before gets new ones. Leaving the context ends them.
+    """
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._shape: Any = None
+        self._groups: Groups = {}
+
+    def groups(self, plan: Plan, *, address: str | None) -> Groups:
+        """Processes of the plan's pools, those at hand if they fit."""
+        shape = (address, [(pool.name, pool.devices) for pool in plan.pools])
+        if shape != self._shape:
+            self._stack.close()
+            self._shape = None
+            self._groups = self._stack.enter_context(started(plan, address=address))
+            self._shape = shape
+        return self._groups
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+
 @contextmanager
 def session(
-    plan: Plan, builder: Callable[[str], Builder], *, address: str | None = None
+    plan: Plan,
+    builder: Callable[[str], Builder],
+    *,
+    address: str | None = None,
+    kept: KeptProcesses | None = None,
 ) -> Iterator[Controller]:
     """A controller of started processes; on leaving, however that happens, nothing of them is left behind.
 
@@ -32,6 +67,8 @@ def session(
     ----------
     builder
         For a pool's name or `CONTROLLER`, what makes the roles of its processes.
+    kept
+        Where to take the processes from; they outlive the session then.
 
     Raises
     ------
@@ -40,7 +77,9 @@ def session(
     WorkerError
         When a worker fails to start.
     """
-    with started(plan, address=address) as groups:
+    check(plan)
+    with nullcontext(kept) if kept else KeptProcesses() as processes:
+        groups = processes.groups(plan, address=address)
         build_roles({name: (members, builder(name)) for name, members in groups.items()})
         yield Controller(plan, groups)
 
@@ -48,13 +87,11 @@ def session(
 @contextmanager
 def started(plan: Plan, *, address: str | None = None) -> Iterator[Groups]:
     """Processes of the plan's pools, each pool one process group, without roles yet."""
-    check(plan)
     kind = device_kind()
     with ray_cluster(address, kind=kind, devices=virtual_devices(plan)):
         assignments = assign(plan, nodes_here(kind), kind)
-        problems = memory_problems(plan, assignments) if kind == "cpu" else []
-        if problems:
-            raise PlanMismatchError("\n".join(problems))
+        if kind == "cpu":
+            refuse(memory_problems(plan, assignments))
         with processes(assignments, kind) as pools, light_process() as light:
             groups = {**pools, CONTROLLER: (light,)}
             join_groups(groups)

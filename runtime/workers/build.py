@@ -2,9 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
-from planner.domain.parallelism import ParallelStrategy
+import torch.distributed as dist
+
+from planner.domain.model import ModelSpec, Precision
+from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from planner.domain.plan import Plan
 from planner.domain.scenario import RunSettings, head_of
 from runtime.engines.layout import Layout
@@ -38,7 +42,13 @@ def build_role(plan: Plan, role: str, layout: Layout) -> Role:
     if strategy.generate is not None:
         return ActorWorker(
             engine,
-            build_generator(plan, role, layout),
+            build_generator(
+                engine.model,
+                layout.strategy,
+                strategy.generate,
+                plan.scenario.precision,
+                plan.scenario.workload.maximum_tokens,
+            ),
             settings=run_settings(plan),
             loss=policy_objective(algorithm),
             epochs=epochs,
@@ -70,15 +80,18 @@ def load_engine(plan: Plan, role: str, layout: Layout) -> MegatronEngine:
     return engine
 
 
-def build_generator(plan: Plan, role: str, layout: Layout) -> GenerationEngine:
-    """The role's generation engine, without weights yet."""
+@cache
+def build_generator(
+    model: ModelSpec, train: ParallelStrategy, generate: GenerationStrategy, precision: Precision, tokens: int
+) -> GenerationEngine:
+    """A generation engine, without weights yet; one per process and layout, for it takes seconds to start."""
     return GenerationEngine(
-        model=plan.scenario.models[role],
-        train=layout.strategy,
-        generate=plan.strategies[role].generate,
-        rank=layout.rank,
-        precision=plan.scenario.precision,
-        maximum_tokens=plan.scenario.workload.maximum_tokens,
+        model=model,
+        train=train,
+        generate=generate,
+        rank=dist.get_rank(),
+        precision=precision,
+        maximum_tokens=tokens,
         kv_cache_bytes=None,
     )
 

@@ -1,6 +1,6 @@
 """The process without a device: it deals out prompts, shows texts, and computes advantages."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from planner.domain.dataflow import CONTROLLER
 from planner.domain.plan import Plan
 from planner.domain.workload import Workload
-from runtime.data import PromptLoader, encode_prompts, read_prompts
+from runtime.data import Prompt, PromptLoader, encode_prompts, read_prompts
 from runtime.workers.call import Answer, Call, Role
 from runtime.workers.numeric import Estimator
 
@@ -34,15 +34,21 @@ def light_roles(plan: Plan) -> Mapping[str, Role]:
 
 
 class PromptSource:
-    """Prompts as tokens, and tokens as texts."""
+    """Prompts as tokens, and tokens as texts.
+
+    Raises
+    ------
+    SpecError
+        When a prompt is longer than the workload says; before anything is trained.
+    """
 
     def __init__(self, loader: PromptLoader, tokenizer: PreTrainedTokenizerBase, workload: Workload) -> None:
         self._loader, self._tokenizer, self._workload = loader, tokenizer, workload
+        self._encoded(loader.prompts)
 
     def prompts(self, call: Call, fields: Mapping[str, Any]) -> Answer:
         """Prompts of an iteration, each as often as it has samples; those of the first for shown samples."""
-        batch = self._loader.batch(max(0, call.iteration))
-        encoded = encode_prompts(batch, self._tokenizer, maximum_tokens=self._workload.prompt_tokens.maximum)
+        encoded = self._encoded(self._loader.batch(max(0, call.iteration)))
         repeated = (tokens for tokens in encoded for _ in range(self._workload.samples_per_prompt))
         return Answer(fields={"prompts": list(islice(repeated, call.rows[0].stop))})
 
@@ -56,3 +62,6 @@ class PromptSource:
 
     def _text(self, tokens: torch.Tensor) -> str:
         return self._tokenizer.decode(tokens.tolist(), skip_special_tokens=True).strip()
+
+    def _encoded(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        return encode_prompts(prompts, self._tokenizer, maximum_tokens=self._workload.prompt_tokens.maximum)

@@ -7,8 +7,11 @@ from planner.domain.cluster import Cluster, DeviceSpec, Efficiencies, LinkSpec, 
 from planner.domain.model import ModelSpec
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from planner.domain.plan import CallPrediction, Plan, Pool, Prediction, Proof, RoleMemory, RoleStrategy
+from planner.domain.reading import read_scenario
 from planner.domain.scenario import RunSettings, Scenario
 from planner.domain.workload import TokenLengths, Workload
+
+QUICKSTART = Path(__file__).parents[2] / "scenarios" / "quickstart.yaml"
 
 CALLS = {
     "actor": ("actor.generate", "actor.update"),
@@ -117,3 +120,20 @@ def tiny_plan(
         ),
         proof=Proof(solver="cpsat", status="optimal", objective=6.0, bound=6.0),
     )
+
+
+def quickstart_plan(pools: dict[tuple[str, ...], ParallelStrategy], **workload: object) -> Plan:
+    """A plan with the quickstart's models and prompts, and little to do."""
+    quickstart = read_scenario(QUICKSTART)
+    sizes = {
+        "prompts": 10,
+        "prompt_tokens": quickstart.workload.prompt_tokens,
+        "response_tokens": TokenLengths(mean=6, maximum=8),
+        "mini_batches": 2,
+        **workload,
+    }
+    plan = tiny_plan(pools, per_node=sum(layout.devices for layout in pools.values()))
+    scenario = plan.scenario.model_copy(
+        update={"models": quickstart.models, "run": quickstart.run, "workload": Workload(**sizes)}
+    )
+    return plan.model_copy(update={"scenario": scenario})

@@ -1,0 +1,171 @@
+"""A small PPO run for real: Ray, Megatron-Core and vLLM on CPU, with the quickstart's models."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from safetensors.torch import load_file
+
+from planner.domain.parallelism import ParallelStrategy
+from planner.domain.plan import Plan
+from planner.domain.reading import read_plan, write_plan
+from planner.domain.text import load_json
+from planner.domain.timeline import Timeline
+from planner.errors import PlanMismatchError, SpecError
+from runtime.run import run
+from tests.runtime.plans import quickstart_plan
+
+ROOT = Path(__file__).parents[2]
+ALL = ("actor", "critic", "reference", "reward")
+REPORTED = ("timing_s/", "perf/")
+
+
+def colocated(*, tensor: int = 2) -> Plan:
+    return quickstart_plan({ALL: ParallelStrategy(tensor=tensor)})
+
+
+def losses(folder: Path) -> list[dict]:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [
+        {name: value for name, value in json.loads(line).items() if not name.startswith(REPORTED)}
+        for line in lines
+    ]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Three iterations in one go."""
+    folder = tmp_path_factory.mktemp("whole")
+    reports = []
+    result = run(colocated(), out=folder, iterations=3, progress=reports.append)
+    return folder, result, reports
+
+
+def test_a_run_reports_each_iteration_with_finite_numbers(finished):
+    _, result, reports = finished
+    assert [report.iteration for report in reports] == [0, 1, 2]
+    assert reports[0].kl == pytest.approx(0, abs=1e-5)
+    assert result.metrics == reports[-1].metrics
+    assert all(value == value and abs(value) < 1e15 for value in result.metrics.values())
+    assert 0 < result.metrics["reshard/logprob_difference_max"] < 1e-4
+    assert set(reports[0].seconds_by_call) == {
+        "actor.generate/reshard",
+        "actor.generate",
+        "critic.values",
+        "reference.logprobs",
+        "reward.scores",
+        "controller.advantages",
+        "critic.update",
+        "actor.update",
+    }
+
+
+def test_the_run_directory_has_plan_metrics_timeline_and_the_policy(finished):
+    folder, result, _ = finished
+    assert read_plan(folder / "plan.json") == colocated()
+    assert [line["step"] for line in losses(folder)] == [1, 2, 3]
+    timeline = Timeline.model_validate(load_json(folder / "timeline.json"))
+    assert timeline == result.timeline
+    assert timeline.iterations == (0, 1, 2)
+    assert timeline.pools == ("pool-0", "controller")
+    assert list((folder / "tensorboard").iterdir())
+    names = {path.name for path in (folder / "policy").iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
+
+
+def test_the_policy_has_moved_from_where_it_started(finished):
+    folder, _, _ = finished
+    trained = load_file(folder / "policy" / "model.safetensors")["lm_head.weight"]
+    start = load_file(Path(colocated().scenario.models["actor"].folder) / "model.safetensors")[
+        "lm_head.weight"
+    ]
+    assert 0 < (trained - start).abs().max() < 0.1
+
+
+def test_a_resumed_run_equals_a_whole_one_to_the_last_bit(finished, tmp_path):
+    whole, result, _ = finished
+    run(colocated(), out=tmp_path, iterations=2)
+    resumed = run(colocated(), out=tmp_path, iterations=3, resume=True)
+    assert losses(tmp_path) == losses(whole)
+    assert resumed.timeline.iterations == (0, 1, 2)
+    assert resumed.samples_before == result.samples_before
+    assert resumed.samples_after == result.samples_after
+
+
+def test_a_run_without_a_checkpoint_is_not_resumed(tmp_path):
+    with pytest.raises(SpecError, match="nothing to resume"):
+        run(colocated(), out=tmp_path, resume=True)
+
+
+def test_a_run_of_another_scenario_is_not_resumed(finished):
+    folder, _, _ = finished
+    plan = colocated()
+    workload = plan.scenario.workload.model_copy(update={"prompts": 12})
+    other = plan.model_copy(update={"scenario": plan.scenario.model_copy(update={"workload": workload})})
+    with pytest.raises(PlanMismatchError, match=r"another scenario\.workload"):
+        run(other, out=folder, iterations=4, resume=True)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from planner.domain.reading import read_plan
+from runtime.run import run
+plan, out = read_plan(sys.argv[1]), Path(sys.argv[2])
+run(plan, out=out, iterations=1000, progress=lambda _: print("ready", flush=True))
+"""
+
+
+@pytest.fixture
+def running(tmp_path):
+    """A run of its own process that has finished its first iteration."""
+    write_plan(colocated(tensor=1), tmp_path / "plan.json")
+    arguments = [sys.executable, "-c", SCRIPT, str(tmp_path / "plan.json"), str(tmp_path / "out")]
+    process = subprocess.Popen(
+        arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    yield process
+    process.kill()
+
+
+def workers_of(process: subprocess.Popen) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def wait_until_gone(processes: list[psutil.Process]) -> list[psutil.Process]:
+    _, alive = psutil.wait_procs(processes, timeout=15)
+    return alive
+
+
+@pytest.mark.usefixtures("shared_memory_stays_as_it_was")
+def test_an_interrupt_leaves_no_process_and_no_shared_memory_behind(running):
+    assert running.stdout.readline() == "ready\n"
+    started = workers_of(running)
+    assert len(started) > 2
+    os.kill(running.pid, signal.SIGINT)
+    assert running.wait(timeout=30) != 0
+    assert "KeyboardInterrupt" in running.stderr.read()
+    assert wait_until_gone(started) == []
+
+
+@pytest.mark.usefixtures("shared_memory_stays_as_it_was")
+def test_a_killed_worker_ends_the_run_within_seconds_and_names_its_rank(running):
+    assert running.stdout.readline() == "ready\n"
+    started = workers_of(running)
+    hosts = [process for process in started if "ray::Host" in " ".join(process.cmdline())]
+    biggest = max(hosts, key=lambda process: process.memory_info().rss)
+    began = time.monotonic()
+    biggest.kill()
+    assert running.wait(timeout=30) != 0
+    assert time.monotonic() - began < 15
+    errors = running.stderr.read()
+    assert "WorkerError" in errors
+    assert "rank" in errors
+    assert "died in" in errors
+    assert wait_until_gone(started) == []
