@@ -41,9 +41,9 @@ def _draw(axes: Axes, timeline: Timeline) -> None:
     pools = timeline.pools
     for span in timeline.spans:
         row = pools.index(span.pool)
-        axes.barh(
-            row, span.seconds, left=span.start_s, height=0.7, color=_COLOURS[span.kind], edgecolor="white"
-        )
+        colour = _COLOURS[span.kind]
+        edge = "white" if span.seconds > 0.01 * timeline.end_s else colour
+        axes.barh(row, span.seconds, left=span.start_s, height=0.7, color=colour, edgecolor=edge)
         _label(axes, span, row, total=timeline.end_s)
     axes.set_yticks(range(len(pools)), labels=list(pools))
     axes.set_ylim(len(pools) - 0.4, -0.6)
