@@ -45,8 +45,8 @@ def assemble(
         proof=Proof(
             solver=solver,
             status=answer.status,
-            objective=best.objective_us * MICROSECOND,
-            bound=answer.bound_us * MICROSECOND,
+            objective=_seconds(best.objective_us),
+            bound=_seconds(answer.bound_us),
         ),
         runners_up=tuple(
             _runner_up(other, predicted_calls(other, problem, scenario, graph, costs), calls)
@@ -87,7 +87,12 @@ def _runner_up(
     return RunnerUp(
         placement=other.placement,
         devices=tuple(pool.slot.devices for pool in other.pools),
-        objective=other.objective_us * MICROSECOND,
+        objective=_seconds(other.objective_us),
         loses_in=loses_in,
         loses_seconds=growth[loses_in],
     )
+
+
+def _seconds(us: int) -> float:
+    """The float nearest to so many microseconds."""
+    return round(us * MICROSECOND, 6)
