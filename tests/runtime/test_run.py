@@ -19,6 +19,7 @@ from planner.domain.text import load_json
 from planner.domain.timeline import Timeline
 from planner.errors import PlanMismatchError, SpecError
 from runtime.run import run
+from runtime.session import KeptProcesses
 from tests.runtime.plans import quickstart_plan
 
 ROOT = Path(__file__).parents[2]
@@ -88,10 +89,13 @@ def test_the_policy_has_moved_from_where_it_started(finished):
     assert 0 < (trained - start).abs().max() < 0.1
 
 
-def test_a_resumed_run_equals_a_whole_one_to_the_last_bit(finished, tmp_path):
+def test_a_run_resumed_in_processes_used_before_equals_a_whole_one_to_the_last_bit(finished, tmp_path):
     whole, result, _ = finished
-    run(colocated(), out=tmp_path, iterations=2)
-    resumed = run(colocated(), out=tmp_path, iterations=3, resume=True)
+    with KeptProcesses() as kept:
+        run(colocated(), out=tmp_path, iterations=2, kept=kept)
+        began = time.monotonic()
+        resumed = run(colocated(), out=tmp_path, iterations=3, resume=True, kept=kept)
+        assert time.monotonic() - began < 30
     assert losses(tmp_path) == losses(whole)
     assert resumed.timeline.iterations == (0, 1, 2)
     assert resumed.samples_before == result.samples_before
