@@ -31,8 +31,8 @@ def profile(options: argparse.Namespace) -> None:
         write_text(options.out, dump_json(measured.model_dump(mode="json")))
 
 
-def measure(options: argparse.Namespace, scenario: planner.Scenario) -> Profile:
-    """Start the run's processes, measure, and stop them."""
+def measure(options: argparse.Namespace, scenario: planner.Scenario, kept: Any = None) -> Profile:
+    """Start the run's processes and measure; then stop them, or leave them with those that are kept."""
     runtime = inputs.runtime_rooms()
     with screen.errors_console().status("measuring this machine ...") as status:
-        return runtime.profile(scenario, address=options.address, progress=status.update)
+        return runtime.profile(scenario, address=options.address, kept=kept, progress=status.update)

@@ -51,24 +51,26 @@ def run(options: argparse.Namespace) -> None:
     """Go from a scenario or a plan to a run directory."""
     _check(options)
     runtime = inputs.runtime_rooms()
-    plan, profile = _plan_of(options)
-    if options.dry_run:
-        report = runtime.dry_run(plan, address=options.address)
-        screen.show(options, str(report))
-        screen.answer(options, report.as_dict())
-        return
-    predicted = planner.simulate(plan)
-    screen.show(options, timeline_table(predicted, plan))
-    folder = options.out or _free_folder(plan.scenario.name)
-    with RunProgress(options, plan) as progress:
-        result = runtime.run(
-            plan,
-            out=folder,
-            iterations=options.iterations,
-            address=options.address,
-            resume=options.resume,
-            progress=progress.show,
-        )
+    with runtime.KeptProcesses() as kept:
+        plan, profile = _plan_of(options, kept)
+        if options.dry_run:
+            report = runtime.dry_run(plan, address=options.address)
+            screen.show(options, str(report))
+            screen.answer(options, report.as_dict())
+            return
+        predicted = planner.simulate(plan)
+        screen.show(options, timeline_table(predicted, plan))
+        folder = options.out or _free_folder(plan.scenario.name)
+        with RunProgress(options, plan) as progress:
+            result = runtime.run(
+                plan,
+                out=folder,
+                iterations=options.iterations,
+                address=options.address,
+                resume=options.resume,
+                kept=kept,
+                progress=progress.show,
+            )
     if profile is not None:
         write_text(folder / "profile.json", dump_json(profile.model_dump(mode="json")))
     _write_pictures(folder, plan, predicted, result.timeline)
@@ -91,7 +93,7 @@ def _check(options: argparse.Namespace) -> None:
         raise SpecError(f"{options.out}: is not empty; choose another folder, or --resume to go on in it")
 
 
-def _plan_of(options: argparse.Namespace) -> tuple[planner.Plan, Profile | None]:
+def _plan_of(options: argparse.Namespace, kept: Any) -> tuple[planner.Plan, Profile | None]:
     """The plan to run, and the measurements it was made with if it is made now."""
     if inputs.is_plan(options.scenario):
         if options.settings:
@@ -100,7 +102,7 @@ def _plan_of(options: argparse.Namespace) -> tuple[planner.Plan, Profile | None]
         screen.show(options, plan_report(plan))
         return plan, None
     scenario = inputs.runnable_scenario(options)
-    profile = read_profile(options.profile) if options.profile else measure(options, scenario)
+    profile = read_profile(options.profile) if options.profile else measure(options, scenario, kept)
     screen.show(options, device_report(profile))
     result = planner.plan(scenario, settings=search_settings(options), profiles=[profile])
     screen.show(options, plan_report(result.plan, solve_seconds=result.solve_seconds))
