@@ -50,24 +50,35 @@ class Controller:
         self._processes = processes
         self._schedule = Schedule({pool.name: pool.order for pool in plan.pools})
 
-    def iterate(self, algorithm: Algorithm, *, iteration: int) -> list[FinishedCall]:
-        """Run one iteration and wait for all of its calls.
+    def submit(self, algorithm: Algorithm, *, iteration: int) -> Flight:
+        """Send out the calls of one iteration; those of the iteration before may still be on their way.
+
+        Each pool runs its calls in the order of submission, so that an update's weights are there for the
+        next iteration's generation, while other pools may run ahead.
+        """
+        flight = Flight(iteration)
+        prompts = self._prompts(flight, self._plan.scenario.workload.samples)
+        algorithm(self._roles(flight, self._schedule), prompts)
+        self._schedule.finish()
+        return flight
+
+    def wait(self, flight: Flight) -> list[FinishedCall]:
+        """Wait for all calls of an iteration.
 
         Raises
         ------
         WorkerError
             When a worker fails or dies; with the role, the rank and the worker's own traceback.
         """
-        flight = Flight(iteration)
-        algorithm(
-            self._roles(flight, self._schedule), self._prompts(flight, self._plan.scenario.workload.samples)
-        )
-        self._schedule.finish()
         answers = wait_for(flight.reports)
         by_call: dict[str, list[Report]] = {}
         for ref, origin in flight.reports.items():
             by_call.setdefault(origin.call, []).append(answers[ref])
         return [FinishedCall(call=call, reports=tuple(by_call[call.name])) for call in flight.calls]
+
+    def iterate(self, algorithm: Algorithm, *, iteration: int) -> list[FinishedCall]:
+        """Run one iteration by itself."""
+        return self.wait(self.submit(algorithm, iteration=iteration))
 
     def respond(self, role: str, samples: int) -> list[tuple[str, str]]:
         """Texts of the first prompts and of the role's responses to them, with the weights of now."""

@@ -61,10 +61,17 @@ def metrics_file(folder: Path, *, kept: int = 0) -> Iterator[MetricsFile]:
         metrics.close()
 
 
-def iteration_metrics(finished: Sequence[FinishedCall], spans: Sequence[Span]) -> dict[str, float]:
+def iteration_metrics(
+    finished: Sequence[FinishedCall], spans: Sequence[Span], *, after_s: float = 0.0
+) -> dict[str, float]:
     """What the workers reported, and where the time went.
 
     The reports of one call agree over its ranks, so that the first one speaks for all.
+
+    Parameters
+    ----------
+    after_s
+        End of the iteration before; what overlaps with that one is not counted twice.
     """
     metrics: dict[str, float] = {}
     for done in finished:
@@ -72,7 +79,8 @@ def iteration_metrics(finished: Sequence[FinishedCall], spans: Sequence[Span]) -
     for span in spans:
         name = f"timing_s/{timing_name(span)}"
         metrics[name] = metrics.get(name, 0.0) + span.seconds
-    seconds = max(span.end_s for span in spans) - min(span.start_s for span in spans)
+    start_s = max(after_s, min(span.start_s for span in spans))
+    seconds = max(span.end_s for span in spans) - start_s
     metrics["timing_s/step"] = metrics["perf/time_per_step"] = seconds
     if "perf/total_num_tokens" in metrics:
         metrics["perf/throughput"] = metrics["perf/total_num_tokens"] / seconds

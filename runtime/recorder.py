@@ -25,15 +25,15 @@ class Recorder:
     def __init__(self, earlier: Timeline | None = None) -> None:
         self._origin_s = time.time() - (earlier.end_s if earlier else 0.0)
         self._spans: list[Span] = list(earlier.spans) if earlier else []
+        self._busy_until: dict[str, float] = {}
 
     def add(self, finished: Sequence[FinishedCall], *, iteration: int) -> list[Span]:
         """The spans of one iteration, which are kept as well."""
         spans: list[Span] = []
-        busy_until: dict[str, float] = {}
         for done in finished:
-            for span in self._spans_of(done, iteration, busy_until.get(done.call.pool, 0.0)):
+            for span in self._spans_of(done, iteration, self._busy_until.get(done.call.pool, 0.0)):
                 spans.append(span)
-                busy_until[span.pool] = span.end_s
+                self._busy_until[span.pool] = span.end_s
         spans.sort(key=lambda span: (span.start_s, span.pool))
         self._spans += spans
         return spans

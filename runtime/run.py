@@ -17,6 +17,7 @@ from runtime.recipes import recipe_of
 from runtime.recorder import Recorder
 from runtime.requirements import check
 from runtime.session import KeptProcesses, session
+from runtime.worker_group import Flight
 
 TIMELINE = "timeline.json"
 CHECKPOINT_EVERY = 10
@@ -120,10 +121,10 @@ class _Training:
         if iterations.start:
             load_checkpoint(self._controller, self._plan, self._out)
         recorder = Recorder(self._earlier_timeline(iterations.start))
-        for iteration in iterations:
-            last = self._iterate(recorder, iteration)
-            if iteration + 1 == iterations.stop or (iteration + 1) % CHECKPOINT_EVERY == 0:
-                save_checkpoint(self._controller, self._plan, self._out, iterations=iteration + 1)
+        for first in range(iterations.start, iterations.stop, CHECKPOINT_EVERY):
+            block = range(first, min(first + CHECKPOINT_EVERY, iterations.stop))
+            last = self._iterate(recorder, block)
+            save_checkpoint(self._controller, self._plan, self._out, iterations=block.stop)
         after = self._respond()
         self._controller.ask(self._role, "save", folder=str((self._out / "policy").resolve()))
         return RunResult(
@@ -134,14 +135,24 @@ class _Training:
             samples_after=after,
         )
 
-    def _iterate(self, recorder: Recorder, iteration: int) -> dict[str, float]:
+    def _iterate(self, recorder: Recorder, iterations: range) -> Mapping[str, float]:
+        """Some iterations, each submitted before the one before is waited for; the last one's metrics."""
         algorithm = ALGORITHMS[self._plan.scenario.algorithm.name]
-        finished = self._controller.iterate(algorithm, iteration=iteration)
-        spans = recorder.add(finished, iteration=iteration)
-        metrics = iteration_metrics(finished, spans)
-        self._metrics.append(iteration + 1, metrics)
+        flight = self._controller.submit(algorithm, iteration=iterations.start)
+        for iteration in iterations[1:]:
+            following = self._controller.submit(algorithm, iteration=iteration)
+            self._record(recorder, flight)
+            flight = following
+        return self._record(recorder, flight)
+
+    def _record(self, recorder: Recorder, flight: Flight) -> dict[str, float]:
+        finished = self._controller.wait(flight)
+        after_s = recorder.timeline().end_s
+        spans = recorder.add(finished, iteration=flight.iteration)
+        metrics = iteration_metrics(finished, spans, after_s=after_s)
+        self._metrics.append(flight.iteration + 1, metrics)
         write_text(self._out / TIMELINE, dump_json(recorder.timeline().model_dump(mode="json")))
-        self._progress(_report(iteration, metrics, spans))
+        self._progress(_report(flight.iteration, metrics, spans))
         return metrics
 
     def _respond(self) -> Samples:

@@ -1,6 +1,7 @@
 """The controller, the pools and the failures, with roles that only count: real Ray, no models."""
 
 import os
+import re
 import signal
 import sys
 import time
@@ -65,11 +66,14 @@ class Counting:
 
     def update(self, call, fields):
         self._check(call, fields["tokens"][:, 0])
+        if self.fails_in == "nothing, but the critic is slow" and call.role == "critic":
+            time.sleep(1.0)
+            return Answer()
         if call.name == self.fails_in == "actor.update" and call.rows[0].start > 0:
-            raise ValueError("the loss of sample 3 is not a number")
+            raise ValueError(f"the loss of sample 3 is not a number at {time.time()}")
         if self.fails_in == "actor.update, by a kill" and call.role == "actor" and call.rows[0].start > 0:
             os.kill(os.getpid(), signal.SIGKILL)
-        if self.fails_in and call.role == "actor":
+        if self.fails_in.startswith("actor") and call.role == "actor":
             time.sleep(60)
         return Answer(metrics={f"{call.role}/first_row": float(fields["tokens"][0, 0])})
 
@@ -140,15 +144,17 @@ def test_calls_of_a_pool_run_in_the_plans_order(cluster):
         assert tuple(sorted(starts, key=starts.get)) == order
 
 
-def test_a_failing_worker_ends_the_run_with_its_own_traceback(cluster):
-    began = time.monotonic()
-    with pytest.raises(
-        WorkerError, match=r"actor: rank 1 failed in actor.update: ValueError: the loss"
-    ) as caught:
-        run(tiny_plan(TWO_POOLS), fails_in="actor.update")
+def test_a_failing_worker_ends_the_run_at_once_with_its_own_traceback(cluster):
+    with controlled(tiny_plan(TWO_POOLS), fails_in="actor.update") as controller:
+        with pytest.raises(
+            WorkerError, match=r"actor: rank 1 failed in actor.update: ValueError: the loss"
+        ) as caught:
+            controller.iterate(ppo, iteration=0)
+        noticed_s = time.time()
     assert (caught.value.role, caught.value.rank) == ("actor", 1)
     assert "in update" in caught.value.traceback
-    assert time.monotonic() - began < 45
+    failed_s = float(re.search(r"not a number at ([\d.]+)", str(caught.value)).group(1))
+    assert noticed_s - failed_s < 2  # 0.3 s of them wait for other failures; the rest is for a busy machine
 
 
 def test_a_killed_worker_ends_the_run(cluster):
@@ -160,3 +166,12 @@ def test_a_killed_worker_ends_the_run(cluster):
 def test_shown_samples_are_prompts_with_their_responses(cluster):
     with controlled(tiny_plan(TWO_POOLS)) as controller:
         assert controller.respond("actor", 3) == [("0", "1"), ("1", "1"), ("2", "1")]
+
+
+def test_a_pool_that_is_ready_runs_ahead_into_the_next_iteration(cluster):
+    with controlled(tiny_plan(TWO_POOLS), fails_in="nothing, but the critic is slow") as controller:
+        flights = [controller.submit(ppo, iteration=number) for number in range(2)]
+        first, second = ({done.call.name: done for done in controller.wait(flight)} for flight in flights)
+        slow = first["critic.update"].reports[0]
+        assert second["actor.generate"].reports[0].end_s < slow.end_s
+        assert second["critic.values"].reports[0].start_s >= slow.end_s

@@ -64,3 +64,9 @@ def test_throughput_is_tokens_over_the_seconds_of_the_iteration():
     assert metrics["timing_s/step"] == 3
     assert metrics["perf/throughput"] == 200
     assert (metrics["timing_s/gen"], metrics["timing_s/update_actor"]) == (1, 2)
+
+
+def test_seconds_shared_with_the_iteration_before_count_once():
+    spans = [span("actor.generate", "generate", 3, 5), span("actor.update", "train", 5, 8)]
+    assert iteration_metrics([], spans, after_s=4)["timing_s/step"] == 4
+    assert iteration_metrics([], spans, after_s=2)["timing_s/step"] == 5

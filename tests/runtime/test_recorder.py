@@ -55,3 +55,9 @@ def test_the_timeline_is_measured_and_holds_every_iteration(recorder):
     assert timeline.origin == "measured"
     assert timeline.iterations == (0, 1)
     assert timeline.iteration_seconds(1) == 0.5
+
+
+def test_calls_of_a_pool_do_not_overlap_with_those_of_the_iteration_before(recorder):
+    recorder.add([finished("actor.update", "train", (101, 104), (101, 106))], iteration=0)
+    (span,) = recorder.add([finished("actor.generate", "generate", (104, 108), (106, 109))], iteration=1)
+    assert (span.start_s, span.end_s) == (6, 9)
