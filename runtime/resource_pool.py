@@ -4,6 +4,8 @@ A device is Ray's ``GPU`` where there are CUDA devices. CPU nodes offer a virtua
 several processes share the cores of one machine.
 """
 
+import signal
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,24 +62,37 @@ def ray_cluster(address: str | None, *, kind: DeviceKind, devices: int) -> Itera
     devices
         Virtual devices of a CPU cluster that is started here.
     """
+    local = {"address": "local", "include_dashboard": False}
     if address is not None:
-        ray.init(address=address, logging_level="ERROR", log_to_driver=False)
+        where = {"address": address}
     elif kind == "cpu":
-        ray.init(
-            address="local",
-            num_cpus=1,
-            resources={DEVICE_RESOURCE["cpu"]: devices},
-            object_store_memory=OBJECT_STORE_BYTES,
-            include_dashboard=False,
-            logging_level="ERROR",
-            log_to_driver=False,
-        )
+        resources = {DEVICE_RESOURCE["cpu"]: devices}
+        where = {**local, "num_cpus": 1, "resources": resources, "object_store_memory": OBJECT_STORE_BYTES}
     else:
-        ray.init(address="local", include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+        where = local
+    try:
+        with uninterrupted():
+            ray.init(**where, logging_level="ERROR", log_to_driver=False)
+        yield
+    finally:
+        with uninterrupted():
+            ray.shutdown()
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let an interrupt wait: Ray's own processes outlive a start or a shutdown that is cut short."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    interrupts: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: interrupts.append(number))
     try:
         yield
     finally:
-        ray.shutdown()
+        signal.signal(signal.SIGINT, before)
+    if interrupts:
+        raise KeyboardInterrupt
 
 
 def nodes_here(kind: DeviceKind) -> tuple[Node, ...]:

@@ -77,9 +77,9 @@ def _explain(failure: tuple[ObjectRef, RayError], expected: Mapping[ObjectRef, O
     call, role, rank = expected[ref]
     where = f"{role}: rank {rank}"
     if isinstance(error, RayTaskError):
-        last = str(error).strip().splitlines()[-1]
         text = str(error)
-        return WorkerError(f"{where} failed in {call}: {last}\n{text}", role=role, rank=rank, traceback=text)
+        last = text.strip().splitlines()[-1]
+        return WorkerError(f"{where} failed in {call}: {last}", role=role, rank=rank, traceback=text)
     advice = "the machine may be out of memory (see dmesg), or someone killed the process"
     first = str(error).strip().splitlines()[0]
     return WorkerError(

@@ -1,5 +1,7 @@
 """Pools on a Ray cluster of two nodes, both on this machine."""
 
+import signal
+
 import pytest
 import ray
 from ray.cluster_utils import Cluster
@@ -7,7 +9,7 @@ from ray.cluster_utils import Cluster
 from planner.domain.parallelism import ParallelStrategy
 from planner.errors import PlanMismatchError
 from runtime.requirements import dry_run
-from runtime.resource_pool import assign, nodes_here, processes, ray_cluster
+from runtime.resource_pool import assign, nodes_here, processes, ray_cluster, uninterrupted
 from runtime.session import join_groups
 from tests.runtime.plans import tiny_model, tiny_plan
 
@@ -50,7 +52,17 @@ def test_a_dry_run_on_a_cluster_shows_its_nodes_and_starts_nothing(two_nodes, tm
 
 def test_a_cluster_with_too_few_devices_says_what_there_is(two_nodes):
     plan = tiny_plan({ALL: ParallelStrategy(tensor=2, data=2)}, nodes=1, per_node=4)
-    with ray_cluster(two_nodes, kind="cpu", devices=0), pytest.raises(
-        PlanMismatchError, match=r"asks for 4 .* virtual_device free on .*: 2, .*: 2; add"
+    with (
+        ray_cluster(two_nodes, kind="cpu", devices=0),
+        pytest.raises(PlanMismatchError, match=r"asks for 4 .* virtual_device free on .*: 2, .*: 2; add"),
     ):
         assign(plan, nodes_here("cpu"), "cpu")
+
+
+def test_an_interrupt_waits_until_ray_has_started_or_stopped():
+    done = []
+    with pytest.raises(KeyboardInterrupt), uninterrupted():
+        signal.raise_signal(signal.SIGINT)
+        done.append("the rest of the block")
+    assert done
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
