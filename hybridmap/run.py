@@ -89,6 +89,8 @@ def _check(options: argparse.Namespace) -> None:
         raise SpecError(f"command line: --iterations must be at least 1, not {options.iterations}")
     if options.resume and options.out is None:
         raise SpecError("command line: --resume needs --out, the run directory to go on in")
+    if options.out and options.out.exists() and not options.out.is_dir():
+        raise SpecError(f"{options.out}: is a file; --out names a folder")
     if options.out and not options.resume and options.out.exists() and any(options.out.iterdir()):
         raise SpecError(f"{options.out}: is not empty; choose another folder, or --resume to go on in it")
 
@@ -98,15 +100,36 @@ def _plan_of(options: argparse.Namespace, kept: Any) -> tuple[planner.Plan, Prof
     if inputs.is_plan(options.scenario):
         if options.settings:
             raise SpecError(f"{options.scenario}: --set changes a scenario; a plan is made for one already")
-        plan = planner.read_plan(options.scenario)
-        screen.show(options, plan_report(plan))
-        return plan, None
+        return _shown(options, planner.read_plan(options.scenario)), None
     scenario = inputs.runnable_scenario(options)
+    if options.resume:
+        return _shown(options, _earlier_plan(options, scenario)), None
+    if options.dry_run and not options.profile:
+        result = planner.plan(scenario, settings=search_settings(options))
+        return _shown(options, result.plan, result.solve_seconds), None
     profile = read_profile(options.profile) if options.profile else measure(options, scenario, kept)
     screen.show(options, device_report(profile))
     result = planner.plan(scenario, settings=search_settings(options), profiles=[profile])
-    screen.show(options, plan_report(result.plan, solve_seconds=result.solve_seconds))
-    return result.plan, profile
+    return _shown(options, result.plan, result.solve_seconds), profile
+
+
+def _shown(
+    options: argparse.Namespace, plan: planner.Plan, solve_seconds: float | None = None
+) -> planner.Plan:
+    screen.show(options, plan_report(plan, solve_seconds=solve_seconds))
+    return plan
+
+
+def _earlier_plan(options: argparse.Namespace, scenario: planner.Scenario) -> planner.Plan:
+    """The plan that the run directory was begun with."""
+    plan = planner.read_plan(options.out / "plan.json")
+    for field in ("name", "algorithm", "models", "workload", "run"):
+        if getattr(plan.scenario, field) != getattr(scenario, field):
+            raise SpecError(
+                f"{options.scenario}: {field}: not what {options.out} was begun with; "
+                "resume with the same scenario, or start a new run directory"
+            )
+    return plan
 
 
 def _free_folder(name: str) -> Path:

@@ -1,5 +1,7 @@
 """A scenario: what to train, on which cluster, with how much data, and what the plan must respect."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -13,6 +15,10 @@ from planner.domain.workload import Workload
 
 SCALAR_ROLES = frozenset({"critic", "reward", "cost"})
 """Roles whose model ends in one number per position instead of logits."""
+
+
+LOGPROB_TOLERANCES: Mapping[Precision, float] = MappingProxyType({"fp32": 1e-4, "bf16": 0.1})
+"""Two right engines differ by some 1e-6 in fp32 and some hundredths in bf16."""
 
 
 def head_of(role: str) -> Head:
@@ -31,14 +37,16 @@ class RunSettings(Value):
     actor_learning_rate: float = Field(default=1e-4, gt=0)
     critic_learning_rate: float = Field(default=1e-4, gt=0)
     gradient_clip: float = Field(default=1.0, gt=0)
-    logprob_tolerance: float = Field(default=1e-4, gt=0)
-    """Greatest difference between the log-probabilities of vLLM and Megatron that lets the run go on."""
+    logprob_tolerance: float | None = Field(default=None, gt=0)
+    """Greatest difference between the log-probabilities of vLLM and Megatron that lets the run go on; what the
+    scenario's precision allows, where none is given."""
 
 
 class Scenario(Value):
     """Everything that a plan follows from."""
 
-    name: str = Field(min_length=1)
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Also names the folders of its runs."""
     algorithm: AlgorithmOptions
     models: dict[str, ModelSpec]
     """The model of each role."""
@@ -53,6 +61,12 @@ class Scenario(Value):
     apart: tuple[tuple[str, ...], ...] = ()
     """Sets of roles of which no two may share a pool."""
     run: RunSettings | None = None
+
+    @property
+    def logprob_tolerance(self) -> float:
+        """What the probe tolerates."""
+        given = self.run.logprob_tolerance if self.run else None
+        return given or LOGPROB_TOLERANCES[self.precision]
 
     @model_validator(mode="before")
     @classmethod

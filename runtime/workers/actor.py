@@ -32,6 +32,7 @@ class ActorWorker:
         generator: GenerationEngine,
         *,
         settings: RunSettings,
+        logprob_tolerance: float,
         loss: MiniBatchLoss,
         epochs: int,
         micro_batch: int,
@@ -40,6 +41,7 @@ class ActorWorker:
     ) -> None:
         self._engine, self._generator = engine, generator
         self._settings, self._loss = settings, loss
+        self._logprob_tolerance = logprob_tolerance
         self._epochs, self._micro_batch = epochs, micro_batch
         self._maximum_response_tokens, self._stop_token = maximum_response_tokens, stop_token
 
@@ -104,10 +106,10 @@ class ActorWorker:
 
     def _compare_engines(self) -> float:
         difference = probe(self._engine, self._generator)
-        if not difference <= self._settings.logprob_tolerance:
+        if not difference <= self._logprob_tolerance:
             raise RuntimeError(
                 f"after the weight sync vLLM's and Megatron's log-probabilities differ by {difference:.3g}, "
-                f"tolerated are {self._settings.logprob_tolerance:.3g} (run.logprob_tolerance): either the "
+                f"tolerated are {self._logprob_tolerance:.3g} (run.logprob_tolerance): either the "
                 f"precision is too low for that, or {self._engine.model.name} is not resharded correctly"
             )
         return difference

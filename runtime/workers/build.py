@@ -50,6 +50,7 @@ def build_role(plan: Plan, role: str, layout: Layout) -> Role:
                 plan.scenario.workload.maximum_tokens,
             ),
             settings=run_settings(plan),
+            logprob_tolerance=plan.scenario.logprob_tolerance,
             loss=policy_objective(algorithm),
             epochs=epochs,
             micro_batch=strategy.micro_batch,
