@@ -1,10 +1,8 @@
 """What the device of a process can do per second, measured while all the other processes do the same."""
 
-import os
 import time
 from collections.abc import Callable, Mapping
 
-import psutil
 import torch
 import torch.distributed as dist
 
@@ -46,7 +44,6 @@ class DeviceRates:
                 "memory_bytes_per_s": copied_per_s,
                 "link_bytes_per_s": moved / max(large_s - small_s, 1e-9),
                 "link_latency_s": small_s / steps,
-                "resident_bytes": float(psutil.Process(os.getpid()).memory_info().rss),
             }
         )
 
