@@ -81,7 +81,7 @@ def test_list_shows_what_can_be_named(kind: str, capsys: pytest.CaptureFixture[s
         ),
         (["simulate", PAPER, "--plot", "x.gif"], "end the name in .png"),
         (["simulate", PAPER, "--iterations", "0"], "at least 1"),
-        (["simulate", "README.md"], "expected a mapping"),
+        (["simulate", "README.md"], "not valid YAML"),
         (["run", PAPER], "run: missing"),
         (["run", "scenarios/quickstart.yaml", "--iterations", "0"], "at least 1"),
         (["run", "scenarios/quickstart.yaml", "--resume"], "--resume needs --out"),
