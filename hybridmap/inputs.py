@@ -75,6 +75,7 @@ def runnable_scenario(options: argparse.Namespace) -> planner.Scenario:
 def runtime_rooms() -> Any:
     """The runtime, loaded only by the commands that touch a device."""
     try:
+        import_module("runtime.execution")  # and with it torch and Ray, which may be missing
         return import_module("runtime")
     except ModuleNotFoundError as error:
         install = "pip install 'hybridmap[cpu]', or [gpu]"

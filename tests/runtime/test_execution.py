@@ -12,13 +12,14 @@ import psutil
 import pytest
 from safetensors.torch import load_file
 
+import runtime
 from planner.domain.parallelism import ParallelStrategy
 from planner.domain.plan import Plan
 from planner.domain.reading import read_plan, write_plan
 from planner.domain.text import load_json
 from planner.domain.timeline import Timeline
 from planner.errors import PlanMismatchError, SpecError
-from runtime.run import run
+from runtime.execution import run
 from runtime.session import KeptProcesses
 from tests.runtime.plans import quickstart_plan
 
@@ -120,7 +121,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from planner.domain.reading import read_plan
-from runtime.run import run
+from runtime.execution import run
 plan, out = read_plan(sys.argv[1]), Path(sys.argv[2])
 run(plan, out=out, iterations=1000, progress=lambda _: print("ready", flush=True))
 """
@@ -173,3 +174,10 @@ def test_a_killed_worker_ends_the_run_within_seconds_and_names_its_rank(running)
     assert "rank" in errors
     assert "died in" in errors
     assert wait_until_gone(started) == []
+
+
+def test_public_names_are_the_functions_also_at_the_second_look():
+    for _ in range(2):
+        assert runtime.run is run
+        assert callable(runtime.profile)
+        assert callable(runtime.dry_run)
