@@ -5,6 +5,7 @@ several processes share the cores of one machine.
 """
 
 import signal
+import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ DEVICE_RESOURCE: Mapping[DeviceKind, str] = {"cuda": "GPU", "cpu": "virtual_devi
 OBJECT_STORE_BYTES = 512 * 2**20
 """Of a Ray started for one CPU run; Ray spills to disk beyond."""
 PLACEMENT_SECONDS = 30.0
+ADDRESS_SECONDS = 5.0
+GREATEST_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +67,7 @@ def ray_cluster(address: str | None, *, kind: DeviceKind, devices: int) -> Itera
     """
     local = {"address": "local", "include_dashboard": False}
     if address is not None:
+        check_address(address)
         where = {"address": address}
     elif kind == "cpu":
         resources = {DEVICE_RESOURCE["cpu"]: devices}
@@ -77,6 +81,20 @@ def ray_cluster(address: str | None, *, kind: DeviceKind, devices: int) -> Itera
     finally:
         with uninterrupted():
             ray.shutdown()
+
+
+def check_address(address: str) -> None:
+    """Raise PlanMismatchError unless something listens there; Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit() or int(port) > GREATEST_PORT:
+        raise PlanMismatchError(f"--address {address}: write HOST:PORT, as `ray start --head` shows it")
+    try:
+        socket.create_connection((host, int(port)), timeout=ADDRESS_SECONDS).close()
+    except OSError as error:
+        raise PlanMismatchError(
+            f"--address {address}: nothing answers there ({error}); start a cluster with `ray start --head`, "
+            "or leave --address out to start one on this machine"
+        ) from None
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from ray.cluster_utils import Cluster
 from planner.domain.parallelism import ParallelStrategy
 from planner.errors import PlanMismatchError
 from runtime.requirements import dry_run
-from runtime.resource_pool import assign, nodes_here, processes, ray_cluster, uninterrupted
+from runtime.resource_pool import assign, check_address, nodes_here, processes, ray_cluster, uninterrupted
 from runtime.session import join_groups
 from tests.runtime.plans import tiny_model, tiny_plan
 
@@ -71,3 +71,9 @@ def test_an_interrupt_waits_until_ray_has_started_or_stopped():
         interrupted(done)
     assert done
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:1", "host:port", "127.0.0.1:99999"])
+def test_an_address_where_nothing_answers_is_refused_at_once(address):
+    with pytest.raises(PlanMismatchError, match="--address"):
+        check_address(address)
