@@ -12,7 +12,7 @@ from runtime.engines.megatron import MegatronEngine
 from runtime.engines.vllm import GenerationEngine
 from runtime.workers.call import Answer, Call
 from runtime.workers.responses import response_rows, sample_seed
-from runtime.workers.training import MiniBatchLoss, update
+from runtime.workers.training import MiniBatchLoss, renamed, update
 
 
 class ActorWorker:
@@ -113,9 +113,3 @@ class ActorWorker:
                 f"precision is too low for that, or {self._engine.model.name} is not resharded correctly"
             )
         return difference
-
-
-def renamed(role: str, metrics: Mapping[str, float]) -> dict[str, float]:
-    """Metrics of an update under verl's names."""
-    names = {"learning_rate": "lr"}
-    return {f"{role}/{names.get(name, name)}": value for name, value in metrics.items()}

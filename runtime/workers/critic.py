@@ -6,10 +6,9 @@ from typing import Any
 import torch
 
 from runtime.engines.megatron import MegatronEngine
-from runtime.workers.actor import renamed
 from runtime.workers.call import Answer, Call
 from runtime.workers.inference import answer
-from runtime.workers.training import MiniBatchLoss, update
+from runtime.workers.training import MiniBatchLoss, renamed, update
 
 
 class CriticWorker:

@@ -4,19 +4,15 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from typing import Any, NamedTuple
 
 import ray
 import torch
 import torch.distributed as dist
 
-from runtime.platform import collective_backend, device_kind, enable
+from runtime.platform import COLLECTIVE_TIMEOUT, collective_backend, device_kind, enable
 from runtime.rows import Rows, align, concatenate
 from runtime.workers.call import Call, Report, Role
-
-GROUP_TIMEOUT = timedelta(minutes=30)
-"""A rank may wait this long for another; the controller ends a run with a dead rank long before."""
 
 
 class Whereabouts(NamedTuple):
@@ -74,7 +70,7 @@ class Host:
             MASTER_PORT=str(world.port),
         )
         dist.init_process_group(
-            collective_backend(), rank=world.rank, world_size=world.size, timeout=GROUP_TIMEOUT
+            collective_backend(), rank=world.rank, world_size=world.size, timeout=COLLECTIVE_TIMEOUT
         )
 
     def build(self, builder: Callable[[], Mapping[str, Role]]) -> None:

@@ -48,6 +48,12 @@ def update(
     return {name: sum(step[name] for step in steps) / len(steps) for name in steps[0]}
 
 
+def renamed(role: str, metrics: Mapping[str, float]) -> dict[str, float]:
+    """Metrics of an update under verl's names."""
+    names = {"learning_rate": "lr"}
+    return {f"{role}/{names.get(name, name)}": value for name, value in metrics.items()}
+
+
 def _mini_batches(call: Call, fields: Fields) -> list[Fields]:
     """This rank's rows of each mini-batch; they lie one after the other."""
     ends = list(accumulate((len(rows) for rows in call.rows), initial=0))

@@ -18,7 +18,7 @@ from planner.domain.plan import Plan
 from planner.domain.reading import read_plan, write_plan
 from planner.domain.text import load_json
 from planner.domain.timeline import Timeline
-from planner.errors import PlanMismatchError, SpecError
+from planner.errors import PlanMismatchError, SpecError, WorkerError
 from runtime.execution import run
 from runtime.session import KeptProcesses
 from tests.runtime.plans import quickstart_plan
@@ -30,6 +30,13 @@ REPORTED = ("timing_s/", "perf/")
 
 def colocated(*, tensor: int = 2) -> Plan:
     return quickstart_plan({ALL: ParallelStrategy(tensor=tensor)})
+
+
+def tolerating(difference: float) -> Plan:
+    """The plan with another bound for what the two engines' log-probabilities may differ by."""
+    plan = colocated()
+    settings = plan.scenario.run.model_copy(update={"logprob_tolerance": difference})
+    return plan.model_copy(update={"scenario": plan.scenario.model_copy(update={"run": settings})})
 
 
 def losses(folder: Path) -> list[dict]:
@@ -97,6 +104,10 @@ def test_a_run_resumed_in_processes_used_before_equals_a_whole_one_to_the_last_b
         began = time.monotonic()
         resumed = run(colocated(), out=tmp_path, iterations=3, resume=True, kept=kept)
         assert time.monotonic() - began < 30
+        with pytest.raises(
+            WorkerError, match=r"actor: rank . failed in actor.generate: .*run.logprob_tolerance"
+        ):
+            run(tolerating(1e-12), out=tmp_path / "strict", iterations=1, kept=kept)
     assert losses(tmp_path) == losses(whole)
     assert resumed.timeline.iterations == (0, 1, 2)
     assert resumed.samples_before == result.samples_before
