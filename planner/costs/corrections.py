@@ -20,7 +20,7 @@ class Corrections:
 
     profiles: tuple[Profile, ...]
     factors: dict[str, float]
-    """Geometric mean of measured over modelled seconds, by call (``critic.values``) and by kind (``infer``)."""
+    """Geometric mean of measured over modelled seconds, by call (``critic.values``) and kind (``infer``)."""
 
     @classmethod
     def fit(cls, profiles: Sequence[Profile], modelled: ModelledSeconds) -> "Corrections":

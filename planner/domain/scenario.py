@@ -38,8 +38,8 @@ class RunSettings(Value):
     critic_learning_rate: float = Field(default=1e-4, gt=0)
     gradient_clip: float = Field(default=1.0, gt=0)
     logprob_tolerance: float | None = Field(default=None, gt=0)
-    """Greatest difference between the log-probabilities of vLLM and Megatron that lets the run go on; what the
-    scenario's precision allows, where none is given."""
+    """Greatest difference between vLLM's and Megatron's log-probabilities that lets the run go on; none for
+    what the scenario's precision allows."""
 
 
 class Scenario(Value):
