@@ -1,17 +1,24 @@
-"""The progress bar of a run: iterations, reward, KL, seconds per phase."""
+"""The progress of a run: iterations, reward, KL, seconds per phase."""
 
 import argparse
+from collections import Counter
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from rich.console import Group
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 import planner
 from hybridmap import screen
 
+_WORTH_SHOWING_S = 0.005
+
 
 class RunProgress:
-    """Shows each finished iteration: a bar on a terminal, a line each elsewhere."""
+    """Shows each finished iteration: a bar and its phases on a terminal, a line each elsewhere."""
 
     def __init__(self, options: argparse.Namespace, plan: planner.Plan) -> None:
         run = plan.scenario.run
@@ -23,24 +30,47 @@ class RunProgress:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("{task.fields[words]}"),
-            console=self._console,
-            disable=not self._console.is_terminal,
         )
         self._task = self._bar.add_task(plan.scenario.name, total=total, words="starting the processes ...")
+        self._phases = Text()
+        shown = Group(self._bar, self._phases) if self._console.is_terminal else Group()
+        self._live = Live(shown, console=self._console)
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        self._live.stop()
 
     def show(self, report: Any) -> None:
         """Show one iteration's report."""
-        seconds = "  ".join(f"{call} {value:.2f}" for call, value in report.seconds_by_call.items())
-        words = f"reward {report.reward:+.3f}  kl {report.kl:.4f}  {report.seconds:.2f} s: {seconds}"
-        self._bar.update(self._task, completed=report.iteration + 1, words=words)
-        if not self._console.is_terminal:
-            self._console.print(f"iteration {report.iteration + 1}: {words}", highlight=False, soft_wrap=True)
+        number = report.iteration + 1
+        words = f"reward {report.reward:+.3f}  kl {report.kl:+.4f}  {report.seconds:.2f} s"
+        phases = format_phases(report.seconds_by_call)
+        if self._console.is_terminal:
+            self._phases.plain = phases
+            self._bar.update(self._task, completed=number, words=words)
+        else:
+            line = f"iteration {number}: {words}: {phases}"
+            self._console.print(line, highlight=False, soft_wrap=True)
+
+
+def format_phases(seconds_by_call: Mapping[str, float]) -> str:
+    """Seconds of each call that takes any, the role named only where two roles have the method.
+
+    >>> format_phases({"actor.generate/reshard": 0.1, "actor.generate": 0.5, "a.update": 1, "b.update": 2})
+    'reshard 0.10  generate 0.50  a.update 1.00  b.update 2.00'
+    """
+    methods = Counter(_method(call) for call in seconds_by_call)
+    return "  ".join(
+        f"{_method(call) if methods[_method(call)] == 1 else call} {seconds:.2f}"
+        for call, seconds in seconds_by_call.items()
+        if seconds >= _WORTH_SHOWING_S
+    )
+
+
+def _method(call: str) -> str:
+    return call.replace("/", ".").rsplit(".", 1)[-1]
