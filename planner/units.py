@@ -107,7 +107,10 @@ def _parse(text: object, units: dict[str, float] | dict[str, int], *, example: s
     if unit not in units:
         known = ", ".join(units)
         raise SpecError(f"{unit!r} is not a unit here; write for instance {example!r} (known: {known})")
-    return float(number.replace("_", "")) * units[unit]
+    value = float(number.replace("_", "")) * units[unit]
+    if not math.isfinite(value):
+        raise SpecError(f"{text!r} is too large; write for instance {example!r}")
+    return value
 
 
 def _scaled(value: float, base: int, units: tuple[str, ...]) -> str:

@@ -22,7 +22,7 @@ FlopsPerSecond = Annotated[
     PlainSerializer(lambda value: f"{value!r} FLOP/s"),
     Field(gt=0),
 ]
-PositiveInt = Annotated[int, Field(ge=1, strict=True)]
+PositiveInt = Annotated[int, Field(ge=1, le=10**9, strict=True)]
 
 
 class Value(BaseModel):

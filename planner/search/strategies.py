@@ -32,6 +32,7 @@ from planner.domain.dataflow import CallKind, DataflowGraph, ModelCall
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from planner.domain.plan import CallPrediction, Recompute, RoleMemory, RoleStrategy
 from planner.domain.scenario import Scenario
+from planner.errors import SpecError
 from planner.search.dominance import Integers, undominated
 from planner.search.layouts import generation_layouts, layouts, micro_batches
 from planner.units import MICROSECOND
@@ -57,6 +58,10 @@ class Costs(Protocol):
     ) -> dict[str, int]:
         """Of these, the bytes beside them during one call."""
         ...
+
+
+LONGEST_CALL_S = 1e8
+"""Three years."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +99,17 @@ def microseconds(seconds: float) -> int:
 
     >>> microseconds(0.0000012)
     2
+
+    Raises
+    ------
+    SpecError
+        A call that lasts for decades is a mistake of the scenario, and more than the solvers can count.
     """
+    if not seconds < LONGEST_CALL_S:
+        raise SpecError(
+            f"workload: one call would take {seconds:.3g} s, more than {LONGEST_CALL_S:.0e} s; "
+            "reduce prompts, tokens or epochs"
+        )
     return math.ceil(seconds / MICROSECOND)
 
 

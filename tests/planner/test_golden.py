@@ -1,4 +1,4 @@
-"""Plans of the paper's scenarios, pinned; `python -m tests.planner.test_golden` writes them anew, with a reason."""
+"""Plans of the paper's scenarios, pinned; `python -m tests.planner.test_golden` writes them anew."""
 
 import json
 from pathlib import Path

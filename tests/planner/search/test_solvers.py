@@ -12,11 +12,14 @@ from typing import Any
 
 import pytest
 
-from planner.algorithms import trace
+from planner.algorithms import ALGORITHMS, trace
+from planner.costs import CostModel
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from planner.domain.pins import Pins
 from planner.domain.placement import placements
 from planner.domain.plan import Plan, RoleStrategy, Solver
+from planner.domain.reading import read_scenario
+from planner.domain.workload import TokenLengths
 from planner.errors import InfeasibleError
 from planner.search import solve
 from planner.search.cpsat import Limits, solve_with_cpsat
@@ -82,6 +85,30 @@ def test_a_model_that_cp_sats_presolve_gets_wrong_is_solved(synthetic: Build) ->
     assert oracle is not None
     assert [each.objective_us for each in answer.runners_up] == [24282914, 32096411, 36313379]
     assert [each.objective_us for each in oracle.runners_up] == [24282914, 32096411, 36313379]
+
+
+def test_long_responses_are_planned_like_short_ones() -> None:
+    """With "greater than at least one of" detected, CP-SAT called all three infeasible."""
+    scenario = read_scenario("scenarios/paper/ppo-7b-8.yaml").model_copy(
+        update={
+            "pin": Pins.model_validate({"actor.train.tensor": 2}),
+            "colocate": (("actor", "reference"),),
+            "apart": (("critic", "reward"),),
+        }
+    )
+    for tokens in (60_000, 100_000, 150_000):
+        lengths = TokenLengths(mean=tokens, maximum=tokens)
+        workload = scenario.workload.model_copy(update={"response_tokens": lengths})
+        case = scenario.model_copy(update={"workload": workload})
+        graph = trace(ALGORITHMS["ppo"], name="ppo")
+        problem = prepare(case, graph, CostModel(case, graph))
+        answer, oracle = solve_with_cpsat(problem, Limits()), solve_exhaustively(problem)
+        assert (answer is None) == (oracle is None)
+        if answer is not None and oracle is not None:
+            assert answer.solution.objective_us == oracle.solution.objective_us
+            assert [each.objective_us for each in answer.runners_up] == [
+                each.objective_us for each in oracle.runners_up
+            ]
 
 
 def three_roles(roles: Any, prompts: Any) -> None:
