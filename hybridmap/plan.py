@@ -28,7 +28,9 @@ def add_search(parser: argparse.ArgumentParser) -> None:
 
 def plan(options: argparse.Namespace) -> None:
     """Plan, show, and write."""
-    result = planner.plan(inputs.scenario_of(options), settings=search_settings(options))
+    scenario = inputs.scenario_of(options)
+    with screen.errors_console().status(f"planning {scenario.cluster.devices} devices ..."):
+        result = planner.plan(scenario, settings=search_settings(options))
     screen.show(options, plan_report(result.plan, solve_seconds=result.solve_seconds))
     screen.answer(options, plan_answer(result))
     if options.out:
