@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from planner.domain.model import Precision
-from planner.domain.quantities import Bytes, BytesPerSecond, FlopsPerSecond, PositiveInt, Seconds, Value
+from planner.domain.quantities import Bytes, BytesPerSecond, FlopsPerSecond, Seconds, Value
 
 
 class LinkSpec(Value):
@@ -72,8 +72,9 @@ class NodePool(Value):
     """Equal nodes of equal devices."""
 
     name: str
-    nodes: PositiveInt
-    devices_per_node: PositiveInt
+    nodes: int = Field(ge=1, le=2048, strict=True)
+    """As many as the search is made for."""
+    devices_per_node: int = Field(ge=1, le=256, strict=True)
     device: DeviceSpec
     network: LinkSpec
     """Between nodes, per node and direction; its devices share it."""
