@@ -27,9 +27,9 @@ def test_what_is_not_a_size_is_an_error(text: object) -> None:
         units.parse_bytes(text)
 
 
-@given(st.integers(min_value=0, max_value=2**60))
+@given(st.integers(min_value=0, max_value=2**53))
 def test_bytes_survive_a_round_trip(count: int) -> None:
-    assert units.parse_bytes(f"{count} B") == count if count < 2**53 else True
+    assert units.parse_bytes(f"{count} B") == count
 
 
 @given(st.floats(min_value=1e-9, max_value=1e6))
