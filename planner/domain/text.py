@@ -67,6 +67,11 @@ def read_text(path: Path) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all, making its folder where needed."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole or not at all, making its folder where needed."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,8 +79,8 @@ def write_text(path: Path, text: str) -> None:
     except OSError as error:
         raise SpecError(f"{path}: cannot be written: {error.strerror}") from None
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:

@@ -1,5 +1,6 @@
 """Pictures; the only file that draws."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from planner.domain.text import write_bytes
 from planner.domain.timeline import Span, Timeline
 
 _COLOURS = {
@@ -20,8 +22,10 @@ _COLOURS = {
 
 
 def write_timeline_figure(timelines: Sequence[Timeline], path: Path, *, title: str) -> None:
-    """Draw one iteration of each timeline, one above the other on the same axis of seconds."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Draw one iteration of each timeline, one above the other on the same axis of seconds.
+
+    The name's ending says the format: png, svg or pdf.
+    """
     rows = sum(len(timeline.pools) for timeline in timelines)
     figure = Figure(figsize=(11, 1.4 + 0.9 * rows + 0.5 * len(timelines)), layout="constrained")
     FigureCanvasAgg(figure)
@@ -34,7 +38,9 @@ def write_timeline_figure(timelines: Sequence[Timeline], path: Path, *, title: s
     kinds = dict.fromkeys(span.kind for timeline in timelines for span in timeline.spans)
     patches = [Patch(color=_COLOURS[kind], label=kind) for kind in _COLOURS if kind in kinds]
     figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False)
-    figure.savefig(path, dpi=130)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=130, format=path.suffix.removeprefix("."))
+    write_bytes(path, picture.getvalue())
 
 
 def _draw(axes: Axes, timeline: Timeline) -> None:

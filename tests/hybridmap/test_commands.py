@@ -137,3 +137,9 @@ def test_the_exit_code_of_a_wrong_option_is_2() -> None:
     with pytest.raises(SystemExit) as caught:
         main(["plan", PAPER, "--solver", "magic"])
     assert caught.value.code == 2
+
+
+@pytest.mark.parametrize("option", ["--plot", "--trace"])
+def test_a_place_that_cannot_be_written_is_said(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", PAPER, option, "README.md/inside/timeline.png"]) == 2
+    assert "cannot be written" in capsys.readouterr().err
