@@ -36,7 +36,7 @@ THIRD_PARTIES = {
     "planner.costs": set(),
     "planner.search": {"ortools", "networkx"},
     "planner.simulation": set(),
-    "planner.calibration": {"scipy"},
+    "planner.calibration": {"scipy", "yaml"},
     "planner.reporting": {"matplotlib", "rich"},
     "planner.studies": set(),
 }

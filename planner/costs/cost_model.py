@@ -108,6 +108,8 @@ class CostModel:
                 head=head_of(role),
                 precision=self.scenario.precision,
                 workload=self.scenario.workload,
+                node_pool=node_pool,
+                stack=self.scenario.stack,
                 rates=rates_of(node_pool, self.scenario.precision),
             )
             self._settings[key] = (node_pool, setting)

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from planner.costs.rates import Rates
 from planner.costs.stages import Stage, stages_of
+from planner.domain.cluster import DeviceSpec, NodePool
 from planner.domain.model import PARAMETER_BYTES, Head, ModelSpec, Precision
+from planner.domain.stack import Stack
 from planner.domain.workload import Workload
 
 
@@ -17,7 +19,13 @@ class Setting:
     head: Head
     precision: Precision
     workload: Workload
+    node_pool: NodePool
+    stack: Stack
     rates: Rates
+
+    @property
+    def device(self) -> DeviceSpec:
+        return self.node_pool.device
 
     @property
     def element_bytes(self) -> int:

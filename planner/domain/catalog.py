@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from planner.domain.cluster import DeviceSpec
 from planner.domain.mistakes import closest, describe_errors
 from planner.domain.model import ARCHITECTURES, ModelSpec
+from planner.domain.stack import GenerationStack, TrainingStack
 from planner.domain.text import load_json, load_yaml
 from planner.errors import SpecError
 
@@ -17,6 +18,7 @@ SHIPPED = Path(__file__).resolve().parents[2]
 """The folder that ``profiles`` and ``scenarios`` lie in, in a checkout as in an installed wheel."""
 
 _T = TypeVar("_T")
+_Named = TypeVar("_Named", DeviceSpec, TrainingStack, GenerationStack)
 
 
 def device_names() -> list[str]:
@@ -31,17 +33,17 @@ def model_names() -> list[str]:
 
 def read_device(name: str) -> DeviceSpec:
     """The catalog device of that name or alias, without regard to case, ``-`` and ``_``."""
-    files = _files("devices", ".yaml")
-    for stem, path in files.items():
-        if _plain(stem) == _plain(name):
-            return _device_file(path)
-    aliases: dict[str, DeviceSpec] = {}
-    for path in files.values():
-        device = _device_file(path)
-        aliases |= {_plain(alias): device for alias in device.aliases}
-    if _plain(name) in aliases:
-        return aliases[_plain(name)]
-    raise SpecError(f"no device {name!r}{closest(name, files)}; `hybridmap list devices` shows all")
+    return _by_name("devices", name, DeviceSpec)
+
+
+def read_training_stack(name: str) -> TrainingStack:
+    """The catalog's training engine of that name or alias."""
+    return _by_name("stacks/training", name, TrainingStack)
+
+
+def read_generation_stack(name: str) -> GenerationStack:
+    """The catalog's serving engine of that name or alias."""
+    return _by_name("stacks/generation", name, GenerationStack)
 
 
 def read_model(reference: str, *, relative_to: Path | None = None) -> ModelSpec:
@@ -123,11 +125,27 @@ def _field_reader(config: Any, where: str) -> Callable[[str, type[_T]], _T]:
     return read
 
 
-def _device_file(path: Path) -> DeviceSpec:
+def _by_name(kind: str, name: str, value: type[_Named]) -> _Named:
+    """The entry of ``profiles/KIND`` whose file or alias is called so."""
+    files = _files(kind, ".yaml")
+    for stem, path in files.items():
+        if _plain(stem) == _plain(name):
+            return _entry(path, value)
+    for path in files.values():
+        entry = _entry(path, value)
+        if _plain(name) in map(_plain, entry.aliases):
+            return entry
+    what = kind.removeprefix("stacks/").removesuffix("s")
+    what = f"{what} stack" if kind.startswith("stacks") else what
+    hint = "`hybridmap list devices` shows all" if kind == "devices" else f"known: {', '.join(files)}"
+    raise SpecError(f"no {what} {name!r}{closest(name, files)}; {hint}")
+
+
+def _entry(path: Path, value: type[_Named]) -> _Named:
     try:
-        return DeviceSpec.model_validate(load_yaml(path))
+        return value.model_validate(load_yaml(path))
     except ValidationError as error:
-        raise SpecError("\n".join(describe_errors(error, where=str(path), root=DeviceSpec))) from None
+        raise SpecError("\n".join(describe_errors(error, where=str(path), root=value))) from None
 
 
 def _files(kind: str, suffix: str) -> dict[str, Path]:

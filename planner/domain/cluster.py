@@ -4,8 +4,9 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from planner.domain.fits import AttentionFit, CollectiveFit, ElementwiseFit, FlatFit, GemmFit
 from planner.domain.model import Precision
-from planner.domain.quantities import Bytes, BytesPerSecond, FlopsPerSecond, Seconds, Value
+from planner.domain.quantities import Bytes, BytesPerSecond, FlopsPerSecond, PositiveInt, Seconds, Value
 
 
 class LinkSpec(Value):
@@ -39,6 +40,17 @@ class Overheads(Value):
     """Reloading the generation buffer and restarting the engine, once per weight sync."""
 
 
+class KernelFits(Value):
+    """How near a device's kernels come to its data sheet."""
+
+    gemm: GemmFit | FlatFit = Field(default=FlatFit(share=0.6), discriminator="kind")
+    attention: AttentionFit | FlatFit = Field(default=FlatFit(share=0.5), discriminator="kind")
+    elementwise: ElementwiseFit | FlatFit = Field(default=FlatFit(share=0.8), discriminator="kind")
+    collective: CollectiveFit | FlatFit = Field(default=FlatFit(share=0.75), discriminator="kind")
+    relative: str | None = None
+    """The measured device that these were taken from; none for a device's own measurements."""
+
+
 class DeviceSpec(Value):
     """One accelerator, as its data sheet and its efficiencies describe it."""
 
@@ -50,8 +62,16 @@ class DeviceSpec(Value):
     """Driver, context and allocator slack: not usable by a plan."""
     peak: dict[Precision, FlopsPerSecond]
     memory_bandwidth: BytesPerSecond
+    architecture: str = "unknown"
+    """The vendor's generation: ampere, hopper, ada, blackwell."""
+    multiprocessors: PositiveInt = 1
+    l2: Bytes = 0
+    """Cache that all multiprocessors share."""
     link: LinkSpec
     """To the other devices of the node, per device and direction."""
+    host_link: LinkSpec = LinkSpec(bandwidth="25 GB/s", latency="10 us")
+    """To host memory, per device and direction."""
+    kernels: KernelFits = Field(default_factory=KernelFits)
     efficiencies: Efficiencies
     overheads: Overheads
     sources: tuple[str, ...] = ()

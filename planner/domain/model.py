@@ -10,8 +10,11 @@ from planner.domain.quantities import PositiveInt, Value
 Head = Literal["vocabulary", "scalar"]
 """What the last layer computes: logits over the vocabulary, or one number per position (critic, reward)."""
 
-Precision = Literal["bf16", "fp32"]
-PARAMETER_BYTES = {"bf16": 2, "fp32": 4}
+Precision = Literal["bf16", "fp16", "fp8", "fp32"]
+"""What matrices are multiplied in; fp8 keeps parameters and activations in bf16."""
+PARAMETER_BYTES = {"bf16": 2, "fp16": 2, "fp8": 2, "fp32": 4}
+
+Family = Literal["llama", "qwen2", "qwen3", "qwen3_moe", "mistral", "mixtral", "deepseek_v3", "gpt", "opt"]
 
 ARCHITECTURES = {
     "LlamaForCausalLM": "llama",
@@ -23,11 +26,35 @@ ARCHITECTURES = {
 }
 
 
+class MoeSpec(Value):
+    """Experts in the place of one MLP."""
+
+    experts: PositiveInt
+    experts_per_token: PositiveInt
+    expert_ffn: PositiveInt
+    shared_ffn: int = Field(default=0, ge=0)
+    """Width of all shared experts together, which every token passes."""
+    dense_layers: int = Field(default=0, ge=0)
+    """The first layers that keep a dense MLP of width ``ffn``."""
+
+
+class MlaSpec(Value):
+    """Multi-head latent attention (DeepSeek-V2, 2405.04434, section 2.1)."""
+
+    query_rank: PositiveInt | None = None
+    """Width of the compressed query; none when queries are projected directly."""
+    kv_rank: PositiveInt
+    nope_dim: PositiveInt
+    """Of each head's query and key, the part without a rotary embedding."""
+    rope_dim: PositiveInt
+    value_dim: PositiveInt
+
+
 class ModelSpec(Value):
-    """A dense decoder-only transformer with grouped-query attention and a gated MLP."""
+    """A decoder-only transformer, dense or with experts."""
 
     name: str
-    family: Literal["llama", "qwen2", "qwen3"]
+    family: Family
     layers: PositiveInt
     hidden: PositiveInt
     heads: PositiveInt
@@ -36,6 +63,14 @@ class ModelSpec(Value):
     ffn: PositiveInt
     vocab: PositiveInt
     tied_embeddings: bool = False
+    gated: bool = True
+    """Whether the MLP multiplies by a gate (three matrices) or not (two)."""
+    has_linear_bias: bool = False
+    """Whether every linear map and norm has a bias (GPT-3, OPT)."""
+    learned_positions: int = Field(default=0, ge=0)
+    """Rows of a learned absolute position embedding; 0 for rotary ones."""
+    moe: MoeSpec | None = None
+    mla: MlaSpec | None = None
     max_positions: PositiveInt = 2048
     rope_theta: float = Field(default=10000.0, gt=0)
     rope_type: str = "default"

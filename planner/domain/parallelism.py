@@ -15,24 +15,32 @@ GroupKind = Literal["tensor", "pipeline", "data"]
 
 
 class ParallelStrategy(Value):
-    """Training or inference layout: pipeline p, tensor t and data d parallel sizes."""
+    """Training or inference layout: pipeline p, tensor t and data d parallel sizes, and more where used."""
 
     pipeline: PositiveInt = 1
     tensor: PositiveInt = 1
     data: PositiveInt = 1
+    context: PositiveInt = 1
+    """Ranks that a sequence is cut over (ring attention); they multiply the devices."""
+    expert: PositiveInt = 1
+    """Ranks that experts are spread over; they are the data and context ranks and add no devices."""
+    virtual: PositiveInt = 1
+    """Model chunks of a rank in the interleaved pipeline schedule."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read the short form.
+        """Read the short form; context, expert and virtual sizes follow when they are not 1.
 
         >>> ParallelStrategy.parse("p1t8d2").devices
         16
+        >>> str(ParallelStrategy.parse("p2t2d4c2e4v3"))
+        'p2t2d4c2e4v3'
         """
-        match = re.fullmatch(r"p(\d+)t(\d+)d(\d+)", text)
+        match = re.fullmatch(r"p(\d+)t(\d+)d(\d+)(?:c(\d+))?(?:e(\d+))?(?:v(\d+))?", text)
         if match is None:
-            raise ValueError(f"{text!r} is not a strategy such as 'p1t8d2'")
-        pipeline, tensor, data = map(int, match.groups())
-        return cls(pipeline=pipeline, tensor=tensor, data=data)
+            raise ValueError(f"{text!r} is not a strategy such as 'p1t8d2' or 'p2t2d4c2e4v3'")
+        names = ("pipeline", "tensor", "data", "context", "expert", "virtual")
+        return cls(**dict(zip(names, (int(size or 1) for size in match.groups()), strict=True)))
 
     @property
     def model_parallel(self) -> int:
@@ -41,10 +49,13 @@ class ParallelStrategy(Value):
 
     @property
     def devices(self) -> int:
-        return self.pipeline * self.tensor * self.data
+        return self.pipeline * self.tensor * self.context * self.data
 
     def __str__(self) -> str:
-        return f"p{self.pipeline}t{self.tensor}d{self.data}"
+        further = (("c", self.context), ("e", self.expert), ("v", self.virtual))
+        return f"p{self.pipeline}t{self.tensor}d{self.data}" + "".join(
+            f"{letter}{size}" for letter, size in further if size > 1
+        )
 
 
 class GenerationStrategy(Value):

@@ -10,7 +10,10 @@ from planner.domain.placement import Placement
 from planner.domain.quantities import PositiveInt, Value
 from planner.domain.scenario import Scenario
 
-Recompute = Literal["none", "full"]
+Recompute = Literal["none", "selective", "full"]
+"""Of activations in the backward pass: nothing, attention's core, or every layer (2205.05198, section 5)."""
+Offload = Literal["none", "optimizer", "all"]
+"""What of a trained role lives in host memory between its updates: optimizer states, or weights as well."""
 Origin = Literal["measured", "scaled", "modelled"]
 """Read from a profile; modelled and corrected by the profile's other calls; from the data sheet alone."""
 Status = Literal["optimal", "feasible"]
@@ -25,7 +28,10 @@ class RoleStrategy(Value):
     generate: GenerationStrategy | None = None
     micro_batch: PositiveInt = 1
     """Sequences of one forward (and backward) pass on one replica."""
+    micro_batch_tokens: PositiveInt | None = None
+    """Packed tokens of one pass, in the place of ``micro_batch`` sequences."""
     recompute: Recompute = "none"
+    offload: Offload = "none"
 
     @property
     def layout(self) -> ParallelStrategy:
@@ -37,7 +43,10 @@ class RoleStrategy(Value):
     def __str__(self) -> str:
         parts = [str(self.layout)]
         parts += [f"gen {self.generate}"] if self.generate else []
-        parts += ["recompute"] if self.recompute == "full" else []
+        parts += (
+            ["recompute" if self.recompute == "full" else "selective"] if self.recompute != "none" else []
+        )
+        parts += [f"offload {self.offload}"] if self.offload != "none" else []
         return " ".join(parts)
 
 

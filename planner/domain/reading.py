@@ -7,7 +7,14 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from planner.domain.catalog import SHIPPED, read_device, read_model
+from planner.domain.catalog import (
+    SHIPPED,
+    read_device,
+    read_generation_stack,
+    read_model,
+    read_training_stack,
+)
+from planner.domain.cluster import DeviceSpec
 from planner.domain.dataflow import DataflowGraph
 from planner.domain.mistakes import Path as KeyPath
 from planner.domain.mistakes import closest, describe, describe_errors
@@ -20,6 +27,9 @@ from planner.domain.timeline import Timeline
 from planner.errors import SpecError
 
 _T = TypeVar("_T", bound=Value)
+
+_DEFAULT_STACK = {"training": "megatron-core", "generation": "vllm"}
+_CPU_STACK = {"training": "megatron-core-cpu", "generation": "vllm-cpu"}
 
 _CLUSTER = re.compile(r"(\d+)x(\d+)x(.+)")
 _DEFAULT_NETWORK = {"bandwidth": "25 GB/s", "latency": "10 us"}
@@ -136,6 +146,7 @@ class _Resolution:
             value["models"] = self._models(value["models"])
         if "cluster" in value:
             value["cluster"] = self._cluster(value["cluster"])
+        value["stack"] = self._stack(value.get("stack", {}), value.get("cluster"))
         if isinstance(run := value.get("run"), dict) and isinstance(run.get("prompts"), str):
             value["run"] = {**run, "prompts": self._existing_file(run["prompts"])}
         return value
@@ -181,11 +192,34 @@ class _Resolution:
                 pool["device"] = None
         return pool
 
+    def _stack(self, value: Any, cluster: Any) -> Any:
+        """Engines by name; those left out are Megatron-Core and vLLM as they run on the cluster's devices."""
+        if not isinstance(value, dict):
+            self.mistakes.append((("stack",), "expected a mapping such as {generation: vllm-0.3.1}"))
+            value = {}
+        on_cpu = isinstance(cluster, dict) and any(map(_is_cpu, cluster.get("node_pools") or ()))
+        names = _CPU_STACK if on_cpu else _DEFAULT_STACK
+        readers = {"training": read_training_stack, "generation": read_generation_stack}
+        stack = {**names, **value}
+        for part, read in readers.items():
+            if isinstance(stack[part], str):
+                try:
+                    stack[part] = read(stack[part])
+                except SpecError as error:
+                    self.mistakes.append((("stack", part), str(error)))
+                    stack[part] = read(names[part])
+        return stack
+
     def _existing_file(self, text: str) -> str:
         path = self.relative_to / text
         if not path.is_file():
             self.mistakes.append((("run", "prompts"), f"no such file: {path}"))
         return str(path.resolve())
+
+
+def _is_cpu(pool: Any) -> bool:
+    device = pool.get("device") if isinstance(pool, dict) else None
+    return isinstance(device, DeviceSpec) and device.kind == "cpu"
 
 
 def scenario_files() -> Iterator[Path]:

@@ -11,6 +11,7 @@ from planner.domain.cluster import Cluster
 from planner.domain.model import Head, ModelSpec, Precision
 from planner.domain.pins import Pins
 from planner.domain.quantities import PositiveInt, Value
+from planner.domain.stack import Stack
 from planner.domain.workload import Workload
 
 SCALAR_ROLES = frozenset({"critic", "reward", "cost"})
@@ -54,6 +55,8 @@ class Scenario(Value):
     """Of parameters and activations; bf16 training keeps fp32 gradients and an fp32 master copy."""
     cluster: Cluster
     workload: Workload
+    stack: Stack
+    """The engines whose overheads the plan counts on."""
     minimise: Literal["seconds"] = "seconds"
     pin: Pins = Field(default_factory=lambda: Pins({}))
     colocate: tuple[tuple[str, ...], ...] = ()

@@ -9,6 +9,7 @@ from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from planner.domain.plan import CallPrediction, Plan, Pool, Prediction, Proof, RoleMemory, RoleStrategy
 from planner.domain.reading import read_scenario
 from planner.domain.scenario import RunSettings, Scenario
+from planner.domain.stack import GenerationStack, Stack, TrainingStack
 from planner.domain.workload import TokenLengths, Workload
 
 QUICKSTART = Path(__file__).parents[2] / "scenarios" / "quickstart.yaml"
@@ -74,6 +75,10 @@ def tiny_scenario(*, model: ModelSpec, nodes: int, per_node: int, prompts: str =
             prompt_tokens=TokenLengths(mean=6, maximum=8),
             response_tokens=TokenLengths(mean=8, maximum=8),
             mini_batches=2,
+        ),
+        stack=Stack(
+            training=TrainingStack(name="none"),
+            generation=GenerationStack(name="none", step="1 ms"),
         ),
         run=RunSettings(prompts=prompts, iterations=2),
     )

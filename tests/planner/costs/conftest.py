@@ -4,8 +4,9 @@ import pytest
 
 from planner.costs.rates import rates_of
 from planner.costs.setting import Setting
-from planner.domain.catalog import read_device, read_model
+from planner.domain.catalog import read_device, read_generation_stack, read_model, read_training_stack
 from planner.domain.cluster import NodePool
+from planner.domain.stack import Stack
 from planner.domain.workload import Workload
 
 
@@ -32,13 +33,21 @@ def workload():
 
 
 @pytest.fixture(scope="session")
-def setting(node_pool, workload):
+def stack():
+    """Megatron-Core and vLLM."""
+    return Stack(training=read_training_stack("megatron-core"), generation=read_generation_stack("vllm"))
+
+
+@pytest.fixture(scope="session")
+def setting(node_pool, workload, stack):
     """Llama 2 7B with a vocabulary head, in bf16."""
     return Setting(
         model=read_model("llama-2-7b"),
         head="vocabulary",
         precision="bf16",
         workload=workload,
+        node_pool=node_pool,
+        stack=stack,
         rates=rates_of(node_pool, "bf16"),
     )
 

@@ -20,11 +20,14 @@ ACTOR = RoleStrategy(
 
 
 @pytest.fixture(scope="module")
-def scenario(node_pool, workload):
-    models = dict.fromkeys(PPO.roles, read_model("llama-2-7b"))
-    cluster = Cluster(node_pools=(node_pool,))
+def scenario(node_pool, workload, stack):
     return Scenario(
-        name="paper", algorithm={"name": "ppo"}, models=models, cluster=cluster, workload=workload
+        name="paper",
+        algorithm={"name": "ppo"},
+        models=dict.fromkeys(PPO.roles, read_model("llama-2-7b")),
+        cluster=Cluster(node_pools=(node_pool,)),
+        workload=workload,
+        stack=stack,
     )
 
 

@@ -99,7 +99,7 @@ def test_all_mistakes_come_at_once_each_with_its_key_path(tmp_path: Path) -> Non
     ("change", "expected"),
     [
         ({"workload": {"prompts": 8, "prompt_tokens": 4}}, "workload.response_tokens: missing"),
-        ({"precision": "int4"}, "precision: input should be 'bf16' or 'fp32', found 'int4'"),
+        ({"precision": "int4"}, "precision: input should be 'bf16', 'fp16', 'fp8' or 'fp32', found 'int4'"),
         ({"algorithm": "ppoo"}, "algorithm"),
         ({"algorithm": {"name": "ppo", "clip": -1}}, "algorithm.clip: input should be greater than 0"),
         ({"pin": {"actor.train.tensr": 2}}, "'actor.train.tensr' is not a field of a plan"),

@@ -118,6 +118,7 @@ def small_scenario(graph: DataflowGraph, **changes: Any) -> Scenario:
                 for index, (nodes, per_node) in enumerate(pools)
             ]
         },
+        "stack": {"training": {"name": "toy"}, "generation": {"name": "toy", "step": "0 s"}},
         "workload": {"prompts": 4, "prompt_tokens": 4, "response_tokens": 4, "mini_batches": 2},
     }
     return Scenario.model_validate(settings | changes)
