@@ -33,7 +33,8 @@ def model_names() -> list[str]:
 
 def read_device(name: str) -> DeviceSpec:
     """The catalog device of that name or alias, without regard to case, ``-`` and ``_``."""
-    return _by_name("devices", name, DeviceSpec)
+    device = _by_name("devices", name, DeviceSpec)
+    return _with_relative(device) if device.kernels.relative else device
 
 
 def read_training_stack(name: str) -> TrainingStack:
@@ -123,6 +124,13 @@ def _field_reader(config: Any, where: str) -> Callable[[str, type[_T]], _T]:
         return value
 
     return read
+
+
+def _with_relative(device: DeviceSpec) -> DeviceSpec:
+    """The device with its measured relative's fits where it has none of its own."""
+    relative = _by_name("devices", str(device.kernels.relative), DeviceSpec).kernels
+    own = {name: getattr(device.kernels, name) for name in device.kernels.model_fields_set}
+    return device.model_copy(update={"kernels": relative.model_copy(update=own)})
 
 
 def _by_name(kind: str, name: str, value: type[_Named]) -> _Named:
