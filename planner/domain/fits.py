@@ -51,6 +51,29 @@ class GemmFit(Value):
     """Matrix multiplication: tiles, waves, split-K and caches."""
 
     kind: Literal["tiles"] = "tiles"
+    share: float = Field(gt=0)
+    """Of the peak, inside the k-loop of a large tile."""
+    edge: float = Field(ge=0)
+    """Half the tile side at which loads take a square tile half of its share."""
+    row_edge: float = Field(ge=0)
+    """The same for its rows alone."""
+    prologue: float = Field(ge=0)
+    """Steps of k that a thread block spends before and after its loop."""
+    overlap: float = Field(ge=0, le=1)
+    """Of partial waves: 1 is no quantisation."""
+    saturation: float = Field(gt=0)
+    """Thread blocks per multiprocessor that saturate the memory."""
+    saturation_power: float = Field(ge=0)
+    norm: float = Field(ge=1)
+    """Exponent that joins computing and moving; infinite is their maximum."""
+    memory_share: float = Field(gt=0, le=1)
+    cache_share: float = Field(gt=0)
+    """Speed of the L2 cache over the memory's bandwidth."""
+    cache_reach: float = Field(gt=0)
+    """Share of the L2 cache at which half is found in it."""
+    cache_power: float = Field(gt=0)
+    launch: Seconds
+    split_launch: Seconds
     record: FitRecord
 
 
@@ -65,6 +88,10 @@ class ElementwiseFit(Value):
     """Memory-bound kernels: norms, activations, rotary embedding, residuals, cross-entropy, optimizer."""
 
     kind: Literal["streams"] = "streams"
+    share: float = Field(gt=0, le=1)
+    """Of the memory's bandwidth."""
+    launch: Seconds
+    """Per kernel."""
     record: FitRecord
 
 
