@@ -2,10 +2,10 @@
 
 from functools import lru_cache
 
-from planner.costs.collectives import Channel
-from planner.costs.rates import Rates
+from planner.costs.collectives import Channel, all_gather_seconds, group_channel
 from planner.costs.setting import Setting
 from planner.costs.stages import Stage, stages_of
+from planner.domain.cluster import NodePool
 from planner.domain.model import ModelSpec
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy, micro_replicas
 
@@ -43,9 +43,10 @@ def reshard_seconds(setting: Setting, train: ParallelStrategy, generate: Generat
     received = reshard_elements(
         setting.model, train.pipeline, train.tensor, generate.pipeline, generate.tensor
     )
-    on = _gather_channel(setting.rates, train, generate)
-    moving = received * setting.element_bytes / on.bytes_per_s + (on.size - 1) * on.latency_s
-    return setting.rates.overheads.reshard + moving
+    on = _gather_channel(setting.node_pool, train, generate)
+    share = max(on.size, 2) / (max(on.size, 2) - 1)
+    moving = float(all_gather_seconds(on, received * setting.element_bytes * share))
+    return setting.stack.generation.wake + moving
 
 
 @lru_cache(maxsize=65536)
@@ -67,7 +68,7 @@ def _missing(stage: Stage, own: Stage, tensor: int, to_tensor: int) -> int:
     return max(0, stage.split // to_tensor - own.split // tensor + stage.whole - own.whole)
 
 
-def _gather_channel(rates: Rates, train: ParallelStrategy, generate: GenerationStrategy) -> Channel:
+def _gather_channel(node_pool: NodePool, train: ParallelStrategy, generate: GenerationStrategy) -> Channel:
     """What a micro-DP group gets of the links.
 
     Its ranks are consecutive along tensor and pipeline, so it spans (p / p_g) t neighbours, or t / t_g when
@@ -75,14 +76,11 @@ def _gather_channel(rates: Rates, train: ParallelStrategy, generate: GenerationS
     """
     size = micro_replicas(train, generate)
     stages = train.pipeline // generate.pipeline
-    span = stages * train.tensor if stages > 1 else train.tensor // generate.tensor
-    node = rates.devices_per_node
+    shards = train.tensor // generate.tensor
+    block = train.tensor * train.context
+    span = stages * block if stages > 1 else shards
+    node = node_pool.devices_per_node
     if size == 1 or train.devices <= node or node % span == 0:
-        return Channel(size=size, bytes_per_s=rates.link_bytes_per_s, latency_s=rates.link_latency_s)
-    members = max(1, min(stages, node // train.tensor)) * (train.tensor // generate.tensor)
-    share = rates.network_bytes_per_s / max(1, node // members)
-    return Channel(
-        size=size,
-        bytes_per_s=min(rates.link_bytes_per_s, share),
-        latency_s=max(rates.link_latency_s, rates.network_latency_s),
-    )
+        return group_channel(node_pool, size=size, local=size, sharing=1)
+    local = max(1, min(stages, node // block)) * shards
+    return group_channel(node_pool, size=size, local=local, sharing=max(1, node // local))

@@ -98,6 +98,10 @@ class NodePool(Value):
     device: DeviceSpec
     network: LinkSpec
     """Between nodes, per node and direction; its devices share it."""
+    rails: int = Field(default=1, ge=1, le=256, strict=True)
+    """Network ports of a node, an equal part of its bandwidth each; one device sends through one of them."""
+    oversubscription: float = Field(default=1.0, ge=1)
+    """Bandwidth of all nodes into the network over what it carries between them."""
 
     @property
     def devices(self) -> int:

@@ -60,7 +60,7 @@ def test_without_a_profile_calls_are_modelled(scenario, node_pool):
 
 def test_generation_includes_the_weight_sync(scenario, node_pool):
     prediction = CostModel(scenario, PPO).call(PPO.call("actor.generate"), ACTOR, node_pool)
-    assert node_pool.device.overheads.reshard <= prediction.reshard_seconds < prediction.seconds
+    assert scenario.stack.generation.wake <= prediction.reshard_seconds < prediction.seconds
 
 
 def test_a_measured_point_is_taken_as_it_is(scenario, node_pool):
