@@ -8,11 +8,11 @@ import json
 import sys
 from collections.abc import Sequence
 
-from hybridmap import compare, listing, new, plan, profile, reproduce, run, simulate
+from hybridmap import compare, listing, new, plan, profile, reproduce, run, simulate, validate
 from hybridmap.screen import errors_console
 from planner.errors import InfeasibleError, PlanMismatchError, PlannerError, SpecError, WorkerError
 
-_COMMANDS = (plan, simulate, run, profile, compare, reproduce, listing, new)
+_COMMANDS = (plan, simulate, run, profile, compare, validate, reproduce, listing, new)
 _FAILED, _WRONG_INPUT, _INFEASIBLE, _INTERRUPTED = 1, 2, 3, 130
 
 

@@ -1,8 +1,9 @@
-"""The progress of a run: iterations, reward, KL, seconds per phase."""
+"""Progress: of a run its iterations, reward, KL and seconds per phase; of a file its rows."""
 
 import argparse
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -56,6 +57,19 @@ class RunProgress:
         else:
             line = f"iteration {number}: {words}: {phases}"
             self._console.print(line, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def row_progress(words: str, *, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal while the rows of a file are worked through; nothing elsewhere.
+
+    What is yielded is called with the number of rows done since its last call.
+    """
+    console = screen.errors_console()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(words, total=total)
+        yield lambda count: bar.advance(task, count)
 
 
 def format_phases(seconds_by_call: Mapping[str, float]) -> str:

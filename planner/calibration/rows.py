@@ -1,11 +1,16 @@
 """Rows of a measured CSV file, each field checked as it is read."""
 
 import csv
+import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
+from planner.domain.catalog import read_device
+from planner.domain.cluster import DeviceSpec
 from planner.domain.mistakes import closest
 from planner.errors import SpecError
 
@@ -13,8 +18,16 @@ SHOWN_MISTAKES = 20
 """Of a broken file; the rest are counted."""
 
 
+_T = TypeVar("_T")
+
+
 class RowError(ValueError):
-    """One field of one row is not what its column needs."""
+    """Fields of rows are not what their columns need."""
+
+    def __init__(self, *mistakes: str) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes
+        """One line each: the line of the file, the column, what was expected, what was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +86,53 @@ class Row:
     def error(self, column: str, expected: str) -> RowError:
         """What is wrong with a field of this row."""
         found = self.fields.get(column)
-        return RowError(f"line {self.line}: {column}: expected {expected}, found {found!r}")
+        shown = "nothing" if not (found or "").strip() else repr(found)
+        return RowError(f"line {self.line}: {column}: expected {expected}, found {shown}")
+
+
+def parse_all(rows: Sequence[Row], parse: Callable[[Row], _T]) -> list[_T]:
+    """Every row parsed.
+
+    Raises
+    ------
+    RowError
+        With the mistakes of all rows that cannot be parsed.
+    """
+    parsed: list[_T] = []
+    mistakes: list[str] = []
+    for row in rows:
+        try:
+            parsed.append(parse(row))
+        except RowError as error:
+            mistakes += error.mistakes
+    if mistakes:
+        raise RowError(*mistakes)
+    return parsed
+
+
+def device_of(row: Row, column: str, given: DeviceSpec | None) -> DeviceSpec | None:
+    """The catalog device that a row names, else the one given; none where the catalog lacks its name.
+
+    Raises
+    ------
+    RowError
+        Neither names any.
+    """
+    name = row.optional_text(column)
+    if name is not None:
+        return known_device(name)
+    if given is None:
+        raise row.error(column, "the name of a device (or give --device)")
+    return given
+
+
+@lru_cache(maxsize=1024)
+def known_device(name: str) -> DeviceSpec | None:
+    """The catalog device of that name or alias, if there is one."""
+    try:
+        return read_device(name)
+    except SpecError:
+        return None
 
 
 def read_rows(path: Path, *, columns: Sequence[str]) -> list[Row]:
@@ -84,29 +143,47 @@ def read_rows(path: Path, *, columns: Sequence[str]) -> list[Row]:
     SpecError
         The file cannot be read, has no rows, lacks a column, or has a row of another length.
     """
+    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        lines = [(reader.line_num, fields) for fields in reader if fields]
+    except csv.Error as error:
+        raise SpecError(f"{path}: line {reader.line_num}: not a row of a CSV file: {error}") from None
+    if not lines:
+        raise SpecError(f"{path}: is empty; expected a header with {', '.join(columns)}")
+    header = [name.strip() for name in lines[0][1]]
+    _check_header(path, header, columns)
+    wrong = [
+        f"line {line}: expected {len(header)} fields, found {len(fields)}"
+        for line, fields in lines[1:]
+        if len(fields) != len(header)
+    ]
+    if wrong:
+        raise mistakes_of(path, wrong)
+    if len(lines) == 1:
+        raise SpecError(f"{path}: has no rows under its header")
+    return [Row(line=line, fields=dict(zip(header, fields, strict=True))) for line, fields in lines[1:]]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise SpecError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise SpecError(f"{path}: not a text file in UTF-8") from None
-    reader = csv.DictReader(text.splitlines(), restkey="", restval="")
-    header = list(reader.fieldnames or ())
+
+
+def _check_header(path: Path, header: Sequence[str], columns: Sequence[str]) -> None:
+    twice = sorted({name for name in header if name and header.count(name) > 1})
+    if twice:
+        raise SpecError(f"{path}: line 1: names the columns {', '.join(map(repr, twice))} more than once")
     missing = [f"{name!r}{closest(name, header)}" for name in columns if name not in header]
     if missing:
         raise SpecError(f"{path}: line 1: lacks the columns {', '.join(missing)}")
-    rows = [Row(line=reader.line_num, fields=fields) for fields in reader]
-    raise_mistakes(path, [f"line {row.line}: more fields than columns" for row in rows if "" in row.fields])
-    if not rows:
-        raise SpecError(f"{path}: has no rows under its header")
-    return rows
 
 
-def raise_mistakes(path: Path, mistakes: Iterable[str]) -> None:
-    """Raise a SpecError that lists the mistakes of a file, if there are any."""
-    found = list(mistakes)
-    if not found:
-        return
+def mistakes_of(path: Path, found: Sequence[str]) -> SpecError:
+    """The error that lists the mistakes of a file, the rest counted where there are many."""
     shown = [f"{path}: {mistake}" for mistake in found[:SHOWN_MISTAKES]]
     rest = len(found) - len(shown)
-    raise SpecError("\n".join(shown + ([f"{path}: and {rest} mistakes more"] if rest else [])))
+    return SpecError("\n".join(shown + ([f"{path}: and {rest} mistakes more"] if rest else [])))

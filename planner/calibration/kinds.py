@@ -1,0 +1,34 @@
+"""The kinds of measured rows that can be scored, by the names of the command line."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from planner.calibration.evaluation import Kind
+from planner.domain.mistakes import closest
+from planner.errors import SpecError
+
+KIND_NAMES = (
+    "training",
+    "generation",
+    "gemm",
+    "attention-prefill",
+    "attention-decode",
+    "collective",
+    "rl",
+    "weight-sync",
+)
+
+KINDS: Mapping[str, Kind] = MappingProxyType({})
+
+
+def kind_named(name: str) -> Kind:
+    """The kind of that name.
+
+    Raises
+    ------
+    SpecError
+        There is none.
+    """
+    if name not in KINDS:
+        raise SpecError(f"no kind {name!r}{closest(name, KINDS)}; known: {', '.join(KINDS)}")
+    return KINDS[name]

@@ -1,0 +1,49 @@
+"""What a fit leaves unexplained, as the statistics that error bands are made of."""
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from planner.domain.fits import Residuals
+
+Floats = npt.NDArray[np.float64]
+
+
+def residuals_of(measured: npt.ArrayLike, predicted: npt.ArrayLike, groups: Sequence[Hashable]) -> Residuals:
+    """Residuals of rows that the fit had not seen.
+
+    The parts that groups share and that rows have of their own are the two variance components of a one-way
+    layout (Searle et al. 1992, "Variance components", chapter 3), the shared one about zero, so that a bias
+    counts as shared.
+
+    Parameters
+    ----------
+    groups
+        Of each row: what it has in common with others, such as its model and stack.
+    """
+    ratios = np.asarray(measured, dtype=float) / np.asarray(predicted, dtype=float)
+    logs, errors = np.log(ratios), np.abs(1 / ratios - 1)
+    shared, own = variance_parts(logs, groups)
+    low, high = np.quantile(logs, (0.05, 0.95))
+    return Residuals(
+        rows=len(logs),
+        mape=float(errors.mean()),
+        p90=float(np.quantile(errors, 0.9)),
+        low=float(low),
+        high=float(high),
+        shared=shared,
+        own=own,
+    )
+
+
+def variance_parts(logs: Floats, groups: Sequence[Hashable]) -> tuple[float, float]:
+    """Standard deviations of the part that the rows of a group share, and of the rest."""
+    names = {name: index for index, name in enumerate(dict.fromkeys(groups))}
+    index = np.array([names[name] for name in groups])
+    counts = np.bincount(index)
+    means = np.bincount(index, weights=logs) / counts
+    freedom = max(1, len(logs) - len(counts))
+    own = float(((logs - means[index]) ** 2).sum() / freedom)
+    shared = float(np.mean(means**2 - own / counts))
+    return float(np.sqrt(max(0.0, shared))), float(np.sqrt(own))
