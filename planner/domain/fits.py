@@ -35,6 +35,8 @@ class FitRecord(Value):
     source: str
     date: str
     rows: int = Field(ge=0)
+    covers: dict[str, tuple[float, float]] = {}
+    """Least and greatest of what the rows had: ``devices``, ``tokens`` of a sequence, ``parameters``."""
     held_out: Residuals
 
 
@@ -77,11 +79,81 @@ class GemmFit(Value):
     record: FitRecord
 
 
+class PrefillFit(Value):
+    """Flash attention over many query tokens per sequence."""
+
+    share: float = Field(gt=0, le=1)
+    """Of the peak, on long sequences."""
+    keys: float = Field(ge=0)
+    """Per query token, what a block does outside its inner loop and above the diagonal, as so many keys."""
+    tail: float = Field(ge=0)
+    """Of the time of the longest block of queries: what runs on when the other multiprocessors are done."""
+    overlap: float = Field(default=1.0, ge=1)
+    """How blocks and the longest block add up: their p-norm; 1 is their sum."""
+    block: Seconds = 0.0
+    """Starting one block of queries."""
+    streams: float = Field(gt=0, le=1)
+    """Of the memory bandwidth, for reading queries, keys and values and writing the cache and the output."""
+    launch: Seconds
+    record: FitRecord
+
+
+class BackwardFit(Value):
+    """Backward of flash attention, beside the forward that it belongs to."""
+
+    share: float = Field(gt=0, le=1)
+    """Of the peak, on long sequences."""
+    keys: float = Field(ge=0)
+    tail: float = Field(ge=0)
+    record: FitRecord
+
+
+class DecodeFit(Value):
+    """One query token per sequence against its cache."""
+
+    share: float = Field(gt=0, le=1)
+    """Of the memory bandwidth."""
+    queries: float = Field(gt=0)
+    """The same for queries and outputs, which may lie in caches."""
+    cache: float = Field(gt=0)
+    """Bandwidth of the cache that multiprocessors share, as a multiple of the memory bandwidth."""
+    warm: float = Field(ge=0)
+    """Share of the cache that keys and values may fill before the first of them are evicted."""
+    cold: float = Field(gt=0)
+    """Further share of it by which all of them are."""
+    compute: float = Field(gt=0)
+    """Share of the peak with groups of query heads padded to a tile."""
+    unit: Seconds
+    """One key-value head of one sequence on a multiprocessor, whatever its length."""
+    chain: Seconds
+    """Reading 128 values of keys and 128 of values in one block, when too few blocks are in flight."""
+    lone_chain: Seconds
+    """The same where each query head has its own keys, which some kernels don't split."""
+    combine: Seconds
+    """Per doubling of the context: finding and joining the parts of split contexts."""
+    overlap: float = Field(ge=1)
+    """How these add up: their p-norm."""
+    launch: Seconds
+    record: FitRecord
+
+
+class EngineAttention(Value):
+    """The kernels that one serving engine uses."""
+
+    prefill: PrefillFit
+    decode: DecodeFit
+
+
 class AttentionFit(Value):
-    """Prefill and decode attention."""
+    """Prefill, backward and decode attention."""
 
     kind: Literal["flash"] = "flash"
-    record: FitRecord
+    prefill: PrefillFit
+    """Of whatever engine."""
+    backward: BackwardFit
+    decode: DecodeFit
+    engines: dict[str, EngineAttention] = Field(default_factory=dict)
+    """Of engines measured on their own, by name and version, such as ``vllm-0.14.0``."""
 
 
 class ElementwiseFit(Value):
