@@ -53,6 +53,7 @@ def plan_answer(result: planner.SearchResult) -> dict[str, Any]:
         "bound": proof["bound"],
         "solve_seconds": result.solve_seconds,
         "iteration_seconds": prediction["iteration_seconds"],
+        "error_band": error_band(result.plan),
         "stage_cost_seconds": prediction["stage_cost_seconds"],
         "tokens_per_second": prediction["tokens_per_second"],
         "calls": prediction["calls"],
@@ -61,6 +62,21 @@ def plan_answer(result: planner.SearchResult) -> dict[str, Any]:
         "strategies": plan["strategies"],
         "idle_devices": plan["idle_devices"],
         "runners_up": plan["runners_up"],
+    }
+
+
+def error_band(plan: planner.Plan) -> dict[str, Any]:
+    """The 90 % band of the plan's seconds and bytes, and what lies outside of what was calibrated."""
+    of = plan.prediction
+    calls = {
+        name: {"seconds": [call.seconds_low, call.seconds_high], "outside": list(call.outside)}
+        for name, call in of.calls.items()
+    }
+    return {
+        "level": 0.9,
+        "iteration_seconds": [of.iteration_low, of.iteration_high],
+        "calls": calls,
+        "bytes": {name: list(band) for role in of.memory.values() for name, band in role.bands.items()},
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import planner
 from hybridmap import inputs, screen
-from hybridmap.plan import add_search, search_settings
+from hybridmap.plan import add_search, error_band, search_settings
 from planner.domain.text import dump_json, write_text
 from planner.errors import SpecError
 from planner.reporting.tables import timeline_table
@@ -55,6 +55,7 @@ def _plan_of(options: argparse.Namespace) -> planner.Plan:
 def _answer(plan: planner.Plan, spans: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "iteration_seconds": plan.prediction.iteration_seconds,
+        "error_band": error_band(plan),
         "tokens_per_second": plan.prediction.tokens_per_second,
         "calls": spans,
         "memory": plan.model_dump(mode="json")["prediction"]["memory"],

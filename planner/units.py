@@ -99,6 +99,17 @@ def format_seconds(seconds: float) -> str:
     raise AssertionError("unreachable")
 
 
+def format_seconds_band(seconds: float, low: float | None, high: float | None) -> str:
+    """Text of seconds with their 90 % band, where they have one.
+
+    >>> format_seconds_band(62.81, 56.2, 70.49), format_seconds_band(1.0, None, None)
+    ('62.8 s (56.2 s to 70.5 s, 90 %)', '1.00 s')
+    """
+    if low is None or high is None:
+        return format_seconds(seconds)
+    return f"{format_seconds(seconds)} ({format_seconds(low)} to {format_seconds(high)}, 90 %)"
+
+
 def _parse(text: object, units: dict[str, float] | dict[str, int], *, example: str) -> float:
     match = _QUANTITY.fullmatch(text) if isinstance(text, str) else None
     if match is None:

@@ -35,7 +35,7 @@ class FitRecord(Value):
     source: str
     date: str
     rows: int = Field(ge=0)
-    covers: dict[str, tuple[float, float]] = {}
+    covers: dict[str, tuple[float, float]] = Field(default_factory=dict)
     """Least and greatest of what the rows had: ``devices``, ``tokens`` of a sequence, ``parameters``."""
     held_out: Residuals
 

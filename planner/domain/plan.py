@@ -5,6 +5,8 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from planner.domain.placement import Placement
 from planner.domain.quantities import PositiveInt, Value
@@ -57,6 +59,8 @@ class RoleMemory(Value):
     """Live during the whole iteration."""
     transient: dict[str, dict[str, int]]
     """Beside those, during each of the role's calls; never two calls' at once on one device."""
+    bands: dict[str, tuple[int, int]] = Field(default_factory=dict)
+    """By call: the 90 % band of both together; empty where nobody asked for it."""
 
     @property
     def persistent_bytes(self) -> int:
@@ -72,9 +76,18 @@ class CallPrediction(Value):
     """Expected seconds of one model call."""
 
     seconds: float
+    seconds_low: float | None = None
+    """The 90 % band of the seconds; none where nobody asked for it."""
+    seconds_high: float | None = None
     reshard_seconds: float = 0.0
     """Of the seconds, those of the weight sync before generation."""
     origin: Origin
+    outside: tuple[str, ...] = ()
+    """Why the call lies outside of what was calibrated; its band is wider by stated amounts."""
+
+    @property
+    def is_calibrated(self) -> bool:
+        return not self.outside
 
 
 class Pool(Value):
@@ -94,6 +107,9 @@ class Prediction(Value):
     memory: dict[str, RoleMemory]
     iteration_seconds: float
     """Steady-state period of one iteration."""
+    iteration_low: float | None = None
+    """The 90 % band of the iteration's seconds; none where nobody asked for it."""
+    iteration_high: float | None = None
     stage_cost_seconds: float
     """The paper's d_cost: the sum over stages of the maximum over pools of the sum over their calls."""
     tokens_per_second: float
@@ -120,6 +136,10 @@ class RunnerUp(Value):
     """The call whose seconds grow most against the best plan."""
     loses_seconds: float
     """By how much that call grows."""
+    difference_band: float = Field(default=0.0, ge=0)
+    """Half the width of the 90 % band of the difference to the plan, in seconds; what both share cancels."""
+    ties: bool = False
+    """Whether the difference lies inside that band; never beyond 5 % of the plan's objective."""
 
 
 class Plan(Value):

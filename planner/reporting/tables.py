@@ -16,6 +16,7 @@ from planner.units import (
     format_bytes_per_s,
     format_flops_per_s,
     format_seconds,
+    format_seconds_band,
 )
 
 
@@ -70,10 +71,7 @@ def timeline_table(timeline: Timeline, plan: Plan) -> Table:
             format_seconds(span.end_s),
             format_seconds(span.seconds),
         )
-    table.caption = (
-        f"iteration {format_seconds(plan.prediction.iteration_seconds)}, "
-        f"{plan.prediction.tokens_per_second:,.0f} tokens/s"
-    )
+    table.caption = _iteration_words(plan)
     return table
 
 
@@ -159,17 +157,28 @@ def _pool_bytes(roles: Iterable[RoleMemory]) -> int:
 
 def _prediction_table(plan: Plan) -> Table:
     prediction = plan.prediction
-    table = _table("Predicted", "call", "pool", "seconds", "from")
+    table = _table(
+        "Predicted", "call", "pool", "seconds", "of it reshard", "from", "outside of what was measured"
+    )
     for pool in plan.pools:
         for name in pool.order:
             call = prediction.calls[name]
-            reshard = f" (reshard {format_seconds(call.reshard_seconds)})" if call.reshard_seconds else ""
-            table.add_row(name, pool.name, f"{format_seconds(call.seconds)}{reshard}", call.origin)
-    table.caption = (
-        f"iteration {format_seconds(prediction.iteration_seconds)}, "
-        f"{prediction.tokens_per_second:,.0f} tokens/s"
-    )
+            table.add_row(
+                name,
+                pool.name,
+                format_seconds_band(call.seconds, call.seconds_low, call.seconds_high),
+                format_seconds(call.reshard_seconds) if call.reshard_seconds else "",
+                call.origin,
+                "; ".join(call.outside),
+            )
+    table.caption = _iteration_words(plan)
     return table
+
+
+def _iteration_words(plan: Plan) -> str:
+    of = plan.prediction
+    seconds = format_seconds_band(of.iteration_seconds, of.iteration_low, of.iteration_high)
+    return f"iteration {seconds}, {of.tokens_per_second:,.0f} tokens/s"
 
 
 def _proof_text(plan: Plan, solve_seconds: float | None) -> Text:
@@ -192,9 +201,11 @@ def _runner_up_table(plan: Plan) -> RenderableType:
         table.add_row(
             format_placement(other.placement),
             " + ".join(map(str, other.devices)),
-            f"{format_seconds(other.objective)} ({worse:+.1f} %)",
+            f"{format_seconds(other.objective)} ({worse:+.1f} %{', ties' if other.ties else ''})",
             f"{other.loses_in} ({format_seconds(other.loses_seconds)} longer)" if other.loses_in else "",
         )
+    if any(other.ties for other in plan.runners_up):
+        table.caption = "ties: the difference to the plan is within the error that the two do not share"
     return table
 
 

@@ -9,9 +9,11 @@ from itertools import pairwise
 import networkx as nx
 
 from planner.costs import stage_cost, tokens_per_second
+from planner.costs.bands import Term, slowest_terms, sum_band, ties
+from planner.costs.uncertainty import banded_call, banded_memory, term_of
 from planner.domain.cluster import NodePool
 from planner.domain.dataflow import DataflowGraph
-from planner.domain.plan import Plan, Pool, RoleStrategy
+from planner.domain.plan import CallPrediction, Plan, Pool, RoleStrategy
 from planner.errors import PlannerError
 from planner.search.strategies import Costs
 from planner.units import MICROSECOND, format_bytes
@@ -188,7 +190,7 @@ def _memory(plan: Plan, graph: DataflowGraph, costs: Costs) -> Iterator[Violatio
         device, there = node_pool.device.name, node_pool.device.usable_memory
         memory = {role: costs.memory(role, plan.strategies[role], node_pool) for role in pool.roles}
         for role in pool.roles:
-            if memory[role] != plan.prediction.memory.get(role):
+            if banded_memory(memory[role]) != plan.prediction.memory.get(role):
                 yield Violation(rule="memory", message=f"{role}: the plan's bytes are not the cost model's")
         persistent = sum(each.persistent_bytes for each in memory.values())
         for call in graph.model_calls:
@@ -214,15 +216,24 @@ def _orders(plan: Plan, graph: DataflowGraph) -> Iterator[Violation]:
 
 
 def _prediction(plan: Plan, graph: DataflowGraph, costs: Costs) -> Iterator[Violation]:
-    """Seconds are the cost model's, and the totals follow from them."""
+    """Seconds and their bands are the cost model's, and the totals follow from them."""
     prediction = plan.prediction
-    calls = {call.name: costs.call(call, *_home(plan, call.role)) for call in graph.model_calls}
+    calls: dict[str, CallPrediction] = {}
+    terms: dict[str, Term] = {}
+    for model_call in graph.model_calls:
+        home = _home(plan, model_call.role)
+        predicted = banded_call(model_call, costs.call(model_call, *home), *home, plan.scenario)
+        calls[model_call.name] = predicted
+        terms[model_call.name] = term_of(model_call, predicted, *home, plan.scenario)
     for name, call in calls.items():
         written = prediction.calls.get(name)
-        if written is None or not _equal(written.seconds, call.seconds) or written.origin != call.origin:
+        if written is None or not _same(written, call):
             yield Violation(rule="prediction", message=f"{name}: {written} is not the cost model's {call}")
     cost = stage_cost(graph, plan.placement, {name: call.seconds for name, call in calls.items()})
+    low, high = sum_band(slowest_terms(graph, plan.placement, terms))
     totals = {
+        "iteration band, low": (prediction.iteration_low, low),
+        "iteration band, high": (prediction.iteration_high, high),
         "stage cost": (prediction.stage_cost_seconds, cost),
         "iteration": (prediction.iteration_seconds, cost),
         "tokens per second": (
@@ -231,8 +242,18 @@ def _prediction(plan: Plan, graph: DataflowGraph, costs: Costs) -> Iterator[Viol
         ),
     }
     for rule, (total, computed) in totals.items():
-        if not _equal(total, computed):
+        if total is None or not _equal(total, computed):
             yield Violation(rule=rule, message=f"{total!r} is written, {computed!r} computed")
+
+
+def _same(written: CallPrediction, call: CallPrediction) -> bool:
+    pairs = (
+        (written.seconds, call.seconds),
+        (written.seconds_low, call.seconds_low),
+        (written.seconds_high, call.seconds_high),
+    )
+    is_equal = all(one is not None and other is not None and _equal(one, other) for one, other in pairs)
+    return is_equal and (written.origin, written.outside) == (call.origin, call.outside)
 
 
 def _home(plan: Plan, role: str) -> tuple[RoleStrategy, NodePool]:
@@ -254,6 +275,10 @@ def _proof(plan: Plan, graph: DataflowGraph) -> Iterator[Violation]:
         if proof.status == "optimal" and other.objective < proof.objective - MICROSECOND / 2:
             message = f"{other.placement} costs {other.objective!r}, less than the plan"
             yield Violation(rule="runners-up", message=message)
+        if other.ties and not ties(proof.objective, other.objective, other.difference_band):
+            apart = abs(other.objective - proof.objective)
+            message = f"{other.placement} is {apart:.6g} s away, too far from the plan to tie with it"
+            yield Violation(rule="ties", message=message)
 
 
 def _equal(one: float, other: float) -> bool:

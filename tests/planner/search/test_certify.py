@@ -59,6 +59,17 @@ def slower(plan: Plan, name: str) -> Plan:
     return in_prediction(plan, calls=plan.prediction.calls | {name: call})
 
 
+def surer(plan: Plan, name: str) -> Plan:
+    """The same seconds in a narrower band."""
+    call = plan.prediction.calls[name]
+    call = call.model_copy(update={"seconds_high": call.seconds})
+    return in_prediction(plan, calls=plan.prediction.calls | {name: call})
+
+
+def with_runner_up(plan: Plan, **changes: Any) -> Plan:
+    return plan.model_copy(update={"runners_up": (plan.runners_up[0].model_copy(update=changes),)})
+
+
 def less_memory(plan: Plan) -> Plan:
     (pool,) = plan.scenario.cluster.node_pools
     pool = pool.model_copy(update={"device": pool.device.model_copy(update={"memory": 2 * 10**9})})
@@ -161,6 +172,17 @@ DAMAGES: dict[str, tuple[str, Damage]] = {
     "a call twice": ("order", lambda plan: in_pool(plan, 1, order=plan.pools[1].order * 2)),
     "a deadlock": ("order", crossed),
     "other seconds": ("prediction", lambda plan: slower(plan, "actor.generate")),
+    "another band": ("prediction", lambda plan: surer(plan, "actor.generate")),
+    "another iteration band": (
+        "iteration band, high",
+        lambda plan: in_prediction(plan, iteration_high=plan.prediction.iteration_seconds),
+    ),
+    "a tie too far": (
+        "ties",
+        lambda plan: with_runner_up(
+            plan, objective=1.2 * plan.proof.objective, ties=True, difference_band=9.0
+        ),
+    ),
     "another stage cost": ("stage cost", lambda plan: in_prediction(plan, stage_cost_seconds=1.0)),
     "another iteration": ("iteration", lambda plan: in_prediction(plan, iteration_seconds=1.0)),
     "other tokens per second": (
@@ -175,9 +197,7 @@ DAMAGES: dict[str, tuple[str, Damage]] = {
     "optimal without proof": ("bound", lambda plan: in_proof(plan, bound=plan.proof.bound - 1e-3)),
     "a better runner-up": (
         "runners-up",
-        lambda plan: plan.model_copy(
-            update={"runners_up": (plan.runners_up[0].model_copy(update={"objective": 0.1}),)}
-        ),
+        lambda plan: with_runner_up(plan, objective=0.1),
     ),
 }
 
@@ -185,7 +205,7 @@ DAMAGES: dict[str, tuple[str, Damage]] = {
 @pytest.mark.parametrize("name", DAMAGES)
 def test_damage_is_named(sound: tuple[Any, Plan], synthetic: Build, name: str) -> None:
     case, plan = sound
-    if name == "a better runner-up":
+    if name in ("a better runner-up", "a tie too far"):
         case = synthetic(1)
         plan = solve(*case.arguments).plan
     rule, damage = DAMAGES[name]
