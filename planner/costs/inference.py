@@ -1,24 +1,51 @@
 """Seconds of a forward pass over the iteration's samples: values, log-probabilities, scores."""
 
-import math
+import numpy as np
 
-from planner.costs.forward import hop_seconds, stage_seconds
-from planner.costs.setting import Setting
+from planner.costs.collectives import Numbers
+from planner.costs.data_parallel import Sizes, exposed_seconds, pipeline_channel
+from planner.costs.pipeline import forward_passages, hops_seconds, schedule_seconds, slots
+from planner.costs.setting import Job, Setting
+from planner.costs.training import Exchange, Tables, cached_tables, micro_batches_of, scalar_exchange
 from planner.domain.plan import RoleStrategy
 
 
 def inference_seconds(setting: Setting, strategy: RoleStrategy) -> float:
-    """All samples forward once, on the fullest replica.
+    """All samples forward once, on the fullest replica."""
+    layout, job = strategy.layout, setting.job
+    total = -(-setting.workload.samples // layout.data)
+    sequences, micro_batches = micro_batches_of(job, strategy, total)
+    exchange, sizes = scalar_exchange(job, layout)
+    tables = cached_tables(job, layout.tensor, layout.context, layout.expert, sequences)
+    seconds = forward_seconds(job, tables, exchange, sizes, sequences=sequences, micro_batches=micro_batches)
+    return float(seconds)
 
-    m micro-batches leave a pipeline of p stages after m + p - 1 slots of the slowest stage
-    (GPipe, 1811.06965, section 2.3). Padding is taken to be removed: sequences count their mean length.
+
+def forward_seconds(
+    job: Job,
+    tables: Tables,
+    exchange: Exchange,
+    sizes: Sizes,
+    *,
+    sequences: Numbers,
+    micro_batches: Numbers,
+) -> Numbers:
+    """``micro_batches`` of ``sequences`` each through every replica; numbers or arrays that broadcast.
+
+    m micro-batches leave a pipeline of p stages after m + p - 1 slots (GPipe, 1811.06965, section 2.3).
     """
-    layout = strategy.layout
-    sequences = math.ceil(setting.workload.samples / layout.data)
-    micro_batch = min(strategy.micro_batch, sequences)
-    slots = math.ceil(sequences / micro_batch) + layout.pipeline - 1
-    stages = stage_seconds(
-        setting, layout, sequences=micro_batch, flops_per_s=setting.rates.inference_flops_per_s
+    one = slots(job, forward_passages(tables.dense, tables.sparse, tables.ends), pipeline=sizes.pipeline)
+    passes, bubble = schedule_seconds(one, micro_batches=micro_batches)
+    sends = hops_seconds(
+        job,
+        pipeline_channel(job, sizes),
+        tensor=sizes.tensor,
+        context=sizes.context,
+        sequences=sequences,
+        micro_batches=micro_batches,
+        ways=1,
     )
-    slowest = max(stage.total for stage in stages)
-    return slots * (slowest + hop_seconds(setting, layout, sequences=micro_batch))
+    layers = np.ceil(job.model.layers / np.asarray(sizes.pipeline))
+    beside = tables.sparse.forward.sum(0)
+    gather = exposed_seconds(exchange.forward_s, beside=beside, overlap=job.stack.gradient_overlap)
+    return passes.sum(0) + bubble + sends + micro_batches * layers * gather

@@ -1,17 +1,41 @@
 """What every cost of one role depends on, whatever its layout."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from planner.costs.rates import Rates
 from planner.costs.stages import Stage, stages_of
 from planner.domain.cluster import DeviceSpec, NodePool
 from planner.domain.model import PARAMETER_BYTES, Head, ModelSpec, Precision
-from planner.domain.stack import Stack
+from planner.domain.stack import Stack, TrainingStack
 from planner.domain.workload import Workload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Job:
+    """A model that a training engine passes sequences through. Each is its own key of cached tables."""
+
+    model: ModelSpec
+    head: Head
+    precision: Precision
+    node_pool: NodePool
+    stack: TrainingStack
+    tokens: float
+    """Mean length of a sequence; padding is taken to be removed."""
+    is_frozen: bool = False
+    """Whether only adapters are trained, so that no gradients of weights are computed."""
+
+    @property
+    def device(self) -> DeviceSpec:
+        return self.node_pool.device
+
+    @property
+    def element_bytes(self) -> int:
+        """Bytes of one parameter or activation."""
+        return PARAMETER_BYTES[self.precision]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Setting:
     """One role's model, its workload and the devices it runs on."""
 
@@ -22,6 +46,19 @@ class Setting:
     node_pool: NodePool
     stack: Stack
     rates: Rates
+    job: Job = field(init=False)
+    """What training and inference depend on."""
+
+    def __post_init__(self) -> None:
+        job = Job(
+            model=self.model,
+            head=self.head,
+            precision=self.precision,
+            node_pool=self.node_pool,
+            stack=self.stack.training,
+            tokens=self.workload.mean_tokens,
+        )
+        object.__setattr__(self, "job", job)
 
     @property
     def device(self) -> DeviceSpec:

@@ -1,85 +1,256 @@
-"""Seconds of an update: 1F1B pipeline, tensor and data parallelism, distributed optimizer."""
+"""Seconds of an update: pipelined gradients, their reduction, the optimizer.
 
-import math
+`step_seconds` takes plain sizes, numbers or arrays that broadcast. Its expensive part, the tables of one
+layer and of the ends, depends on (tensor, context, expert, sequences) alone; all else gathers from it.
+"""
 
-from planner.costs.collectives import all_gather_seconds, channel, reduce_scatter_seconds
-from planner.costs.forward import StageSeconds, hop_seconds, stage_seconds
-from planner.costs.setting import Setting
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.costs.collectives import Numbers
+from planner.costs.data_parallel import (
+    Shards,
+    Sizes,
+    exposed_seconds,
+    gather_seconds,
+    pipeline_channel,
+    shards,
+    step_exchange_seconds,
+)
+from planner.costs.ends import EndCosts, end_costs
+from planner.costs.layer import LayerCosts, layer_costs
+from planner.costs.optimizer import MASTER_BYTES, offload_seconds, optimizer_part, optimizer_seconds
+from planner.costs.pipeline import hops_seconds, schedule_seconds, slots, training_passages
+from planner.costs.setting import Job, Setting
 from planner.domain.parallelism import ParallelStrategy
-from planner.domain.plan import Recompute, RoleStrategy
+from planner.domain.plan import Offload, Recompute, RoleStrategy
 
+RECOMPUTE: dict[Recompute, int] = {"none": 0, "selective": 1, "full": 2}
+"""Codes of the modes, for arrays."""
 GRADIENT_BYTES = 4
-"""fp32 gradients in either precision (Megatron's main gradients; HybridFlow, section 8.1)."""
+OPTIMIZER_BYTES = MASTER_BYTES
+OFFLOAD: dict[Offload, int] = {"none": 0, "optimizer": 1, "all": 2}
 
-OPTIMIZER_BYTES = {"bf16": 12, "fp32": 8}
-"""Adam's two fp32 moments, and under bf16 an fp32 master copy (ZeRO, 1910.02054, section 3.1)."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tables:
+    """One micro-batch through one layer of either kind and through the ends."""
+
+    dense: LayerCosts
+    sparse: LayerCosts
+    ends: EndCosts
+
+
+def tables_of(
+    job: Job, *, tensor: Numbers, context: Numbers = 1, expert: Numbers = 1, sequences: Numbers
+) -> Tables:
+    """What a step consists of; arguments are numbers, or arrays that broadcast."""
+    dense = layer_costs(job, tensor=tensor, context=context, expert=expert, sequences=sequences)
+    sparse = dense
+    if job.model.moe:
+        sparse = layer_costs(
+            job, tensor=tensor, context=context, expert=expert, sequences=sequences, is_sparse=True
+        )
+    return Tables(
+        dense=dense, sparse=sparse, ends=end_costs(job, tensor=tensor, context=context, sequences=sequences)
+    )
+
+
+@lru_cache(maxsize=65536)
+def cached_tables(job: Job, tensor: int, context: int, expert: int, sequences: float) -> Tables:
+    """`tables_of` for numbers."""
+    return tables_of(job, tensor=tensor, context=context, expert=expert, sequences=sequences)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """What a layout's step exchanges and updates, whatever its micro-batches."""
+
+    held: Shards
+    part: Numbers
+    """Parameters that one rank updates."""
+    optimizer_s: Numbers
+    step_s: Numbers
+    """Reducing gradients and gathering parameters once per step."""
+    forward_s: Numbers
+    """Gathering one layer's parameters, with every micro-batch; 0 unless they are sharded."""
+    backward_s: Numbers
+    """Gathering them again and reducing their gradients."""
+    ends_s: Numbers
+    """The same of the ends, which nothing runs beside."""
+
+
+def exchange_of(job: Job, sizes: Sizes) -> Exchange:
+    """Data-parallel communication and optimizer of a layout."""
+    held = shards(job, sizes)
+    part = optimizer_part(job, sizes, held)
+    once = Exchange(
+        held=held,
+        part=part,
+        optimizer_s=0.0 if job.is_frozen else optimizer_seconds(job, part),
+        step_s=0.0,
+        forward_s=0.0,
+        backward_s=0.0,
+        ends_s=0.0,
+    )
+    if job.stack.sharding in ("none", "optimizer"):
+        return replace(once, step_s=step_exchange_seconds(job, sizes))
+    gathers = gather_seconds(job, sizes)
+    again = gathers.layer if job.stack.sharding == "full" else 0.0
+    return replace(
+        once,
+        forward_s=gathers.layer,
+        backward_s=again + gathers.layer_reduce,
+        ends_s=gathers.end + gathers.end_reduce,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSeconds:
+    """One optimizer step on the slowest rank, by what it waits for."""
+
+    passes: NDArray[np.float64]
+    """All micro-batches on the slowest stage, by `planner.costs.layer.KINDS` in the first axis."""
+    bubble: Numbers
+    sends: Numbers
+    data: Numbers
+    """Exposed exchange of gradients and parameters."""
+    optimizer: Numbers
+    offload: Numbers
+    engine: Numbers
+    """The engine's own work once per step."""
+
+    @property
+    def total(self) -> Numbers:
+        busy = self.passes.sum(0) + self.bubble + self.sends
+        return busy + self.data + self.optimizer + self.offload + self.engine
+
+
+def step_seconds(
+    job: Job,
+    tables: Tables,
+    exchange: Exchange,
+    sizes: Sizes,
+    *,
+    sequences: Numbers,
+    micro_batches: Numbers,
+    recompute: Numbers,
+    offload: Numbers = 0,
+) -> StepSeconds:
+    """One optimizer step of ``micro_batches`` of ``sequences`` each on every replica.
+
+    Parameters
+    ----------
+    tables
+        For the same tensor, context and expert sizes and sequences.
+    recompute, offload
+        Codes of `RECOMPUTE` and `OFFLOAD`.
+    """
+    passages = training_passages(tables.dense, tables.sparse, tables.ends, recompute=recompute)
+    one = slots(job, passages, pipeline=sizes.pipeline, virtual=sizes.virtual)
+    passes, bubble = schedule_seconds(one, micro_batches=micro_batches, virtual=sizes.virtual)
+    sends = hops_seconds(
+        job,
+        pipeline_channel(job, sizes),
+        tensor=sizes.tensor,
+        context=sizes.context,
+        sequences=sequences,
+        micro_batches=micro_batches,
+        virtual=sizes.virtual,
+    )
+    return StepSeconds(
+        passes=passes,
+        bubble=bubble,
+        sends=sends,
+        data=data_seconds(job, tables, exchange, sizes, one.slowest.sum(0), micro_batches, recompute),
+        optimizer=exchange.optimizer_s,
+        offload=_offload_seconds(job, exchange, offload),
+        engine=job.stack.step,
+    )
+
+
+def data_seconds(
+    job: Job,
+    tables: Tables,
+    exchange: Exchange,
+    sizes: Sizes,
+    slot_s: Numbers,
+    micro_batches: Numbers,
+    recompute: Numbers,
+) -> Numbers:
+    """Exposed exchange: once per step beside one micro-batch, or per layer beside its passes."""
+    overlap = job.stack.gradient_overlap
+    if job.stack.sharding in ("none", "optimizer"):
+        return exposed_seconds(exchange.step_s, beside=slot_s, overlap=overlap)
+    costs = tables.sparse
+    forward = costs.forward.sum(0)
+    backward = (costs.backward + costs.recomputed(recompute)).sum(0)
+    layers = np.ceil(job.model.layers / np.asarray(sizes.pipeline))
+    each = exposed_seconds(exchange.forward_s, beside=forward, overlap=overlap)
+    each = each + exposed_seconds(exchange.backward_s, beside=backward, overlap=overlap)
+    return micro_batches * (layers * each + exchange.ends_s)
+
+
+def _offload_seconds(job: Job, exchange: Exchange, offload: Numbers) -> Numbers:
+    weights = exchange.held.dense + exchange.held.experts
+    code = np.asarray(offload)
+    return offload_seconds(job, exchange.part * (code >= 1), weights * (code == 2))
 
 
 def training_seconds(setting: Setting, strategy: RoleStrategy) -> float:
     """A whole update: every epoch's optimizer steps, each as long as the fullest one."""
     steps = setting.workload.epochs * setting.workload.mini_batches
-    return steps * optimizer_step_seconds(setting, strategy)
+    once, _ = scalar_exchange(setting.job, strategy.layout)
+    step = optimizer_step_seconds(setting, strategy)
+    moving = float(_offload_seconds(setting.job, once, OFFLOAD[strategy.offload]))
+    return steps * (step - moving) + moving
 
 
 def optimizer_step_seconds(setting: Setting, strategy: RoleStrategy) -> float:
-    """One optimizer step: pipelined gradients, their reduction, and the sharded update."""
-    layout = strategy.layout
-    return (
-        gradient_seconds(setting, strategy)
-        + synchronization_seconds(setting, layout)
-        + optimizer_seconds(setting, layout)
+    """One optimizer step on the fullest replica."""
+    layout, job = strategy.layout, setting.job
+    total = -(-setting.mini_batch // layout.data)
+    sequences, micro_batches = micro_batches_of(job, strategy, total)
+    exchange, sizes = scalar_exchange(job, layout)
+    tables = cached_tables(job, layout.tensor, layout.context, layout.expert, sequences)
+    return float(
+        step_seconds(
+            job,
+            tables,
+            exchange,
+            sizes,
+            sequences=sequences,
+            micro_batches=micro_batches,
+            recompute=RECOMPUTE[strategy.recompute],
+            offload=OFFLOAD[strategy.offload],
+        ).total
     )
 
 
-def gradient_seconds(setting: Setting, strategy: RoleStrategy) -> float:
-    """Forward and backward of one mini-batch on the fullest replica.
+def micro_batches_of(job: Job, strategy: RoleStrategy, sequences: int) -> tuple[float, float]:
+    """(Sequences of a micro-batch, micro-batches) of a replica; packed where there is a budget of tokens."""
+    one: float = min(strategy.micro_batch, sequences)
+    if strategy.micro_batch_tokens:
+        one = min(max(1.0, strategy.micro_batch_tokens / job.tokens), sequences)
+    return one, -(-sequences // one)
 
-    1F1B takes m + p - 1 slots of the slowest stage for m micro-batches (Narayanan et al. 2104.04473,
-    section 2.2.1); each slot sends activations one way and gradients the other.
-    """
-    layout = strategy.layout
-    sequences = math.ceil(setting.mini_batch / layout.data)
-    micro_batch = min(strategy.micro_batch, sequences)
-    slots = math.ceil(sequences / micro_batch) + layout.pipeline - 1
-    stages = stage_seconds(
-        setting, layout, sequences=micro_batch, flops_per_s=setting.rates.training_flops_per_s
+
+@lru_cache(maxsize=65536)
+def scalar_exchange(job: Job, layout: ParallelStrategy) -> tuple[Exchange, Sizes]:
+    sizes = sizes_of(layout)
+    return exchange_of(job, sizes), sizes
+
+
+def sizes_of(layout: ParallelStrategy) -> Sizes:
+    """A layout's sizes."""
+    return Sizes(
+        pipeline=layout.pipeline,
+        tensor=layout.tensor,
+        data=layout.data,
+        virtual=layout.virtual,
+        context=layout.context,
+        expert=layout.expert,
     )
-    slowest = max(_slot_seconds(stage, strategy.recompute) for stage in stages)
-    return slots * (slowest + 2 * hop_seconds(setting, layout, sequences=micro_batch))
-
-
-def _slot_seconds(forward: StageSeconds, recompute: Recompute) -> float:
-    """Forward and backward of one micro-batch on one stage.
-
-    The backward pass multiplies twice per parameter and token, and reduces activations as often as the
-    forward pass; full recomputation adds one forward (Korthikanti et al. 2205.05198, section 5).
-    """
-    forwards = 2 if recompute == "full" else 1
-    return (
-        (forwards + 2) * forward.compute
-        + (forwards + 1) * forward.communication
-        + (forwards + 2) * forward.overhead
-    )
-
-
-def synchronization_seconds(setting: Setting, layout: ParallelStrategy) -> float:
-    """Reduce-scatter of gradients and all-gather of parameters over the data-parallel ranks, not overlapped.
-
-    The distributed optimizer's two collectives per step (ZeRO stage 1, 1910.02054, section 5; Megatron-Core).
-    """
-    on = channel(setting.rates, size=layout.data, stride=layout.model_parallel, devices=layout.devices)
-    shard = _largest_shard(setting, layout)
-    return reduce_scatter_seconds(on, shard * GRADIENT_BYTES) + all_gather_seconds(
-        on, shard * setting.element_bytes
-    )
-
-
-def optimizer_seconds(setting: Setting, layout: ParallelStrategy) -> float:
-    """Adam on one rank's part of the optimizer state: read gradient and state, write state and parameter."""
-    part = _largest_shard(setting, layout) / layout.data
-    moved = GRADIENT_BYTES + 2 * OPTIMIZER_BYTES[setting.precision] + setting.element_bytes
-    return part * moved / setting.rates.memory_bytes_per_s
-
-
-def _largest_shard(setting: Setting, layout: ParallelStrategy) -> int:
-    return max(stage.trained_shard(layout.tensor) for stage in setting.end_stages(layout.pipeline))

@@ -15,6 +15,10 @@ Sharding = Literal["none", "optimizer", "gradients", "full"]
 """What data-parallel ranks cut among themselves: ZeRO stages 0 to 3 (1910.02054); full is FSDP."""
 
 
+RankOrder = Literal["pipeline-data", "data-pipeline"]
+"""Which ranks are neighbours after those of a tensor and context group."""
+
+
 class TrainingStack(Value):
     """A training engine; its constants are those of the engine on a busy device, whatever the device."""
 
@@ -24,11 +28,17 @@ class TrainingStack(Value):
     flash_attention: bool = True
     sequence_parallel: bool = True
     """With tensor parallelism, whether activations between its blocks are cut over the tensor group."""
+    order: RankOrder = "pipeline-data"
+    gradient_bytes: int = Field(default=4, ge=1, le=8)
+    """Of one element where gradients are accumulated and reduced."""
     sustained: float = Field(default=1.0, gt=0, le=1)
     """Speed of kernels inside a long job over that of the same kernels alone."""
     gradient_overlap: float = Field(default=0.0, ge=0, le=1)
     """Share of gradient and parameter communication hidden behind computation where there is enough."""
     tensor_overlap: float = Field(default=0.0, ge=0, le=1)
+    """Share of the tensor group's collectives hidden behind computation."""
+    pipeline_overlap: float = Field(default=0.0, ge=0, le=1)
+    """Share of the sends between interleaved chunks hidden behind computation."""
     layer_launch: Seconds = 0.0
     """The host's time to launch one layer forward; a layer takes at least as long."""
     step: Seconds = 0.0
