@@ -8,6 +8,7 @@ import numpy.typing as npt
 from planner.domain.fits import Residuals
 
 Floats = npt.NDArray[np.float64]
+FOLDS = 5
 
 
 def residuals_of(measured: npt.ArrayLike, predicted: npt.ArrayLike, groups: Sequence[Hashable]) -> Residuals:
@@ -34,16 +35,39 @@ def residuals_of(measured: npt.ArrayLike, predicted: npt.ArrayLike, groups: Sequ
         high=float(high),
         shared=shared,
         own=own,
+        coverage=coverage(logs, groups),
     )
+
+
+def coverage(logs: Floats, groups: Sequence[Hashable]) -> float | None:
+    """Share of the rows inside the 90 % band of the rows of other groups; none for a single group.
+
+    Groups are dealt into five folds in the order that they first appear in; the band of a fold is that of
+    all others.
+    """
+    index = _group_index(groups)
+    folds = index % FOLDS
+    if index.max() == 0:
+        return None
+    inside = 0
+    for fold in range(min(FOLDS, int(index.max()) + 1)):
+        low, high = np.quantile(logs[folds != fold], (0.05, 0.95))
+        own = logs[folds == fold]
+        inside += int(((own >= low) & (own <= high)).sum())
+    return inside / len(logs)
 
 
 def variance_parts(logs: Floats, groups: Sequence[Hashable]) -> tuple[float, float]:
     """Standard deviations of the part that the rows of a group share, and of the rest."""
-    names = {name: index for index, name in enumerate(dict.fromkeys(groups))}
-    index = np.array([names[name] for name in groups])
+    index = _group_index(groups)
     counts = np.bincount(index)
     means = np.bincount(index, weights=logs) / counts
     freedom = max(1, len(logs) - len(counts))
     own = float(((logs - means[index]) ** 2).sum() / freedom)
     shared = float(np.mean(means**2 - own / counts))
     return float(np.sqrt(max(0.0, shared))), float(np.sqrt(own))
+
+
+def _group_index(groups: Sequence[Hashable]) -> npt.NDArray[np.int64]:
+    names = {name: index for index, name in enumerate(dict.fromkeys(groups))}
+    return np.array([names[name] for name in groups])

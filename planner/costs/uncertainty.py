@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from planner.costs.bands import DEVIATIONS, Term, band_of, widened
 from planner.domain.cluster import DeviceSpec, NodePool
@@ -13,8 +12,6 @@ from planner.domain.model import Precision
 from planner.domain.plan import CallPrediction, Origin, RoleMemory, RoleStrategy
 from planner.domain.scenario import Scenario, head_of
 from planner.domain.stack import GenerationStack, TrainingStack
-
-Kernel = Literal["gemm", "attention", "elementwise", "collective"]
 
 
 def _stated(half_width: float, *, shared: float) -> Residuals:
@@ -67,10 +64,10 @@ class Uncertainty:
         return Uncertainty(residuals=residuals, outside=(*self.outside, *causes))
 
 
-def kernel_uncertainty(device: DeviceSpec, kernel: Kernel, precision: Precision = "bf16") -> Uncertainty:
-    """How far the seconds of one kind of kernel may be off on a device."""
-    fit = getattr(device.kernels, kernel)
-    record = None if isinstance(fit, FlatFit) else fit.record
+def kernel_uncertainty(
+    device: DeviceSpec, record: FitRecord | None, *, kernel: str, precision: Precision = "bf16"
+) -> Uncertainty:
+    """How far the seconds of one kind of kernel may be off on a device, by the record of its fit."""
     return _recorded(record, kernel).beyond(_device_causes(device) | _precision_causes(precision))
 
 

@@ -27,6 +27,8 @@ class Residuals(Value):
     """Standard deviation of the part that rows of one group (same model and stack) have in common."""
     own: float = Field(default=0.0, ge=0)
     """Standard deviation of the rest."""
+    coverage: float | None = Field(default=None, ge=0, le=1)
+    """Share of the rows inside the 90 % band that the rows of other groups span."""
 
 
 class FitRecord(Value):

@@ -135,9 +135,9 @@ def _memory_table(plan: Plan) -> Table:
                 format_bytes(own.persistent[kind]) if kind in own.persistent else "" for kind in kinds
             ]
             table.add_row(pool.name if role == pool.roles[0] else "", role, *persistent, _peak(own))
-        total = _pool_bytes(memory[role] for role in pool.roles)
+        roles = [memory[role] for role in pool.roles]
         usable = plan.scenario.cluster.node_pool(pool.node_pool).device.usable_memory
-        text = f"{format_bytes(total)} of {format_bytes(usable)}"
+        text = f"{format_bytes(_pool_bytes(roles))}{_band_words(roles)} of {format_bytes(usable)}"
         table.add_row("", "together at most", *[""] * len(kinds), text, style="bold", end_section=True)
     return table
 
@@ -150,9 +150,19 @@ def _peak(memory: RoleMemory) -> str:
     return f"{format_bytes(sum(kinds.values()))} in {call} ({parts})"
 
 
-def _pool_bytes(roles: Iterable[RoleMemory]) -> int:
-    roles = list(roles)
+def _pool_bytes(roles: Sequence[RoleMemory]) -> int:
     return sum(role.persistent_bytes for role in roles) + max(role.transient_bytes for role in roles)
+
+
+def _band_words(roles: Iterable[RoleMemory]) -> str:
+    """The 90 % band of a pool's bytes, where there is one."""
+    roles = list(roles)
+    beside = {
+        id(role): sum(each.persistent_bytes for each in roles) - role.persistent_bytes for role in roles
+    }
+    lows = [beside[id(role)] + low for role in roles for low, _ in role.bands.values()]
+    highs = [beside[id(role)] + high for role in roles for _, high in role.bands.values()]
+    return f" ({format_bytes(max(lows))} to {format_bytes(max(highs))}, 90 %)" if lows else ""
 
 
 def _prediction_table(plan: Plan) -> Table:

@@ -144,8 +144,7 @@ def test_only_bytes_that_depend_on_buffers_are_uncertain() -> None:
 
 
 def test_a_kernel_of_a_device_known_by_data_sheet_is_marked() -> None:
-    device = read_device("h100-sxm-80gb")
-    flat = device.model_copy(update={"kernels": KernelFits()})
-    found = kernel_uncertainty(flat, "gemm", "fp8")
-    assert len(found.outside) == 3
-    assert found.residuals.high > kernel_uncertainty(flat, "gemm").residuals.high
+    flat = read_device("h100-sxm-80gb").model_copy(update={"kernels": KernelFits()})
+    unknown = kernel_uncertainty(flat, None, kernel="gemm", precision="fp8")
+    assert len(unknown.outside) == 3
+    assert unknown.residuals.high > kernel_uncertainty(flat, RECORD, kernel="gemm").residuals.high

@@ -1,0 +1,35 @@
+"""Residuals of held-out rows: their variance parts and their coverage."""
+
+import numpy as np
+import pytest
+
+from planner.calibration.residuals import coverage, residuals_of, variance_parts
+
+
+def test_errors_are_those_of_the_score() -> None:
+    found = residuals_of([10.0, 10.0], [11.0, 8.0], ["a", "b"])
+    assert (found.rows, found.mape) == (2, pytest.approx(0.15))
+    assert found.low < 0 < found.high
+
+
+def test_parts_of_a_variance_are_found_again() -> None:
+    random = np.random.default_rng(0)
+    groups = np.repeat(np.arange(400), 20)
+    logs = random.normal(0, 0.05, 400)[groups] + random.normal(0, 0.1, len(groups))
+    shared, own = variance_parts(logs, groups.tolist())
+    assert (shared, own) == (pytest.approx(0.05, rel=0.1), pytest.approx(0.1, rel=0.05))
+
+
+def test_a_bias_counts_as_shared() -> None:
+    shared, own = variance_parts(np.full(6, 0.2), ["a", "a", "b", "b", "c", "c"])
+    assert (shared, own) == (pytest.approx(0.2), 0.0)
+
+
+def test_rows_like_those_of_other_groups_are_covered_and_strangers_are_not() -> None:
+    random = np.random.default_rng(0)
+    alike = random.normal(0, 0.1, 2000)
+    assert coverage(alike, (np.arange(2000) % 50).tolist()) == pytest.approx(0.9, abs=0.02)
+    strange = np.concatenate([random.normal(0, 0.1, 100), random.normal(5, 0.1, 100)])
+    found = coverage(strange, ["one"] * 100 + ["other"] * 100)
+    assert found == 0.0
+    assert coverage(alike, ["one"] * 2000) is None
