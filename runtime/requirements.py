@@ -7,7 +7,13 @@ from typing import Any
 from planner.domain.plan import Plan, Pool, RoleStrategy
 from planner.errors import PlanMismatchError
 from planner.units import format_bytes
-from runtime.engines.limits import generation_problems, refuse, training_problems
+from runtime.engines.limits import (
+    generation_problems,
+    precision_problems,
+    refuse,
+    strategy_problems,
+    training_problems,
+)
 from runtime.platform import DeviceKind, device_kind
 from runtime.resource_pool import Assignment, Node, assign, nodes_here, ray_cluster, this_machine
 from runtime.transfer import split_rows
@@ -154,6 +160,7 @@ def _unsupported(plan: Plan) -> Iterator[str]:
             )
     if len({pool.node_pool for pool in plan.pools}) > 1:
         yield "pools.node_pool: a run over several node pools is not supported; plan for one of them"
+    yield from (f"scenario.{problem}" for problem in precision_problems(plan.scenario.precision))
     for role, strategy in plan.strategies.items():
         for problem in _engine_problems(plan, role, strategy):
             yield f"strategies.{role}: {problem}"
@@ -161,6 +168,7 @@ def _unsupported(plan: Plan) -> Iterator[str]:
 
 def _engine_problems(plan: Plan, role: str, strategy: RoleStrategy) -> Iterator[str]:
     model, maximum_tokens = plan.scenario.models[role], plan.scenario.workload.maximum_tokens
+    yield from strategy_problems(strategy)
     yield from training_problems(model, strategy.layout)
     if strategy.generate is not None:
         yield from generation_problems(

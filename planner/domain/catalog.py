@@ -1,15 +1,16 @@
 """Facts by name: devices and models, from the user's ``profiles/`` first, then from those shipped."""
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from planner.domain.cluster import DeviceSpec
 from planner.domain.mistakes import closest, describe_errors
-from planner.domain.model import ARCHITECTURES, ModelSpec
+from planner.domain.model import ModelSpec
+from planner.domain.model_config import model_from_config
+from planner.domain.model_names import matching_models, shape_name
 from planner.domain.stack import GenerationStack, TrainingStack
 from planner.domain.text import load_json, load_yaml
 from planner.errors import SpecError
@@ -17,7 +18,6 @@ from planner.errors import SpecError
 SHIPPED = Path(__file__).resolve().parents[2]
 """The folder that ``profiles`` and ``scenarios`` lie in, in a checkout as in an installed wheel."""
 
-_T = TypeVar("_T")
 _Named = TypeVar("_Named", DeviceSpec, TrainingStack, GenerationStack)
 
 
@@ -48,11 +48,19 @@ def read_generation_stack(name: str) -> GenerationStack:
 
 
 def read_model(reference: str, *, relative_to: Path | None = None) -> ModelSpec:
-    """A catalog model by name, or any ``config.json`` (or its folder) by path."""
+    """A catalog model by name, or any ``config.json`` (or its folder) by path.
+
+    Names may be written as measured rows and hubs do, with organisation and variant.
+
+    Raises
+    ------
+    SpecError
+        Nothing, or more than one model, is called so.
+    """
     files = _files("models", ".json")
     for stem, path in files.items():
         if _plain(stem) == _plain(reference):
-            return model_from_config(load_json(path), name=stem, where=str(path))
+            return _read_shipped(path)
     path = (relative_to or Path()) / reference
     if path.is_dir():
         path = path / "config.json"
@@ -62,68 +70,26 @@ def read_model(reference: str, *, relative_to: Path | None = None) -> ModelSpec:
         return model_from_config(
             load_json(path), name=folder.name, where=str(path), folder=str(folder) if has_weights else None
         )
+    names = matching_models(reference, {stem: _model_aliases(path) for stem, path in files.items()})
+    if len(names) == 1:
+        return _read_shipped(files[names[0]])
+    if names:
+        raise SpecError(f"{reference!r} can be any of {', '.join(names)}; write one of these names")
     raise SpecError(
-        f"no model {reference!r}{closest(reference, files)}; write a catalog name "
+        f"no model {reference!r}{closest(shape_name(reference), files)}; write a catalog name "
         "(`hybridmap list models`) or the path of a config.json"
     )
 
 
-def model_from_config(config: Any, *, name: str, where: str, folder: str | None = None) -> ModelSpec:
-    """A ModelSpec of the fields of a Hugging Face ``config.json``.
-
-    Raises
-    ------
-    SpecError
-        A field is missing, of the wrong type, or says something that these architectures don't have.
-    """
-    field = _field_reader(config, where)
-    architecture = field("architectures", list)[0]
-    if architecture not in ARCHITECTURES:
-        raise SpecError(f"{where}: architectures: {architecture!r} is not one of {', '.join(ARCHITECTURES)}")
-    _refuse_unsupported(config, where)
-    heads, hidden = field("num_attention_heads", int), field("hidden_size", int)
-    rope: dict[str, Any] = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    try:
-        return ModelSpec(
-            name=name,
-            family=ARCHITECTURES[architecture],
-            layers=field("num_hidden_layers", int),
-            hidden=hidden,
-            heads=heads,
-            kv_heads=config.get("num_key_value_heads") or heads,
-            head_dim=config.get("head_dim") or hidden // max(heads, 1),
-            ffn=field("intermediate_size", int),
-            vocab=field("vocab_size", int),
-            tied_embeddings=bool(config.get("tie_word_embeddings", False)),
-            max_positions=config.get("max_position_embeddings", 2048),
-            rope_theta=rope.get("rope_theta") or config.get("rope_theta", 10000.0),
-            rope_type=rope.get("rope_type") or rope.get("type") or "default",
-            norm_epsilon=config.get("rms_norm_eps", 1e-5),
-            folder=folder,
-        )
-    except ValidationError as error:
-        raise SpecError("\n".join(describe_errors(error, where=where, root=ModelSpec))) from None
+def _read_shipped(path: Path) -> ModelSpec:
+    config = load_json(path)
+    return model_from_config(config, name=path.stem, where=str(path))
 
 
-def _refuse_unsupported(config: dict[str, Any], where: str) -> None:
-    for key, expected in (("hidden_act", "silu"), ("attention_bias", False), ("mlp_bias", False)):
-        if config.get(key, expected) not in (expected, None):
-            raise SpecError(f"{where}: {key}: {config[key]!r} is not supported, only {expected!r}")
-    if len(config.get("id2label") or ()) > 1 and "SequenceClassification" in str(config["architectures"]):
-        raise SpecError(f"{where}: a reward model has one label, not {len(config['id2label'])}")
-
-
-def _field_reader(config: Any, where: str) -> Callable[[str, type[_T]], _T]:
-    if not isinstance(config, dict):
-        raise SpecError(f"{where}: expected an object with the fields of a config.json")
-
-    def read(key: str, kind: type[_T]) -> _T:
-        value = config.get(key)
-        if not isinstance(value, kind) or value == []:
-            raise SpecError(f"{where}: {key}: expected {kind.__name__}, found {json.dumps(value)}")
-        return value
-
-    return read
+def _model_aliases(path: Path) -> list[str]:
+    """Other names under which a catalog file's shape is known."""
+    config = load_json(path)
+    return list(config.get("aliases", ())) if isinstance(config, dict) else []
 
 
 def _with_relative(device: DeviceSpec) -> DeviceSpec:

@@ -3,11 +3,9 @@
 Computed once here; the planner costs its bytes, the runtime executes its copies (HybridFlow, section 5).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
-from planner.domain.model import PARAMETER_BYTES, Head, ModelSpec, Precision
+from planner.domain.model import PARAMETER_BYTES, ModelSpec, Precision
 from planner.domain.parallelism import (
     GenerationStrategy,
     ParallelStrategy,
@@ -15,73 +13,7 @@ from planner.domain.parallelism import (
     generation_shard,
     micro_data_groups,
 )
-
-Split = Literal["rows", "columns", "whole"]
-"""How tensor parallelism cuts a matrix: by its first axis, by its second, or not at all."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WeightTensor:
-    """One weight under its Hugging Face name."""
-
-    name: str
-    shape: tuple[int, ...]
-    split: Split
-    layer: int | None
-    """Layer it belongs to; none for the embedding (first stage), the last norm and the head (last stage)."""
-    in_last_stage: bool = False
-
-    @property
-    def elements(self) -> int:
-        count = 1
-        for size in self.shape:
-            count *= size
-        return count
-
-
-def weight_tensors(model: ModelSpec, head: Head = "vocabulary") -> Iterator[WeightTensor]:
-    """All weights of a model in checkpoint order; a tied head is the embedding itself."""
-    hidden, ffn = model.hidden, model.ffn
-    yield WeightTensor(
-        name="model.embed_tokens.weight", shape=(model.vocab, hidden), split="rows", layer=None
-    )
-    for layer in range(model.layers):
-        prefix = f"model.layers.{layer}."
-        matrices: list[tuple[str, tuple[int, ...], Split]] = [
-            ("input_layernorm.weight", (hidden,), "whole"),
-            ("self_attn.q_proj.weight", (model.query_size, hidden), "rows"),
-            ("self_attn.k_proj.weight", (model.kv_size, hidden), "rows"),
-            ("self_attn.v_proj.weight", (model.kv_size, hidden), "rows"),
-            ("self_attn.o_proj.weight", (hidden, model.query_size), "columns"),
-            ("post_attention_layernorm.weight", (hidden,), "whole"),
-            ("mlp.gate_proj.weight", (ffn, hidden), "rows"),
-            ("mlp.up_proj.weight", (ffn, hidden), "rows"),
-            ("mlp.down_proj.weight", (hidden, ffn), "columns"),
-        ]
-        if model.has_qkv_bias:
-            matrices += [
-                ("self_attn.q_proj.bias", (model.query_size,), "rows"),
-                ("self_attn.k_proj.bias", (model.kv_size,), "rows"),
-                ("self_attn.v_proj.bias", (model.kv_size,), "rows"),
-            ]
-        if model.has_qk_norm:
-            matrices += [
-                ("self_attn.q_norm.weight", (model.head_dim,), "whole"),
-                ("self_attn.k_norm.weight", (model.head_dim,), "whole"),
-            ]
-        for name, shape, split in matrices:
-            yield WeightTensor(name=prefix + name, shape=shape, split=split, layer=layer)
-    yield WeightTensor(
-        name="model.norm.weight", shape=(hidden,), split="whole", layer=None, in_last_stage=True
-    )
-    if head == "scalar":
-        yield WeightTensor(
-            name="score.weight", shape=(1, hidden), split="whole", layer=None, in_last_stage=True
-        )
-    elif not model.tied_embeddings:
-        yield WeightTensor(
-            name="lm_head.weight", shape=(model.vocab, hidden), split="rows", layer=None, in_last_stage=True
-        )
+from planner.domain.weights import WeightTensor, weight_tensors
 
 
 def stage_of_layer(layer: int, layers: int, stages: int) -> int:

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from planner.domain.model import PARAMETER_BYTES, Head, ModelSpec, Precision
-from planner.domain.resharding import WeightTensor, weight_tensors
+from planner.domain.weights import WeightTensor, weight_tensors
 from planner.errors import SpecError
 from planner.units import GIB
 

@@ -15,7 +15,8 @@ import torch.distributed as dist
 
 from planner.domain.model import Head, ModelSpec
 from planner.domain.parallelism import ParallelStrategy, coordinates
-from planner.domain.resharding import WeightTensor, holds, weight_tensors
+from planner.domain.resharding import holds
+from planner.domain.weights import WeightTensor, weight_tensors
 
 
 @dataclass(kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from planner.domain.resharding import WeightTensor
+from planner.domain.weights import WeightTensor
 from runtime.engines.gather import WeightGather
 from runtime.engines.megatron import MegatronEngine
 from runtime.engines.vllm import GenerationEngine

@@ -2,9 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 
-from planner.domain.model import ModelSpec
+from planner.domain.model import Family, ModelSpec, Precision
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
+from planner.domain.plan import RoleStrategy
 from planner.errors import PlanMismatchError
+
+FAMILIES: tuple[Family, ...] = ("llama", "qwen2", "qwen3")
+PRECISIONS: tuple[Precision, ...] = ("bf16", "fp32")
 
 _VOCAB_MULTIPLE = 64
 """vLLM pads the vocabulary to a multiple of this before it cuts it."""
@@ -23,8 +27,40 @@ def refuse(problems: Iterable[str]) -> None:
         raise PlanMismatchError("\n".join(found))
 
 
+def model_problems(model: ModelSpec) -> Iterator[str]:
+    """Why the engines can't run a model in any layout, each with the field's name."""
+    if model.family not in FAMILIES:
+        yield f"{model.name}: family={model.family!r} is not run yet, only {', '.join(FAMILIES)} are"
+    for field in ("moe", "mla"):
+        if getattr(model, field) is not None:
+            yield f"{model.name}: {field} is not run yet, only dense models with plain attention are"
+    if model.rope_type != "default":
+        yield f"{model.name}: rope_type={model.rope_type!r} is not run yet, only 'default' is"
+
+
+def strategy_problems(strategy: RoleStrategy) -> Iterator[str]:
+    """Why the engines can't run a role so, whatever its model, each with the field's name."""
+    if strategy.recompute == "selective":
+        yield "recompute='selective' is not run yet, choose 'none' or 'full'"
+    if strategy.offload != "none":
+        yield f"offload={strategy.offload!r} is not run yet, only 'none' is"
+    if strategy.micro_batch_tokens is not None:
+        yield f"micro_batch_tokens={strategy.micro_batch_tokens} is not run yet, give micro_batch instead"
+
+
+def precision_problems(precision: Precision) -> Iterator[str]:
+    """Why the engines can't compute in a precision."""
+    if precision not in PRECISIONS:
+        yield f"precision={precision!r} is not run yet, only {', '.join(PRECISIONS)} are"
+
+
 def training_problems(model: ModelSpec, strategy: ParallelStrategy) -> Iterator[str]:
     """Why Megatron can't train or infer with the model in this layout, each with the field's name."""
+    yield from model_problems(model)
+    for field in ("context", "expert", "virtual"):
+        size = getattr(strategy, field)
+        if size > 1:
+            yield f"strategy {strategy}: {field}={size} is not run yet, only {field}=1 is"
     for field in ("heads", "kv_heads", "ffn", "vocab"):
         size = getattr(model, field)
         if size % strategy.tensor:
@@ -36,8 +72,6 @@ def training_problems(model: ModelSpec, strategy: ParallelStrategy) -> Iterator[
         yield (
             f"strategy {strategy}: pipeline={strategy.pipeline} exceeds layers={model.layers} of {model.name}"
         )
-    if model.rope_type != "default":
-        yield f"{model.name}: rope_type={model.rope_type!r} is not run yet, only 'default' is"
 
 
 def generation_problems(

@@ -17,7 +17,7 @@ from megatron.core.utils import unwrap_model
 
 from planner.domain.model import Head, ModelSpec, Precision
 from planner.domain.plan import Recompute
-from planner.domain.resharding import WeightTensor, weight_tensors
+from planner.domain.weights import WeightTensor, weight_tensors
 from planner.errors import SpecError
 from runtime.engines import optimizer as adam
 from runtime.engines import states

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from planner.domain.model import MlaSpec, MoeSpec
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from planner.errors import PlanMismatchError
 from runtime.requirements import DryRun, bytes_per_process, check, dry_run, memory_problems
@@ -109,4 +110,55 @@ def test_a_plan_for_cuda_is_refused_on_a_machine_without(plan):
     cluster = plan.scenario.cluster.model_copy(update={"node_pools": (cuda,)})
     scenario = plan.scenario.model_copy(update={"cluster": cluster})
     with pytest.raises(PlanMismatchError, match=r"asks for cpu-core \(cuda\), this machine has cpu only"):
+        check(plan.model_copy(update={"scenario": scenario}))
+
+
+MIXTURE = MoeSpec(experts=8, experts_per_token=2, expert_ffn=64)
+LATENT = MlaSpec(kv_rank=16, nope_dim=16, rope_dim=16, value_dim=32)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"family": "mistral"}, "tiny: family='mistral' is not run yet, only llama, qwen2, qwen3 are"),
+        ({"family": "gpt", "has_linear_bias": True}, "tiny: family='gpt' is not run yet"),
+        ({"family": "qwen3_moe", "moe": MIXTURE}, "tiny: moe is not run yet"),
+        ({"family": "deepseek_v3", "mla": LATENT}, "tiny: mla is not run yet"),
+        ({"rope_type": "yarn"}, "tiny: rope_type='yarn' is not run yet"),
+    ],
+)
+def test_models_that_the_engines_do_not_know_are_refused_by_field(plan, change, expected):
+    models = {role: model.model_copy(update=change) for role, model in plan.scenario.models.items()}
+    scenario = plan.scenario.model_copy(update={"models": models})
+    with pytest.raises(PlanMismatchError) as caught:
+        check(plan.model_copy(update={"scenario": scenario}))
+    for role in ALL:
+        assert f"strategies.{role}: {expected}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"train": ParallelStrategy(tensor=2, context=2)}, "strategy p1t2d1c2: context=2 is not run yet"),
+        ({"train": ParallelStrategy(data=4, expert=2)}, "strategy p1t1d4e2: expert=2 is not run yet"),
+        ({"train": ParallelStrategy(pipeline=2, data=2, virtual=2)}, "virtual=2 is not run yet"),
+        ({"recompute": "selective"}, "recompute='selective' is not run yet, choose 'none' or 'full'"),
+        ({"offload": "optimizer"}, "offload='optimizer' is not run yet, only 'none' is"),
+        ({"offload": "all"}, "offload='all' is not run yet, only 'none' is"),
+        ({"micro_batch_tokens": 4096}, "micro_batch_tokens=4096 is not run yet, give micro_batch instead"),
+    ],
+)
+def test_strategies_that_the_engines_do_not_know_are_refused_by_field(plan, change, expected):
+    with pytest.raises(PlanMismatchError) as caught:
+        check(with_actor(plan, **change))
+    assert "strategies.actor: " in str(caught.value)
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "fp8"])
+def test_precisions_that_the_engines_do_not_compute_in_are_refused(plan, precision):
+    scenario = plan.scenario.model_copy(update={"precision": precision})
+    with pytest.raises(
+        PlanMismatchError, match=f"scenario.precision='{precision}' is not run yet, only bf16, fp32"
+    ):
         check(plan.model_copy(update={"scenario": scenario}))

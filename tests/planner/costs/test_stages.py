@@ -3,7 +3,8 @@ import pytest
 from planner.costs.stages import stages_of
 from planner.domain.catalog import read_model
 from planner.domain.model import ModelSpec
-from planner.domain.resharding import holds, weight_tensors
+from planner.domain.resharding import holds
+from planner.domain.weights import weight_tensors
 
 SMALL = ModelSpec(
     name="small", family="qwen2", layers=5, hidden=8, heads=4, kv_heads=2, head_dim=2, ffn=12, vocab=20

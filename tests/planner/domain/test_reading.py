@@ -198,7 +198,7 @@ def test_the_users_own_profiles_come_before_those_shipped(
     [
         ("{", "not valid JSON"),
         ("[]", "expected an object"),
-        ('{"architectures": ["GPT2LMHeadModel"]}', "'GPT2LMHeadModel' is not one of"),
+        ('{"architectures": ["BertForMaskedLM"]}', "'BertForMaskedLM' is not one of"),
         ('{"architectures": ["LlamaForCausalLM"]}', "num_attention_heads: expected int, found null"),
         ('{"architectures": []}', "architectures: expected list"),
     ],

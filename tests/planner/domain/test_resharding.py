@@ -1,13 +1,10 @@
 import pytest
 
+from planner.domain.catalog import read_model
 from planner.domain.model import ModelSpec
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
-from planner.domain.resharding import (
-    reshard_volume,
-    stage_layers,
-    stage_of_layer,
-    weight_tensors,
-)
+from planner.domain.resharding import reshard_volume, stage_layers, stage_of_layer
+from planner.domain.weights import weight_tensors
 
 LLAMA = ModelSpec(
     name="m", family="llama", layers=4, hidden=64, heads=8, kv_heads=8, head_dim=8, ffn=128, vocab=96
@@ -16,10 +13,19 @@ QWEN3 = LLAMA.model_copy(update={"family": "qwen3", "tied_embeddings": True})
 QWEN2 = LLAMA.model_copy(update={"family": "qwen2", "kv_heads": 4})
 
 
-@pytest.mark.parametrize("model", [LLAMA, QWEN3, QWEN2])
+EVERY_FAMILY = ["mixtral-8x7b", "qwen3-30b-a3b", "deepseek-v3", "moonlight-16b-a3b", "gpt-3-175b", "opt-13b"]
+
+
+@pytest.mark.parametrize("model", [LLAMA, QWEN3, QWEN2, *map(read_model, EVERY_FAMILY)])
 @pytest.mark.parametrize("head", ["vocabulary", "scalar"])
 def test_the_tensors_add_up_to_the_models_parameters(model: ModelSpec, head: str) -> None:
     assert sum(tensor.elements for tensor in weight_tensors(model, head)) == model.parameters(head)  # type: ignore[arg-type]
+
+
+def test_expert_tensors_are_told_apart() -> None:
+    model = read_model("qwen3-30b-a3b")
+    experts = sum(tensor.elements for tensor in weight_tensors(model) if tensor.is_expert)
+    assert experts == 48 * 128 * model.expert_parameters
 
 
 @pytest.mark.parametrize("rank", range(8))

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from planner.domain.resharding import weight_tensors
+from planner.domain.weights import weight_tensors
 from planner.errors import SpecError
 from runtime.engines import checkpoint
 from runtime.engines.checkpoint import ModelFolder, write_folder
