@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
-.PHONY: demo test test-slow lint bench data setup clean
+.PHONY: demo test test-slow lint bench data calibrate validation setup clean
 
 demo: setup
 	$(BIN)/hybridmap run scenarios/quickstart.yaml
@@ -24,6 +24,13 @@ lint: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks
+
+# Both read measured rows from a folder: make validation DATA=FOLDER
+calibrate: setup
+	$(BIN)/python -m planner.calibration "$(DATA)"
+
+validation: setup
+	$(BIN)/python -m planner.calibration "$(DATA)" --report docs/validation.md
 
 data: setup
 	$(BIN)/python scripts/make_quickstart.py

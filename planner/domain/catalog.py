@@ -31,6 +31,16 @@ def model_names() -> list[str]:
     return sorted(_files("models", ".json"))
 
 
+def training_stack_names() -> list[str]:
+    """Names of all training engines known here."""
+    return sorted(_files("stacks/training", ".yaml"))
+
+
+def generation_stack_names() -> list[str]:
+    """Names of all serving engines known here."""
+    return sorted(_files("stacks/generation", ".yaml"))
+
+
 def read_device(name: str) -> DeviceSpec:
     """The catalog device of that name or alias, without regard to case, ``-`` and ``_``."""
     device = _by_name("devices", name, DeviceSpec)

@@ -1,0 +1,55 @@
+"""What is fitted, in order: kernels before the engines that are made of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from planner.calibration import attention
+from planner.domain.mistakes import closest
+from planner.domain.quantities import Value
+from planner.errors import SpecError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitting:
+    """One module's fit, the files that it reads and the sections that it writes."""
+
+    name: str
+    files: tuple[str, ...]
+    fit: Callable[[Path], Mapping[str, Value]]
+    """From the folder of measured rows to a section for each device or engine, by its name."""
+    file: str
+    """Of ``profiles``, where the name's section belongs."""
+    keys: tuple[str, ...] = ()
+    """Where in the file; at its top level by default."""
+
+
+FITTINGS: tuple[Fitting, ...] = (
+    Fitting(
+        name="attention",
+        files=(
+            "attention_prefill_a100_sxm.csv",
+            "attention_prefill_h100_sxm.csv",
+            "attention_decode_a100_sxm.csv",
+            "attention_decode_h100_sxm.csv",
+        ),
+        fit=attention.fit,
+        file="devices/{}.yaml",
+        keys=("kernels", "attention"),
+    ),
+)
+
+
+def fittings_named(names: Sequence[str]) -> tuple[Fitting, ...]:
+    """The fittings of these names in their order; all of them for no names.
+
+    Raises
+    ------
+    SpecError
+        There is none of a name.
+    """
+    known = [fitting.name for fitting in FITTINGS]
+    for name in names:
+        if name not in known:
+            raise SpecError(f"--only: no fit {name!r}{closest(name, known)}; known: {', '.join(known)}")
+    return tuple(fitting for fitting in FITTINGS if not names or fitting.name in names)
