@@ -1,6 +1,6 @@
 """What a fit leaves unexplained, as the statistics that error bands are made of."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,32 @@ def residuals_of(measured: npt.ArrayLike, predicted: npt.ArrayLike, groups: Sequ
         own=own,
         coverage=coverage(logs, groups),
     )
+
+
+def parts_of(
+    measured: npt.ArrayLike,
+    predicted: npt.ArrayLike,
+    groups: Sequence[Hashable],
+    masks: Mapping[str, npt.NDArray[np.bool_]],
+) -> dict[str, Residuals]:
+    """Residuals of parts of held-out rows, those left out that have no rows.
+
+    Parameters
+    ----------
+    masks
+        Of each part, by its name: which rows belong to it.
+    """
+    ones, others = np.asarray(measured, dtype=float), np.asarray(predicted, dtype=float)
+    return {
+        name: residuals_of(ones[mask], others[mask], [groups[index] for index in np.flatnonzero(mask)])
+        for name, mask in masks.items()
+        if mask.any()
+    }
+
+
+def covers_of(**columns: npt.ArrayLike) -> dict[str, tuple[float, float]]:
+    """Least and greatest of each column, for a record's ``covers``."""
+    return {name: (float(np.min(values)), float(np.max(values))) for name, values in columns.items()}
 
 
 def coverage(logs: Floats, groups: Sequence[Hashable]) -> float | None:

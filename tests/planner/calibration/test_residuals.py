@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from planner.calibration.residuals import coverage, residuals_of, variance_parts
+from planner.calibration.residuals import coverage, covers_of, parts_of, residuals_of, variance_parts
 
 
 def test_errors_are_those_of_the_score() -> None:
@@ -33,3 +33,11 @@ def test_rows_like_those_of_other_groups_are_covered_and_strangers_are_not() -> 
     found = coverage(strange, ["one"] * 100 + ["other"] * 100)
     assert found == 0.0
     assert coverage(alike, ["one"] * 2000) is None
+
+
+def test_parts_are_the_residuals_of_some_rows() -> None:
+    masks = {"first": np.array([True, False, True]), "none": np.zeros(3, dtype=bool)}
+    found = parts_of([1.0, 1.0, 1.0], [1.1, 9.0, 1.3], ["a", "b", "c"], masks)
+    assert set(found) == {"first"}
+    assert (found["first"].rows, found["first"].mape) == (2, pytest.approx(0.2))
+    assert covers_of(devices=[8, 512, 64]) == {"devices": (8.0, 512.0)}
