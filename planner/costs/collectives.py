@@ -1,184 +1,124 @@
 """Seconds of collectives, on the links that their groups run over.
 
 Sizes, strides and bytes may be numbers or arrays that broadcast. Ranks stand tensor fastest, then context,
-then pipeline, then data (`planner.domain.parallelism`), from the first device of a node on.
+then pipeline, then data (`planner.domain.parallelism`), from the first device of a node on. Volumes are those
+of Chan et al. 2007 ("Collective communication: theory, practice and experience").
 """
-
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from planner.costs.rates import Rates
-from planner.domain.cluster import NodePool
-from planner.domain.fits import CollectiveFit, FlatFit
+from planner.costs.channels import Channel, Numbers, channel, group_channel
+from planner.costs.rings import ring_seconds, tree_seconds
+from planner.domain.fits import CollectiveFit, EngineReduceFit, LineFit
 
-Numbers = Any
-"""A number, or an array of numbers."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Channel:
-    """What one group of ranks gets of the links between its members."""
-
-    size: Numbers
-    local: Numbers
-    """Ranks of the group on one node."""
-    link_bytes_per_s: Numbers
-    """Data sheet, per device and direction, inside a node."""
-    link_latency_s: Numbers
-    network_bytes_per_s: Numbers
-    """The group's part of what enters a node, whichever of its ranks receives it."""
-    port_bytes_per_s: Numbers
-    """What one rank gets of the network when all ranks of a node use it."""
-    network_latency_s: Numbers
-    fit: CollectiveFit | FlatFit
-
-    @property
-    def nodes(self) -> Numbers:
-        """Nodes that the group stands on."""
-        return np.ceil(self.size / self.local)
-
-    @property
-    def crosses(self) -> Numbers:
-        """Whether the group spans nodes."""
-        return self.size > self.local
-
-
-def channel(pool: NodePool | Rates, *, size: Numbers, stride: Numbers, devices: Numbers) -> Channel:
-    """The channel of groups of ``size`` ranks that stand ``stride`` apart in a pool of ``devices``.
-
-    A group inside a node uses the devices' links. When groups span nodes, a ring enters and leaves each
-    node once, and the ``min(stride, devices of a node)`` rings that pass through a node share its network.
-    """
-    node = pool.devices_per_node
-    inside = (np.asarray(devices) <= node) | (node % (np.asarray(size) * stride) == 0)
-    local = np.where(inside, size, np.minimum(size, np.maximum(1, node // np.asarray(stride))))
-    return group_channel(pool, size=size, local=local, sharing=np.minimum(stride, node))
-
-
-def group_channel(pool: NodePool | Rates, *, size: Numbers, local: Numbers, sharing: Numbers) -> Channel:
-    """The channel of groups of which ``local`` ranks stand on a node, together with ``sharing`` groups."""
-    if isinstance(pool, Rates):
-        return _effective_channel(pool, size=size, local=local, sharing=sharing)
-    network = pool.network.bandwidth / pool.oversubscription
-    ports = min(pool.rails, pool.devices_per_node)
-    return Channel(
-        size=size,
-        local=local,
-        link_bytes_per_s=pool.device.link.bandwidth,
-        link_latency_s=pool.device.link.latency,
-        network_bytes_per_s=network / sharing,
-        port_bytes_per_s=network / np.maximum(sharing, ports),
-        network_latency_s=pool.network.latency,
-        fit=pool.device.kernels.collective,
-    )
-
-
-def _effective_channel(rates: Rates, *, size: Numbers, local: Numbers, sharing: Numbers) -> Channel:
-    return Channel(
-        size=size,
-        local=local,
-        link_bytes_per_s=rates.link_bytes_per_s,
-        link_latency_s=rates.link_latency_s,
-        network_bytes_per_s=rates.network_bytes_per_s / sharing,
-        port_bytes_per_s=rates.network_bytes_per_s / sharing,
-        network_latency_s=rates.network_latency_s,
-        fit=FlatFit(share=1.0),
-    )
+__all__ = [
+    "Channel",
+    "Numbers",
+    "all_gather_seconds",
+    "all_reduce_seconds",
+    "all_to_all_seconds",
+    "broadcast_seconds",
+    "channel",
+    "group_channel",
+    "reduce_scatter_seconds",
+    "send_seconds",
+    "small_all_reduce_seconds",
+]
 
 
 def all_gather_seconds(on: Channel, full_bytes: Numbers) -> Numbers:
-    """Ring all-gather of a buffer that is ``full_bytes`` long when complete.
+    """All-gather of a buffer that is ``full_bytes`` long when complete.
 
-    Each rank receives (g - 1) / g of the buffer in g - 1 steps (Chan et al. 2007, "Collective communication:
-    theory, practice and experience").
+    A ring: each rank receives (g - 1) / g of the buffer in g - 1 steps, and copies its own part.
     """
-    steps = on.size - 1
-    return _unless_alone(on, _ring_latency_s(on) + steps / on.size * full_bytes / _ring_bytes_per_s(on))
+    copy = on.fit.gather_copy if isinstance(on.fit, CollectiveFit) else np.inf
+    return on.unless_alone(ring_seconds(on, full_bytes, passes=1, copy=copy))
 
 
 def reduce_scatter_seconds(on: Channel, full_bytes: Numbers) -> Numbers:
-    """Ring reduce-scatter; moves what the all-gather moves (Chan et al. 2007)."""
-    return all_gather_seconds(on, full_bytes)
+    """Reduce-scatter of a buffer of ``full_bytes`` on every rank; moves what the all-gather moves."""
+    copy = on.fit.scatter_copy if isinstance(on.fit, CollectiveFit) else np.inf
+    return on.unless_alone(ring_seconds(on, full_bytes, passes=1, copy=copy))
 
 
 def all_reduce_seconds(on: Channel, full_bytes: Numbers) -> Numbers:
-    """All-reduce by the faster of ring and tree, as NCCL chooses.
+    """All-reduce of ``full_bytes`` by the fastest of ring, tree and switch.
 
-    A ring takes 2 (g - 1) steps and moves 2 (g - 1) / g of the buffer; a double binary tree takes
-    2 ceil(log2 g) steps and moves twice the buffer (NCCL 2.4, "Massively scale your deep learning
-    training with NCCL 2.4", 2019).
+    A ring moves 2 (g - 1) / g of the buffer in 2 (g - 1) steps. Where a switch reduces, each rank sends its
+    buffer once and one part of the result, (g + 1) / g (Klenk et al. 2020, "An in-network architecture for
+    accelerating shared-memory multiprocessor collectives").
     """
-    ring = 2 * all_gather_seconds(on, full_bytes)
-    tree = 2 * (_tree_latency_s(on) + full_bytes / _ring_bytes_per_s(on))
-    return _unless_alone(on, np.minimum(ring, tree))
+    copy = on.fit.reduce_copy if isinstance(on.fit, CollectiveFit) else np.inf
+    ring = ring_seconds(on, full_bytes, passes=2, copy=copy)
+    fastest = np.minimum(ring, tree_seconds(on, full_bytes))
+    if isinstance(on.fit, CollectiveFit) and on.fit.switch is not None:
+        switch = _line_seconds(on, on.fit.switch, steps=2, moved=full_bytes * (1 + 1 / on.size))
+        fastest = np.where(on.crosses, fastest, np.minimum(fastest, switch))
+    return on.unless_alone(fastest)
 
 
-def small_all_reduce_seconds(on: Channel, full_bytes: Numbers) -> Numbers:
-    """All-reduce of a serving engine inside a node, which has kernels of its own for small messages."""
-    return all_reduce_seconds(on, full_bytes)
+def small_all_reduce_seconds(on: Channel, full_bytes: Numbers, *, engine: str = "vllm") -> Numbers:
+    """All-reduce of a serving engine, which has kernels of its own for small messages inside a node.
+
+    One shot reads g - 1 whole buffers, two shots 2 (g - 1) / g of one; what is too large for either, or
+    crosses nodes, goes to NCCL (vLLM, ``custom_all_reduce.py`` and ``symm_mem.py``).
+    """
+    general = all_reduce_seconds(on, full_bytes)
+    own = on.fit.engines.get(engine) if isinstance(on.fit, CollectiveFit) else None
+    if own is None:
+        return general
+    one = _line_seconds(on, own.one_shot, steps=on.size - 1, moved=(on.size - 1) * full_bytes)
+    parts = 2 * (on.size - 1) / on.size
+    two = _line_seconds(on, own.two_shot, steps=on.size - 1, moved=parts * full_bytes)
+    takes = (full_bytes < _limit(on, own)) & ~np.asarray(on.crosses)
+    return on.unless_alone(np.where(takes, np.minimum(general, np.minimum(one, two)), general))
 
 
 def all_to_all_seconds(on: Channel, full_bytes: Numbers) -> Numbers:
     """Each rank sends 1 / g of its buffer of ``full_bytes`` to every rank, itself included.
 
-    Those parts that leave the node share the node's network among the group's ranks there.
+    Ranks of a node send what leaves it through the node's network at once, while they exchange the rest.
     """
-    far = (on.size - on.local) / on.size
-    near = (on.local - 1) / on.size
-    inside = on.link_latency_s + near * full_bytes / _link_bytes_per_s(on)
-    across = on.network_latency_s + far * full_bytes * on.local / _network_bytes_per_s(on)
-    return _unless_alone(on, _launch_s(on) + np.where(on.crosses, np.maximum(inside, across), inside))
+    near, far = (on.local - 1) / on.size, (on.size - on.local) / on.size
+    copied = full_bytes / on.size / (_exchange_copy(on) * on.link_bytes_per_s)
+    inside = _exchange_seconds(on, steps=on.local - 1, moved=near * full_bytes)
+    wire = far * full_bytes * on.local / on.network_rate(1.0)
+    across = on.network_latency_s + _exchange_seconds(on, steps=on.size - 1, moved=0.0) + wire
+    return on.unless_alone(copied + np.where(on.crosses, np.maximum(inside, across), inside))
 
 
 def broadcast_seconds(on: Channel, message_bytes: Numbers) -> Numbers:
     """One rank's message to all others, in chunks along a ring: the message once over the slowest link."""
-    return _unless_alone(on, _ring_latency_s(on) + message_bytes / _ring_bytes_per_s(on))
+    whole = message_bytes * on.size / np.maximum(1, on.size - 1)
+    return on.unless_alone(ring_seconds(on, whole, passes=1, copy=np.inf))
 
 
 def send_seconds(on: Channel, message_bytes: Numbers) -> Numbers:
     """One message between neighbours of the group, while the other groups' ranks send theirs."""
-    port = on.port_bytes_per_s * _share(on)
-    rate = np.where(on.crosses, np.minimum(_link_bytes_per_s(on), port), _link_bytes_per_s(on))
-    return _unless_alone(on, _launch_s(on) + _slowest_latency_s(on) + message_bytes / rate)
+    inside = _exchange_seconds(on, steps=1, moved=message_bytes)
+    wire = message_bytes / (on.port_bytes_per_s * on.network_share)
+    return on.unless_alone(np.where(on.crosses, np.maximum(inside, wire) + on.network_latency_s, inside))
 
 
-def _unless_alone(on: Channel, seconds: Numbers) -> Numbers:
-    return np.where(np.asarray(on.size) > 1, seconds, 0.0)[()]
+def _exchange_seconds(on: Channel, *, steps: Numbers, moved: Numbers) -> Numbers:
+    """The fastest of the ways in which pairs send."""
+    lines = on.fit.exchange if isinstance(on.fit, CollectiveFit) else on.lines
+    seconds = _line_seconds(on, lines[0], steps=steps, moved=moved)
+    for line in lines[1:]:
+        seconds = np.minimum(seconds, _line_seconds(on, line, steps=steps, moved=moved))
+    return seconds
 
 
-def _ring_latency_s(on: Channel) -> Numbers:
-    """g - 1 steps, of which n - 1 enter another of the n nodes (NCCL, src/graph/tuning.cc)."""
-    return _launch_s(on) + (on.size - on.nodes) * on.link_latency_s + (on.nodes - 1) * on.network_latency_s
+def _exchange_copy(on: Channel) -> float:
+    return on.fit.exchange_copy if isinstance(on.fit, CollectiveFit) else np.inf
 
 
-def _tree_latency_s(on: Channel) -> Numbers:
-    """A tree over the nodes, and one over the ranks of a node."""
-    levels = np.ceil(np.log2(on.local)) * on.link_latency_s
-    return _launch_s(on) + levels + np.ceil(np.log2(on.nodes)) * on.network_latency_s
+def _line_seconds(on: Channel, line: LineFit, *, steps: Numbers, moved: Numbers) -> Numbers:
+    """One line inside a node."""
+    latency = (line.base + line.step * steps) * on.link_latency_s
+    return on.launch_s + latency + moved / on.link_rate(line.share)
 
 
-def _ring_bytes_per_s(on: Channel) -> Numbers:
-    link = _link_bytes_per_s(on)
-    return np.where(on.crosses, np.minimum(link, _network_bytes_per_s(on)), link)
-
-
-def _slowest_latency_s(on: Channel) -> Numbers:
-    return np.where(on.crosses, np.maximum(on.link_latency_s, on.network_latency_s), on.link_latency_s)
-
-
-def _link_bytes_per_s(on: Channel) -> Numbers:
-    return on.link_bytes_per_s * _share(on)
-
-
-def _network_bytes_per_s(on: Channel) -> Numbers:
-    return on.network_bytes_per_s * _share(on)
-
-
-def _share(on: Channel) -> float:
-    return on.fit.share if isinstance(on.fit, FlatFit) else 0.75
-
-
-def _launch_s(on: Channel) -> float:
-    return on.fit.launch if isinstance(on.fit, FlatFit) else 0.0
+def _limit(on: Channel, own: EngineReduceFit) -> Numbers:
+    has_switch = isinstance(on.fit, CollectiveFit) and on.fit.switch is not None
+    return np.where((np.asarray(on.size) >= 4) & has_switch, own.switch_limit, own.limit)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from planner.domain.quantities import Seconds, Value
+from planner.domain.quantities import Bytes, Seconds, Value
 
 
 class Residuals(Value):
@@ -40,6 +40,8 @@ class FitRecord(Value):
     covers: dict[str, tuple[float, float]] = Field(default_factory=dict)
     """Least and greatest of what the rows had: ``devices``, ``tokens`` of a sequence, ``parameters``."""
     held_out: Residuals
+    parts: dict[str, Residuals] = Field(default_factory=dict)
+    """The same of parts of these rows, such as ``n, k >= 512``."""
 
 
 class FlatFit(Value):
@@ -85,57 +87,88 @@ class PrefillFit(Value):
     """Flash attention over many query tokens per sequence."""
 
     share: float = Field(gt=0, le=1)
-    """Of the peak, on long sequences."""
+    """Of the peak, that matrix products reach on long sequences."""
+    score: Seconds
+    """Exponential and mask of one score on one multiprocessor, as far as products don't hide it."""
     keys: float = Field(ge=0)
-    """Per query token, what a block does outside its inner loop and above the diagonal, as so many keys."""
+    """What a query costs outside the scores that it needs (masked halves of blocks), as so many keys."""
+    block: Seconds
+    """Starting and ending one block of queries on a multiprocessor."""
     tail: float = Field(ge=0)
-    """Of the time of the longest block of queries: what runs on when the other multiprocessors are done."""
-    overlap: float = Field(default=1.0, ge=1)
+    """Of the longest block's time: what runs on when the other multiprocessors are done."""
+    overlap: float = Field(ge=1)
     """How blocks and the longest block add up: their p-norm; 1 is their sum."""
-    block: Seconds = 0.0
-    """Starting one block of queries."""
-    streams: float = Field(gt=0, le=1)
-    """Of the memory bandwidth, for reading queries, keys and values and writing the cache and the output."""
+    heat: Seconds
+    """Time of computing after which half of ``slowdown`` is reached."""
+    slowdown: float = Field(ge=0)
+    """How much longer computing takes in the end, when power limits the clock."""
+    rows: float = Field(gt=0)
+    """Speed of reading queries and writing outputs, as a multiple of the memory bandwidth."""
+    cache: float = Field(gt=0, le=1)
+    """Share of the memory bandwidth in reading keys and values and writing them into the cache."""
+    append: Seconds
+    """One token's write into the cache by a full block of threads."""
     launch: Seconds
     record: FitRecord
 
 
 class BackwardFit(Value):
-    """Backward of flash attention, beside the forward that it belongs to."""
+    """Backward of flash attention."""
 
     share: float = Field(gt=0, le=1)
     """Of the peak, on long sequences."""
     keys: float = Field(ge=0)
+    """What a query costs outside the scores that it needs, as so many keys."""
     tail: float = Field(ge=0)
+    """Of the longest block's time: what runs on when the other multiprocessors are done."""
     record: FitRecord
 
 
 class DecodeFit(Value):
-    """One query token per sequence against its cache."""
+    """One query token per sequence against its cache.
+
+    A unit is one key-value head of one sequence; its context is split among blocks while some are idle.
+    """
 
     share: float = Field(gt=0, le=1)
     """Of the memory bandwidth."""
-    queries: float = Field(gt=0)
-    """The same for queries and outputs, which may lie in caches."""
+    waste: float = Field(ge=0, le=1)
+    """How much of the idle part of the last wave of blocks is lost: 1 is all."""
+    rows: float = Field(gt=0)
+    """Speed of reading queries and writing outputs, as a multiple of the memory bandwidth."""
     cache: float = Field(gt=0)
-    """Bandwidth of the cache that multiprocessors share, as a multiple of the memory bandwidth."""
+    """Speed of reading from the cache that multiprocessors share, as a multiple of the same."""
     warm: float = Field(ge=0)
-    """Share of the cache that keys and values may fill before the first of them are evicted."""
+    """Share of that cache that keys and values may fill before the first of them are evicted."""
     cold: float = Field(gt=0)
     """Further share of it by which all of them are."""
     compute: float = Field(gt=0)
-    """Share of the peak with groups of query heads padded to a tile."""
+    """Share of the peak, groups of query heads padded to a tile."""
     unit: Seconds
-    """One key-value head of one sequence on a multiprocessor, whatever its length."""
+    """Starting and ending one unit on a multiprocessor."""
+    long_unit: Seconds
+    """Further time for each whose context is long."""
     chain: Seconds
-    """Reading 128 values of keys and 128 of values in one block, when too few blocks are in flight."""
-    lone_chain: Seconds
-    """The same where each query head has its own keys, which some kernels don't split."""
-    combine: Seconds
-    """Per doubling of the context: finding and joining the parts of split contexts."""
+    """One block's time for one cached token of 128 wide keys and values."""
+    token: Seconds
+    """Per token of context, however many blocks there are."""
+    split: Seconds
+    """A context that can be split: finding and joining its parts."""
+    doubling: Seconds
+    """The same per doubling of the context."""
+    regroup: Seconds
+    """Bringing the query heads of groups together where sequences and key-value heads are several."""
     overlap: float = Field(ge=1)
-    """How these add up: their p-norm."""
+    """How units, memory, chains and computing add up: their p-norm."""
     launch: Seconds
+    blocks: int = Field(ge=1)
+    """On a multiprocessor at once."""
+    whole: bool
+    """Contexts are split into whole parts that the idle blocks are enough for."""
+    lone: bool
+    """Contexts are split where each query head has its own keys, too."""
+    parts: int | None = Field(default=None, ge=1)
+    """Most parts of all contexts together, for each key-value head; two of each context at least."""
     record: FitRecord
 
 
@@ -169,8 +202,59 @@ class ElementwiseFit(Value):
     record: FitRecord
 
 
+class LineFit(Value):
+    """Latency and bandwidth of one way to do a collective."""
+
+    base: float = Field(ge=0)
+    """Fixed part, in latencies of the link."""
+    step: float = Field(ge=0)
+    """Per step from rank to rank, in latencies of the link."""
+    share: float = Field(gt=0, le=1)
+    """Of the link's bandwidth."""
+
+
+class EngineReduceFit(Value):
+    """The all-reduce kernels that a serving engine has of its own, inside a node."""
+
+    one_shot: LineFit
+    """Every rank reads every other's whole buffer."""
+    two_shot: LineFit
+    """Every rank reduces its part of the buffer and reads the others' results."""
+    limit: Bytes
+    """Messages from this size on go to NCCL."""
+    switch_limit: Bytes
+    """The same for four ranks or more behind a switch that reduces."""
+
+
 class CollectiveFit(Value):
-    """Collectives inside a node and across nodes."""
+    """NCCL's protocols inside a node and across nodes, and the serving engines' own kernels."""
 
     kind: Literal["protocols"] = "protocols"
+    ring: tuple[LineFit, LineFit, LineFit]
+    """Protocols LL, LL128 and Simple, in the order in which growing messages take them."""
+    early_copy: float = Field(gt=0)
+    """Speed at which a rank copies its own part under LL and LL128, as a multiple of the link's bandwidth."""
+    gather_copy: float = Field(gt=0)
+    """The same under Simple in an all-gather, in a reduce-scatter and in an all-reduce."""
+    scatter_copy: float = Field(gt=0)
+    reduce_copy: float = Field(gt=0)
+    table: float | None = Field(default=None, gt=0)
+    """Share of the link in the table by which NCCL chooses protocols; none where the fastest is taken."""
+    switch: LineFit | None = None
+    """All-reduce inside the switch (NVLS)."""
+    exchange: tuple[LineFit, ...] = Field(min_length=1)
+    """Sends between pairs at once, the fastest of which is taken."""
+    exchange_copy: float = Field(gt=0)
+    """Speed at which a rank copies its own part of an all-to-all, as a multiple of the link's bandwidth."""
+    contention: float = Field(default=0.0, ge=0)
+    """Exponent by which groups of more than two lose bandwidth on a bus that they share."""
+    network: float = Field(default=0.9, gt=0, le=1)
+    """Share of the network's bandwidth that rings across nodes reach."""
+    engines: dict[str, EngineReduceFit] = Field(default_factory=dict)
+    """By serving engine."""
+    host_launch: Seconds = 0.0
+    """A serving engine's own time per collective where no graph replays it."""
     record: FitRecord
+    """Of messages of 4 MiB and more."""
+    short: Residuals
+    """Of messages below 4 MiB."""
