@@ -43,6 +43,9 @@ def calibrate(folder: Path, chosen: Sequence[Fitting], profiles: Path) -> None:
     found: list[tuple[str, FitRecord]] = []
     with staging(profiles) as stage:
         for fitting in chosen:
+            if fitting.keys:
+                stage.forget(fitting.keys)
+        for fitting in chosen:
             start = time.perf_counter()
             sys.stderr.write(f"fitting {fitting.name} ... ")
             sys.stderr.flush()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import chdir, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from planner.domain.fits import FitRecord
 from planner.domain.quantities import Value
-from planner.domain.text import load_yaml, write_text
+from planner.domain.text import load_yaml, read_text, write_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,19 @@ class Staging:
     folder: Path
     profiles: Path
     """Where the files belong."""
+    fitted: set[str] = field(default_factory=set)
+    """Files with a new section."""
+
+    def forget(self, keys: tuple[str, ...]) -> None:
+        """Drop one section of every device, so that a fit of another form can take its place."""
+        for path in sorted((self.profiles / "devices").glob("*.yaml")):
+            file = f"devices/{path.name}"
+            content = self._content(file)
+            place: Any = content
+            for key in keys[:-1]:
+                place = place.get(key, {})
+            if place.pop(keys[-1], None) is not None:
+                self._write(file, content)
 
     def put(self, file: str, keys: tuple[str, ...], section: Value) -> None:
         """Replace one section of a file, the rest of it kept in its order.
@@ -38,8 +51,7 @@ class Staging:
             Where the section lies, such as ``("kernels", "gemm")``; none for the file's top level, where
             the section replaces the keys that it has.
         """
-        staged = self.folder / "profiles" / file
-        content: dict[str, Any] = load_yaml(staged if staged.exists() else self.profiles / file)
+        content = self._content(file)
         written = section.model_dump(mode="json", exclude_none=True)
         if keys:
             place = content
@@ -48,15 +60,27 @@ class Staging:
             place[keys[-1]] = written
         else:
             content |= written
-        write_text(staged, yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110))
+        self._write(file, content)
+        self.fitted.add(file)
 
     def publish(self) -> list[Path]:
-        """Put every file in its place, each of them whole."""
-        staged = sorted(path for path in (self.folder / "profiles").rglob("*.yaml"))
-        places = [self.profiles / path.relative_to(self.folder / "profiles") for path in staged]
-        for path, place in zip(staged, places, strict=True):
-            write_text(place, path.read_text(encoding="utf-8"))
+        """Put every file with a new section in its place, each of them whole."""
+        places = [self.profiles / file for file in sorted(self.fitted)]
+        for file, place in zip(sorted(self.fitted), places, strict=True):
+            write_text(place, read_text(self._staged(file)))
         return places
+
+    def _staged(self, file: str) -> Path:
+        return self.folder / "profiles" / file
+
+    def _content(self, file: str) -> dict[str, Any]:
+        staged = self._staged(file)
+        content: dict[str, Any] = load_yaml(staged if staged.exists() else self.profiles / file)
+        return content
+
+    def _write(self, file: str, content: dict[str, Any]) -> None:
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
+        write_text(self._staged(file), text)
 
 
 @contextmanager
@@ -69,13 +93,13 @@ def staging(profiles: Path) -> Iterator[Staging]:
 
 def records_of(section: BaseModel, name: str = "") -> Iterator[tuple[str, FitRecord]]:
     """Every record inside a fitted section, by the path of its part."""
-    for field, value in section:
-        path = f"{name}.{field}".strip(".")
+    for part, value in section:
+        path = f"{name}.{part}".strip(".")
         if isinstance(value, FitRecord):
             yield name, value
         elif isinstance(value, BaseModel):
             yield from records_of(value, path)
         elif isinstance(value, Mapping):
-            for key, part in value.items():
-                if isinstance(part, BaseModel):
-                    yield from records_of(part, f"{path}.{key}")
+            for key, entry in value.items():
+                if isinstance(entry, BaseModel):
+                    yield from records_of(entry, f"{path}.{key}")

@@ -1,8 +1,10 @@
 """The error tables of ``docs/validation.md``: held-out figures of every fit, and scores of whole files."""
 
+import math
 import platform
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +13,15 @@ from planner.calibration.device_files import records_of
 from planner.calibration.kinds import KINDS
 from planner.calibration.rows import RowError, mistakes_of, read_rows
 from planner.calibration.score import Errors, Score, score
+from planner.costs.uncertainty import (
+    BEYOND_HALF_WIDTH,
+    FLAT_HALF_WIDTH,
+    FP8_HALF_WIDTH,
+    MEMORY,
+    RELATIVE_HALF_WIDTH,
+    REPEATED,
+    UNCALIBRATED,
+)
 from planner.domain.catalog import (
     SHIPPED,
     device_names,
@@ -40,6 +51,28 @@ FILES: tuple[tuple[str, str, str | None], ...] = (
 )
 """Kinds, their files, and the device of files that name none."""
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aim:
+    """A quantity that is to be predicted so well."""
+
+    quantity: str
+    pattern: re.Pattern[str]
+    """Of the names of the records that tell."""
+    part: str
+    """Of the records' rows."""
+    mape: float
+    p90: float = math.inf
+
+    @property
+    def words(self) -> str:
+        p90 = "" if math.isinf(self.p90) else f", p90 {_percent(self.p90)}"
+        return f"MAPE {_percent(self.mape)}{p90}"
+
+
+AIMS: tuple[Aim, ...] = ()
+"""In the order of the page."""
+
 _PLACE = re.compile(r"\{\{(\w+)\}\}")
 
 
@@ -51,11 +84,15 @@ def write_report(folder: Path, out: Path, *, template: Path = TEMPLATE) -> None:
     SpecError
         A file is missing or broken, or the template names a table that there is none of.
     """
-    tables = {
+    tables: Mapping[str, Callable[[], str]] = {
+        "aims": aims_table,
         "records": records_table,
-        "parts": parts_table,
         "files": lambda: files_table(folder),
         "versions": versions,
+        "uncalibrated": lambda: _either_way(UNCALIBRATED.high),
+        "widenings": _widenings,
+        "repeated": lambda: _either_way(REPEATED.high),
+        "memory": lambda: _either_way(MEMORY.high),
     }
     text = read_text(template)
     unknown = sorted(set(_PLACE.findall(text)) - set(tables))
@@ -92,14 +129,25 @@ def records_table() -> str:
     return markdown(head, rows)
 
 
-def parts_table() -> str:
-    """Held-out figures of those parts of the rows that an aim is set for."""
-    head = ("fit", "part", "held out", "MAPE", "p90", "90 % band", "inside it")
-    rows = (
-        (name, part, *_residual_cells(residuals))
-        for name, record in shipped_records()
-        for part, residuals in record.parts.items()
-    )
+def aims_table() -> str:
+    """Held-out figures of the quantities that an aim is set for."""
+    head = ("quantity", "fit", "held out", "MAPE", "p90", "90 % band", "inside it", "aim", "reached")
+    records = dict(shipped_records())
+    rows: list[Sequence[str]] = []
+    for aim in AIMS:
+        for name, record in records.items():
+            residuals = record.parts.get(aim.part) if aim.pattern.fullmatch(name) else None
+            if residuals:
+                is_reached = residuals.mape <= aim.mape and residuals.p90 <= aim.p90
+                rows.append(
+                    (
+                        aim.quantity,
+                        name,
+                        *_residual_cells(residuals),
+                        aim.words,
+                        "yes" if is_reached else "no",
+                    )
+                )
     return markdown(head, rows)
 
 
@@ -165,6 +213,23 @@ def _error_cells(errors: Errors) -> Iterator[str]:
     yield from map(_percent, (errors.mape, errors.median, errors.p90, errors.worst))
     yield f"{100 * errors.bias:+.1f} %"
     yield _percent(errors.coverage)
+
+
+def _widenings() -> str:
+    return ", ".join(
+        f"{words} {_either_way(half_width)}"
+        for words, half_width in (
+            ("kernels taken from the architecture's measured relative", RELATIVE_HALF_WIDTH),
+            ("a device known by its data sheet alone", FLAT_HALF_WIDTH),
+            ("fp8", FP8_HALF_WIDTH),
+            ("sizes beyond those measured", BEYOND_HALF_WIDTH),
+        )
+    )
+
+
+def _either_way(half_width: float) -> str:
+    """A logarithm as the percentages that it takes down and up."""
+    return f"-{100 * (1 - math.exp(-half_width)):.0f} to +{100 * (math.exp(half_width) - 1):.0f} %"
 
 
 def _residual_cells(residuals: Residuals) -> Iterator[str]:

@@ -120,3 +120,16 @@ def test_a_place_for_fitted_files_vanishes_unless_published(profiles: Path) -> N
         folder = stage.folder
     assert not folder.exists()
     assert path.read_text() == before
+
+
+def test_a_section_of_an_older_form_does_not_hinder_a_new_fit(profiles: Path, tmp_path: Path) -> None:
+    path = profiles / "devices" / f"{DEVICE}.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["kernels"]["elementwise"] = {"kind": "streams", "speed": 1}
+    path.write_text(yaml.safe_dump(content))
+
+    def fit(folder: Path) -> dict[str, ElementwiseFit]:
+        return {read_device(DEVICE).name: streams(0.5)}
+
+    calibrate(tmp_path, [fitting("streams", fit)], profiles)
+    assert yaml.safe_load(path.read_text())["kernels"]["elementwise"]["share"] == 0.5
