@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from hybridmap import screen
@@ -33,7 +33,7 @@ def add_parser(commands: Any) -> None:
 def validate(options: argparse.Namespace) -> None:
     """Score one file and show how far off the model is."""
     found = _score(options)
-    screen.show(options, *_report(options.kind, found))
+    screen.show(options, Group(*_report(options.kind, found)))
     screen.answer(options, _answer(options.kind, found))
 
 

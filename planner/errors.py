@@ -4,6 +4,7 @@
 
     PlannerError
     ├── SpecError(ValueError)             an input says something impossible; starts with file and key path
+    │   └── UnknownNameError              no catalog entry has that name
     ├── ProfileMissingError(LookupError)  no measurement covers this model on this device
     ├── InfeasibleError                   no plan fits: role, bytes needed, bytes there, the nearest fix
     ├── PlanMismatchError                 the cluster at hand is not the one the plan was made for
@@ -17,6 +18,10 @@ class PlannerError(Exception):
 
 class SpecError(PlannerError, ValueError):
     """An input says something impossible; the message starts with the file and the key path."""
+
+
+class UnknownNameError(SpecError):
+    """No catalog entry has that name."""
 
 
 class ProfileMissingError(PlannerError, LookupError):

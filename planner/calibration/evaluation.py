@@ -51,8 +51,10 @@ class Evaluation:
 class Kind(Protocol):
     """How rows of one kind are evaluated. A module of this room that has these names is one."""
 
-    COLUMNS: tuple[str, ...]
-    """Columns that a file must have."""
+    @property
+    def COLUMNS(self) -> tuple[str, ...]:  # noqa: N802 (a constant of the module)
+        """Columns that a file must have."""
+        ...
 
     def evaluate(self, rows: Sequence[Row], device: DeviceSpec | None, advance: Advance) -> Evaluation:
         """Predict every row.
@@ -65,7 +67,7 @@ class Kind(Protocol):
         Raises
         ------
         RowError
-            A field is not what its column needs. Raised for the first such row; all rows are parsed
-            before any is predicted.
+            Fields are not what their columns need; with the mistakes of all rows (`parse_all`), before any
+            row is predicted.
         """
         ...

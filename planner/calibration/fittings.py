@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from planner.calibration import attention
+from planner.calibration import attention, collective
 from planner.domain.mistakes import closest
 from planner.domain.quantities import Value
 from planner.errors import SpecError
@@ -36,6 +36,13 @@ FITTINGS: tuple[Fitting, ...] = (
         fit=attention.fit,
         file="devices/{}.yaml",
         keys=("kernels", "attention"),
+    ),
+    Fitting(
+        name="collective",
+        files=("collectives_aiconfigurator.csv",),
+        fit=collective.fit,
+        file="devices/{}.yaml",
+        keys=("kernels", "collective"),
     ),
 )
 

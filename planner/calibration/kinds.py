@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from planner.calibration import collective
 from planner.calibration.evaluation import Kind
 from planner.domain.mistakes import closest
 from planner.errors import SpecError
@@ -18,7 +19,7 @@ KIND_NAMES = (
     "weight-sync",
 )
 
-KINDS: Mapping[str, Kind] = MappingProxyType({})
+KINDS: Mapping[str, Kind] = MappingProxyType({"collective": collective})
 
 
 def kind_named(name: str) -> Kind:

@@ -12,7 +12,7 @@ from typing import TypeVar
 from planner.domain.catalog import read_device
 from planner.domain.cluster import DeviceSpec
 from planner.domain.mistakes import closest
-from planner.errors import SpecError
+from planner.errors import SpecError, UnknownNameError
 
 SHOWN_MISTAKES = 20
 """Of a broken file; the rest are counted."""
@@ -131,7 +131,7 @@ def known_device(name: str) -> DeviceSpec | None:
     """The catalog device of that name or alias, if there is one."""
     try:
         return read_device(name)
-    except SpecError:
+    except UnknownNameError:
         return None
 
 

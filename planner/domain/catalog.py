@@ -13,7 +13,7 @@ from planner.domain.model_config import model_from_config
 from planner.domain.model_names import matching_models, shape_name
 from planner.domain.stack import GenerationStack, TrainingStack
 from planner.domain.text import load_json, load_yaml
-from planner.errors import SpecError
+from planner.errors import SpecError, UnknownNameError
 
 SHIPPED = Path(__file__).resolve().parents[2]
 """The folder that ``profiles`` and ``scenarios`` lie in, in a checkout as in an installed wheel."""
@@ -122,7 +122,7 @@ def _by_name(kind: str, name: str, value: type[_Named]) -> _Named:
     what = kind.removeprefix("stacks/").removesuffix("s")
     what = f"{what} stack" if kind.startswith("stacks") else what
     hint = "`hybridmap list devices` shows all" if kind == "devices" else f"known: {', '.join(files)}"
-    raise SpecError(f"no {what} {name!r}{closest(name, files)}; {hint}")
+    raise UnknownNameError(f"no {what} {name!r}{closest(name, files)}; {hint}")
 
 
 def _entry(path: Path, value: type[_Named]) -> _Named:
