@@ -1,0 +1,75 @@
+"""Measured collectives: how well the costs predict them, and coefficients fitted to them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from planner.calibration.collective_fit import fit
+from planner.calibration.collective_rows import Measured, batches_of, measured_of, predicted_seconds
+from planner.calibration.evaluation import Advance, Evaluation, Judged, Skipped
+from planner.calibration.rows import Row, device_of, parse_all
+from planner.costs.bands import band_of
+from planner.costs.uncertainty import kernel_uncertainty
+from planner.domain.cluster import DeviceSpec
+from planner.domain.fits import CollectiveFit, Residuals
+
+__all__ = ["COLUMNS", "evaluate", "fit"]
+
+COLUMNS = ("op", "num_gpus", "bytes", "latency_ms")
+
+LARGE_BYTES = 4 * 2**20
+"""From here on bandwidth decides, below it latency: two records of what is left unexplained."""
+
+
+def evaluate(rows: Sequence[Row], device: DeviceSpec | None, advance: Advance) -> Evaluation:
+    """Predict every collective on the device that its ``system`` names.
+
+    Rows that span nodes say nothing of the network between them; each device is taken to have an InfiniBand
+    NDR port. Nodes of one NVLink domain count as one.
+    """
+    parsed = parse_all(rows, lambda row: (measured_of(row), device_of(row, "system", device)))
+    skipped = [
+        Skipped(line=row.line, reason=f"unknown device {row.system!r}") for row, on in parsed if on is None
+    ]
+    skipped += [
+        Skipped(line=row.line, reason="a single rank has nothing to exchange")
+        for row, on in parsed
+        if on is not None and row.ranks == 1
+    ]
+    known = [(row, on) for row, on in parsed if on is not None and row.ranks > 1]
+    judged: list[Judged] = []
+    for place in {on.name: on for _, on in known}.values():
+        own = [row for row, on in known if on.name == place.name]
+        judged += _judge(place, own)
+        advance(len(own))
+    advance(len(skipped))
+    return Evaluation(judged=sorted(judged, key=lambda row: row.line), skipped=skipped)
+
+
+def _judge(device: DeviceSpec, rows: Sequence[Measured]) -> list[Judged]:
+    seconds = predicted_seconds(device, batches_of(rows))
+    bands = {is_large: _residuals(device, is_large=is_large) for is_large in (False, True)}
+    ends = [
+        band_of(predicted, bands[row.full_bytes >= LARGE_BYTES])
+        for row, predicted in zip(rows, seconds, strict=True)
+    ]
+    return [
+        Judged(
+            line=row.line,
+            source=row.source,
+            group=f"{row.system} {row.library} {row.op} {row.ranks}",
+            measured=row.seconds,
+            predicted=float(predicted),
+            low=float(np.asarray(low)),
+            high=float(np.asarray(high)),
+        )
+        for row, predicted, (low, high) in zip(rows, seconds, ends, strict=True)
+    ]
+
+
+def _residuals(device: DeviceSpec, *, is_large: bool) -> Residuals:
+    fitted = device.kernels.collective
+    record = None
+    if isinstance(fitted, CollectiveFit):
+        record = fitted.record if is_large else fitted.record.model_copy(update={"held_out": fitted.short})
+    return kernel_uncertainty(device, record, kernel="collectives").residuals
