@@ -1,17 +1,21 @@
 """Fit attention kernels to measured rows: prefill and decode for each serving engine and for all of them."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
-from scipy.optimize import least_squares
 
+from planner.calibration.attention_rows import (
+    Shapes,
+    columns_of,
+    decode_seconds,
+    prefill_seconds,
+    shapes_of,
+)
 from planner.calibration.residuals import residuals_of
-from planner.calibration.rows import Row, read_rows
-from planner.costs.attention import decode_attention_seconds, prefill_attention_seconds
+from planner.calibration.rows import read_rows
+from planner.calibration.search import Search, folds_of
 from planner.domain.catalog import read_device
 from planner.domain.cluster import DeviceSpec
 from planner.domain.fits import (
@@ -25,79 +29,59 @@ from planner.domain.fits import (
 )
 from planner.domain.quantities import Value
 
-Floats = npt.NDArray[np.float64]
 _Fit = TypeVar("_Fit", bound=Value)
 
 SOURCE = "ai-dynamo/aiconfigurator @095f58a5, Apache-2.0"
 DATE = "2026-11-20"
 FILES = {"a100-sxm-80gb": "a100_sxm", "h100-sxm-80gb": "h100_sxm"}
-FOLDS = 5
+PREFILL_AIM, DECODE_AIM = "0.1 TFLOP and more", "GQA 4 to 8, context >= 256"
+AIM_WEIGHT = 1.5
+"""Of rows that matter most."""
+SCORE_SECONDS = 2.5e-11
+"""Where only one width of heads was measured: what H100 shows, as multiprocessors have equal exponential units."""
 NO_RECORD = FitRecord(source="", date="", rows=0, held_out=Residuals(rows=0, mape=0, p90=0, low=0, high=0))
 
 PREFILL_START = {
-    "share": (0.6, 0.05, 1.0),
-    "keys": (150.0, 1.0, 3000.0),
-    "tail": (0.5, 0.01, 20.0),
-    "overlap": (1.2, 1.0, 6.0),
+    "share": (0.65, 0.05, 1.0),
+    "score": (SCORE_SECONDS, 1e-12, 2e-10),
+    "keys": (50.0, 0.1, 2000.0),
     "block": (3e-7, 1e-9, 1e-5),
-    "streams": (0.7, 0.02, 1.0),
-    "launch": (1e-5, 1e-6, 1e-4),
+    "tail": (0.5, 0.01, 10.0),
+    "overlap": (1.5, 1.0, 8.0),
+    "heat": (1e-2, 2e-3, 0.1),
+    "slowdown": (0.1, 1e-4, 0.5),
+    "rows": (0.8, 0.02, 2.0),
+    "cache": (0.9, 0.02, 1.0),
+    "append": (2e-6, 1e-8, 1e-4),
+    "launch": (1.1e-5, 1e-6, 1e-4),
 }
 """Where the search for each coefficient starts, and its bounds."""
 DECODE_START = {
-    "share": (0.85, 0.1, 0.99),
-    "queries": (1.0, 0.05, 50.0),
+    "share": (0.85, 0.2, 0.99),
+    "waste": (0.4, 1e-3, 1.0),
+    "rows": (1.0, 0.05, 50.0),
     "cache": (1.6, 0.3, 20.0),
-    "warm": (0.6, 0.1, 3.0),
-    "cold": (0.5, 0.05, 5.0),
-    "compute": (0.5, 0.05, 5.0),
+    "warm": (0.6, 0.05, 3.0),
+    "cold": (0.4, 0.02, 5.0),
+    "compute": (0.5, 0.03, 5.0),
     "unit": (3e-6, 1e-8, 1e-4),
-    "chain": (1e-10, 1e-13, 1e-7),
-    "lone_chain": (1e-10, 1e-13, 1e-7),
-    "combine": (1e-6, 1e-8, 1e-5),
-    "overlap": (1.5, 1.0, 6.0),
-    "launch": (1e-5, 1e-6, 1e-4),
+    "long_unit": (1e-6, 1e-9, 1e-4),
+    "chain": (2e-8, 1e-10, 1e-6),
+    "token": (1e-11, 1e-13, 1e-9),
+    "split": (2e-6, 1e-8, 2e-5),
+    "doubling": (5e-7, 1e-8, 1e-5),
+    "regroup": (1e-6, 1e-8, 2e-5),
+    "overlap": (1.6, 1.0, 6.0),
+    "launch": (1e-5, 5e-6, 3e-5),
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shapes:
-    """Measured attention kernels, one element of each array per row."""
-
-    engines: npt.NDArray[np.str_]
-    sequences: Floats
-    length: Floats
-    """Tokens per sequence: new ones of prefill, cached ones of decode."""
-    heads: Floats
-    kv_heads: Floats
-    head_dim: Floats
-    seconds: Floats
-
-    def chosen(self, mask: npt.NDArray[np.bool_]) -> "Shapes":
-        """The rows where the mask is true."""
-        return Shapes(**{name: getattr(self, name)[mask] for name in self.__slots__})
-
-    @property
-    def groups(self) -> list[tuple[float, float, float]]:
-        """Of each row, the heads that stand for a model on some tensor-parallel size."""
-        return list(zip(self.heads, self.kv_heads, self.head_dim, strict=True))
-
-
-def shapes_of(rows: Sequence[Row], *, length: str) -> Shapes:
-    """Rows as arrays; ``length`` is the column of tokens per sequence."""
-    counts = {
-        "sequences": "batch_size",
-        "length": length,
-        "heads": "num_heads",
-        "kv_heads": "num_kv_heads",
-        "head_dim": "head_dim",
-    }
-    columns = {
-        name: np.array([row.count(column) for row in rows], dtype=float) for name, column in counts.items()
-    }
-    engines = np.array([row.optional_text("framework") or "" for row in rows], dtype=str)
-    seconds = np.array([row.number("latency_ms") for row in rows]) / 1e3
-    return Shapes(engines=engines, seconds=seconds, **columns)
+SPLITTING = tuple(
+    {"blocks": blocks, "whole": whole, "lone": lone, "parts": parts}
+    for blocks in (1, 2)
+    for whole in (False, True)
+    for lone in (True, False)
+    for parts in (None, 32)
+)
+"""Ways to split contexts that a decode kernel may have; the one that fits best is taken."""
 
 
 def fit(folder: Path) -> dict[str, AttentionFit]:
@@ -106,8 +90,8 @@ def fit(folder: Path) -> dict[str, AttentionFit]:
 
 
 def _device_fit(device: DeviceSpec, folder: Path, stem: str) -> AttentionFit:
-    prefill = _measured(folder / f"attention_prefill_{stem}.csv", length="seq_len")
-    decode = _measured(folder / f"attention_decode_{stem}.csv", length="kv_len")
+    prefill = measured(folder / f"attention_prefill_{stem}.csv", length="seq_len")
+    decode = measured(folder / f"attention_decode_{stem}.csv", length="kv_len")
     forward = fit_prefill(device, prefill)
     return AttentionFit(
         prefill=forward,
@@ -120,106 +104,86 @@ def _device_fit(device: DeviceSpec, folder: Path, stem: str) -> AttentionFit:
                 prefill=fit_prefill(device, prefill.chosen(prefill.engines == name)),
                 decode=fit_decode(device, decode.chosen(decode.engines == name)),
             )
-            for name in sorted(set(prefill.engines) & set(decode.engines))
+            for name in sorted(set(prefill.engines.tolist()) & set(decode.engines.tolist()))
         },
     )
 
 
-def _measured(path: Path, *, length: str) -> Shapes:
-    columns = ("batch_size", length, "num_heads", "num_kv_heads", "head_dim", "latency_ms")
-    return shapes_of(read_rows(path, columns=columns), length=length)
+def measured(path: Path, *, length: str) -> Shapes:
+    """The rows of a file of attention kernels."""
+    return shapes_of(read_rows(path, columns=columns_of(length)), length=length)
 
 
 def fit_prefill(device: DeviceSpec, shapes: Shapes) -> PrefillFit:
     """Prefill coefficients, with the residuals of heads that the fit had not seen."""
-    return _fit_recorded(PrefillFit, PREFILL_START, shapes, lambda own, of: prefill_seconds(device, own, of))
+    start = dict(PREFILL_START)
+    fixed: dict[str, Any] = {}
+    if len(set(shapes.head_dim.tolist())) == 1:
+        fixed["score"] = start.pop("score")[0]
+    search = Search(
+        start=start,
+        options=(fixed,),
+        weights=np.where(is_long(shapes), AIM_WEIGHT, 1.0),
+        predict=lambda values, of: prefill_seconds(_with(device, prefill=_prefill(values)), of),
+    )
+    values = search.values(shapes)
+    record = _record(search, shapes, values, {PREFILL_AIM: is_long(shapes)})
+    return checked(PrefillFit.model_construct(**values, record=record))
 
 
 def fit_decode(device: DeviceSpec, shapes: Shapes) -> DecodeFit:
     """Decode coefficients, with the residuals of heads that the fit had not seen."""
-    return _fit_recorded(DecodeFit, DECODE_START, shapes, lambda own, of: decode_seconds(device, own, of))
-
-
-def prefill_seconds(device: DeviceSpec, own: PrefillFit, shapes: Shapes) -> Floats:
-    """Predicted seconds of every row."""
-    return np.asarray(
-        prefill_attention_seconds(
-            with_fit(device, prefill=own),
-            sequences=shapes.sequences,
-            tokens=shapes.length,
-            heads=shapes.heads,
-            kv_heads=shapes.kv_heads,
-            head_dim=shapes.head_dim,
-        )
+    search = Search(
+        start=DECODE_START,
+        options=SPLITTING,
+        weights=np.where(is_grouped(shapes), AIM_WEIGHT, 1.0),
+        predict=lambda values, of: decode_seconds(_with(device, decode=_decode(values)), of),
     )
+    values = search.values(shapes)
+    record = _record(search, shapes, values, {DECODE_AIM: is_grouped(shapes)})
+    return checked(DecodeFit.model_construct(**values, record=record))
 
 
-def decode_seconds(device: DeviceSpec, own: DecodeFit, shapes: Shapes) -> Floats:
-    """Predicted seconds of every row."""
-    return np.asarray(
-        decode_attention_seconds(
-            with_fit(device, decode=own),
-            sequences=shapes.sequences,
-            context=shapes.length,
-            heads=shapes.heads,
-            kv_heads=shapes.kv_heads,
-            head_dim=shapes.head_dim,
-            warm=True,
-        )
-    )
+def is_long(shapes: Shapes) -> Any:
+    """Prefill of at least 0.1 TFLOP, the masked half of the scores not counted."""
+    return 2.0 * shapes.sequences * shapes.heads * shapes.head_dim * shapes.length**2 >= 1e11
 
 
-def with_fit(device: DeviceSpec, **parts: Any) -> DeviceSpec:
-    """The device with these parts of an attention fit and no others."""
-    attention = AttentionFit.model_construct(**{"engines": {}, **parts})
-    return device.model_copy(update={"kernels": device.kernels.model_copy(update={"attention": attention})})
+def is_grouped(shapes: Shapes) -> Any:
+    """Decode of 4 to 8 query heads per key head against 256 cached tokens or more."""
+    group = shapes.heads / shapes.kv_heads
+    return (group >= 4) & (group <= 8) & (shapes.length >= 256)
 
 
-def _fit_recorded(
-    kind: type[_Fit],
-    start: Mapping[str, tuple[float, float, float]],
-    shapes: Shapes,
-    seconds: Callable[[_Fit, Shapes], Floats],
-) -> _Fit:
-    held_out = np.empty_like(shapes.seconds)
-    fold = _folds(shapes.groups)
-    for index in range(FOLDS):
-        unseen = fold == index
-        held_out[unseen] = seconds(
-            _fit_once(kind, start, shapes.chosen(~unseen), seconds), shapes.chosen(unseen)
-        )
-    record = FitRecord(
+def _record(search: Search, shapes: Shapes, values: Mapping[str, Any], parts: Mapping[str, Any]) -> FitRecord:
+    predicted = search.held_out(shapes, folds_of(shapes.groups), values)
+    groups = np.array([str(group) for group in shapes.groups])
+    return FitRecord(
         source=SOURCE,
         date=DATE,
         rows=len(shapes.seconds),
-        held_out=residuals_of(shapes.seconds, held_out, shapes.groups),
+        held_out=residuals_of(shapes.seconds, predicted, groups.tolist()),
+        parts={
+            name: residuals_of(shapes.seconds[mask], predicted[mask], groups[mask].tolist())
+            for name, mask in parts.items()
+        },
     )
-    return _fit_once(kind, start, shapes, seconds).model_copy(update={"record": record})
 
 
-def _folds(groups: Sequence[tuple[float, ...]]) -> npt.NDArray[np.int64]:
-    order = {group: index % FOLDS for index, group in enumerate(sorted(set(groups)))}
-    return np.array([order[group] for group in groups])
+def checked(fitted: _Fit) -> _Fit:
+    """The same, read as from a file."""
+    return type(fitted).model_validate(fitted.model_dump(mode="json"))
 
 
-def _fit_once(
-    kind: type[_Fit],
-    start: Mapping[str, tuple[float, float, float]],
-    shapes: Shapes,
-    seconds: Callable[[_Fit, Shapes], Floats],
-) -> _Fit:
-    """Coefficients of least absolute-like error in the logarithm, each searched on a logarithmic scale."""
+def _prefill(values: Mapping[str, Any]) -> PrefillFit:
+    return PrefillFit.model_construct(**values, record=NO_RECORD)
 
-    def made(logs: Floats) -> _Fit:
-        values = dict(zip(start, np.exp(logs).tolist(), strict=True))
-        return kind.model_validate({**values, "record": NO_RECORD})
 
-    initial, low, high = np.log(np.array(list(start.values()))).T
-    found = least_squares(
-        lambda logs: np.log(seconds(made(logs), shapes) / shapes.seconds),
-        initial,
-        bounds=(low, high),
-        loss="soft_l1",
-        f_scale=0.1,
-    )
-    return made(found.x)
+def _decode(values: Mapping[str, Any]) -> DecodeFit:
+    return DecodeFit.model_construct(**values, record=NO_RECORD)
+
+
+def _with(device: DeviceSpec, **parts: Any) -> DeviceSpec:
+    """The device with these parts of an attention fit and no others."""
+    attention = AttentionFit.model_construct(**{"prefill": None, "decode": None, "engines": {}, **parts})
+    return device.model_copy(update={"kernels": device.kernels.model_copy(update={"attention": attention})})

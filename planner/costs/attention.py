@@ -1,28 +1,81 @@
-"""Seconds of attention kernels: flash attention forward, backward and decode, and attention before it.
+"""Seconds of attention over whole sequences: flash attention forward and backward, and attention before it.
 
 All arguments may be scalars or arrays that broadcast. A prediction never beats the data sheet: it is at least
-FLOPs over peak and bytes that must cross the memory bus over its bandwidth.
+FLOPs over peak and bytes that must cross the memory bus over its bandwidth. The coefficients come from
+measured rows (`planner.calibration.attention`).
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from planner.costs.decode_attention import decode_attention_seconds
 from planner.costs.elementwise import elementwise_seconds
 from planner.costs.gemm import Numbers, gemm_seconds
+from planner.costs.norms import norm
 from planner.costs.peaks import peak_flops_per_s
 from planner.domain.cluster import DeviceSpec
-from planner.domain.fits import AttentionFit, DecodeFit, FlatFit, PrefillFit
+from planner.domain.fits import FlatFit, PrefillFit
 from planner.domain.model import PARAMETER_BYTES, Precision
 
+__all__ = [
+    "backward_attention_seconds",
+    "decode_attention_seconds",
+    "prefill_attention_seconds",
+    "unfused_attention_seconds",
+]
+
 BLOCK = 128
-"""Query tokens of one block (Dao 2023, 2307.08691, section 3.3)."""
-TILE_HEADS = 16
-"""Query heads of a group that one matrix instruction takes at least."""
+"""Query tokens of one block (FlashAttention-2, 2307.08691, section 3.3)."""
 BACKWARD_FLOPS = 2.5
-"""Of the forward's: five matrix products for two (Dao 2023, 2307.08691, section 4.1)."""
-SPLIT_CONTEXT = 128
-"""Cached tokens from which decode splits a context among multiprocessors."""
+"""Of the forward's: five matrix products for two (FlashAttention-2, section 4.1)."""
+APPEND_THREADS = 512
+"""Values of a token that a block of threads writes into the cache at once (vLLM, ``reshape_and_cache``)."""
+RESIDENT_THREADS = 2048
+"""Of a multiprocessor (CUDA C++ Programming Guide, table of technical specifications)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prefill:
+    """The work of one kernel over whole sequences; each a number or an array."""
+
+    sequences: Numbers
+    tokens: Numbers
+    past_tokens: Numbers
+    heads: Numbers
+    kv_heads: Numbers
+    width: Numbers
+    """Of a head's key and value together."""
+    item_bytes: int
+    causal: bool
+
+    @property
+    def pairs(self) -> Any:
+        """Query-key pairs of one sequence and head; a causal mask leaves half of those among new tokens."""
+        tokens = 1.0 * np.asarray(self.tokens)
+        among = tokens * (tokens + 1.0) / 2.0 if self.causal else tokens * tokens
+        return among + tokens * self.past_tokens
+
+    @property
+    def flops(self) -> Any:
+        """Forward: two products of each pair (FlashAttention-2, section 4.1)."""
+        return 2.0 * self.sequences * self.heads * self.width * self.pairs
+
+    @property
+    def row_bytes(self) -> Any:
+        """Queries and outputs."""
+        return 1.0 * self.item_bytes * self.sequences * self.tokens * self.heads * self.width
+
+    @property
+    def token_bytes(self) -> Any:
+        """Keys and values of one token of every sequence."""
+        return 1.0 * self.item_bytes * self.sequences * self.kv_heads * self.width
+
+    @property
+    def moved_bytes(self) -> Any:
+        """Queries, keys, values and outputs once."""
+        return self.row_bytes + self.token_bytes * (np.asarray(self.tokens) + self.past_tokens)
 
 
 def prefill_attention_seconds(
@@ -38,11 +91,12 @@ def prefill_attention_seconds(
     past_tokens: Numbers = 0,
     value_dim: Numbers | None = None,
     engine: str | None = None,
+    cached: bool = True,
 ) -> Any:
-    """Flash attention forward over new tokens, with the write of their keys and values into a cache.
+    """Flash attention forward over new tokens.
 
-    Blocks of queries share the multiprocessors, and the longest of them runs on alone (Dao 2023, 2307.08691,
-    section 3.2); ``keys`` stands for masked halves of blocks and their start and end.
+    Blocks of queries share the multiprocessors, and the longest of them runs on alone (FlashAttention-2,
+    section 3.2).
 
     Parameters
     ----------
@@ -53,29 +107,56 @@ def prefill_attention_seconds(
     value_dim
         Width of a head's values where it differs from that of its keys, as in latent attention.
     engine
-        Serving engine with its version, whose own kernels are used where they were measured.
+        Serving engine, with or without its version, whose own kernels are used where they were measured.
+    cached
+        New keys and values are also written into a cache, as for generation.
     """
-    width = head_dim + (head_dim if value_dim is None else value_dim)
-    peak, item = peak_flops_per_s(device, precision), PARAMETER_BYTES[precision]
-    pairs = attended_pairs(tokens, past_tokens, causal=causal)
-    flops = 2.0 * sequences * heads * width * pairs
-    key_values = item * sequences * kv_heads * width
-    moved = item * sequences * tokens * heads * width + key_values * (tokens + past_tokens)
-    floor = np.maximum(flops / peak, moved / device.memory_bandwidth)
+    work = Prefill(
+        sequences=sequences,
+        tokens=tokens,
+        past_tokens=past_tokens,
+        heads=heads,
+        kv_heads=kv_heads,
+        width=head_dim + (head_dim if value_dim is None else value_dim),
+        item_bytes=PARAMETER_BYTES[precision],
+        causal=causal,
+    )
+    peak = peak_flops_per_s(device, precision)
+    floor = np.maximum(work.flops / peak, work.moved_bytes / device.memory_bandwidth)
     fit = device.kernels.attention
     if isinstance(fit, FlatFit):
-        return _result(fit.launch + floor / fit.share)
-    own = _prefill_fit(fit, engine)
-    rate = own.share * peak
-    extra = 2.0 * sequences * heads * width * tokens * own.keys
-    blocks = sequences * heads * np.ceil(tokens / BLOCK)
-    work = (flops + extra) / rate + blocks * own.block / device.multiprocessors
-    longest = 2.0 * width * np.minimum(tokens, BLOCK) * (tokens + past_tokens)
-    tail = own.tail * longest * device.multiprocessors / rate
-    written = 2.0 * key_values * tokens
-    streams = (moved + written) / (own.streams * device.memory_bandwidth)
-    seconds = own.launch + streams + _norm(own.overlap, work, tail)
-    return _result(np.maximum(seconds, floor))
+        return floor / fit.share + fit.launch
+    own = fit.of(engine).prefill
+    seconds = own.launch + _blocks_seconds(device, own, work, peak) + _reading_seconds(device, own, work)
+    if cached:
+        seconds = seconds + _appending_seconds(device, own, work)
+    return np.maximum(seconds, floor)
+
+
+def _blocks_seconds(device: DeviceSpec, own: PrefillFit, work: Prefill, peak: float) -> Any:
+    """Computing, until the longest block is done; slower when it lasts, as power limits the clock."""
+    per_pair = 2.0 * np.asarray(work.width) / (own.share * peak) + own.score / device.multiprocessors
+    tokens = np.asarray(work.tokens)
+    heads = work.sequences * np.where(tokens > 1, work.heads, work.kv_heads)
+    starting = heads * np.ceil(tokens / BLOCK) * own.block / device.multiprocessors
+    computing = work.sequences * work.heads * per_pair * (work.pairs + tokens * own.keys) + starting
+    computing = computing * (1.0 + own.slowdown * computing / (computing + own.heat))
+    keys = tokens + work.past_tokens + own.keys
+    longest = own.tail * per_pair * device.multiprocessors * np.minimum(tokens, BLOCK) * keys
+    return norm(own.overlap, computing, longest)
+
+
+def _reading_seconds(device: DeviceSpec, own: PrefillFit, work: Prefill) -> Any:
+    keys = work.token_bytes * (np.asarray(work.tokens) + work.past_tokens)
+    return (work.row_bytes / own.rows + keys / own.cache) / device.memory_bandwidth
+
+
+def _appending_seconds(device: DeviceSpec, own: PrefillFit, work: Prefill) -> Any:
+    """One block of threads per token reads its key and value and writes them into the cache."""
+    tokens = np.asarray(work.sequences) * work.tokens
+    streams = 2.0 * work.token_bytes * work.tokens / (own.cache * device.memory_bandwidth)
+    threads = np.minimum(np.asarray(work.kv_heads) * work.width / 2, APPEND_THREADS)
+    return np.hypot(streams, tokens * own.append * threads / RESIDENT_THREADS / device.multiprocessors)
 
 
 def backward_attention_seconds(
@@ -90,66 +171,28 @@ def backward_attention_seconds(
     causal: bool = True,
     value_dim: Numbers | None = None,
 ) -> Any:
-    """Flash attention backward, recomputing the scores (Dao 2023, 2307.08691, section 3.1.2)."""
-    width = head_dim + (head_dim if value_dim is None else value_dim)
-    peak, item = peak_flops_per_s(device, precision), PARAMETER_BYTES[precision]
-    pairs = attended_pairs(tokens, 0, causal=causal)
-    flops = BACKWARD_FLOPS * 2.0 * sequences * heads * width * pairs
-    moved = 2.0 * item * sequences * tokens * (heads + kv_heads) * width
-    floor = np.maximum(flops / peak, moved / device.memory_bandwidth)
+    """Flash attention backward, which recomputes the scores (FlashAttention-2, section 3.1.2)."""
+    work = Prefill(
+        sequences=sequences,
+        tokens=tokens,
+        past_tokens=0,
+        heads=heads,
+        kv_heads=kv_heads,
+        width=head_dim + (head_dim if value_dim is None else value_dim),
+        item_bytes=PARAMETER_BYTES[precision],
+        causal=causal,
+    )
+    peak = peak_flops_per_s(device, precision)
+    moving = 2.0 * work.moved_bytes / device.memory_bandwidth
+    floor = np.maximum(BACKWARD_FLOPS * work.flops / peak, moving)
     fit = device.kernels.attention
     if isinstance(fit, FlatFit):
-        return _result(fit.launch + floor / fit.share)
+        return floor / fit.share + fit.launch
     own = fit.backward
-    rate = own.share * peak
-    extra = BACKWARD_FLOPS * 2.0 * sequences * heads * width * tokens * own.keys
-    longest = BACKWARD_FLOPS * 2.0 * width * np.minimum(tokens, BLOCK) * tokens
-    tail = own.tail * longest * device.multiprocessors / rate
-    streams = moved / (fit.prefill.streams * device.memory_bandwidth)
-    return _result(np.maximum(fit.prefill.launch + streams + (flops + extra) / rate + tail, floor))
-
-
-def decode_attention_seconds(
-    device: DeviceSpec,
-    *,
-    sequences: Numbers,
-    context: Numbers,
-    heads: Numbers,
-    kv_heads: Numbers,
-    head_dim: Numbers,
-    precision: Precision = "bf16",
-    engine: str | None = None,
-    warm: bool = False,
-) -> Any:
-    """One query token per sequence against ``context`` cached tokens each, contexts split among blocks.
-
-    Parameters
-    ----------
-    context
-        Cached tokens per sequence; may be a mean.
-    warm
-        Keys and values that fit into the shared cache are found there, as when one kernel is measured again
-        and again; in a model other layers have evicted them.
-    """
-    peak, item = peak_flops_per_s(device, precision), PARAMETER_BYTES[precision]
-    units, group = sequences * kv_heads, heads / kv_heads
-    cached = 2.0 * item * units * context * head_dim
-    queries = 2.0 * item * sequences * heads * head_dim
-    flops = 4.0 * sequences * heads * context * head_dim
-    floor = np.maximum(flops / peak, (cached + queries) / device.memory_bandwidth)
-    fit = device.kernels.attention
-    if isinstance(fit, FlatFit):
-        return _result(fit.launch + floor / fit.share)
-    own = _decode_fit(fit, engine)
-    missed = np.clip((cached / max(device.l2, 1) - own.warm) / own.cold, 0.0, 1.0) if warm else 1.0
-    pace = missed / own.share + (1.0 - missed) / own.cache
-    streams = (cached * pace + queries / own.queries) / device.memory_bandwidth
-    padded = 4.0 * units * np.maximum(group, TILE_HEADS) * context * head_dim / (own.compute * peak)
-    fixed = own.unit * np.maximum(units / device.multiprocessors, 1.0)
-    chain = np.where(np.asarray(group) > 1, own.chain, own.lone_chain) * context * head_dim / 128
-    combine = own.combine * np.log2(1.0 + context / 256.0) * (np.asarray(context) >= SPLIT_CONTEXT)
-    seconds = own.launch + combine + _norm(own.overlap, fixed, streams, chain, padded)
-    return _result(np.maximum(seconds, floor))
+    per_pair = BACKWARD_FLOPS * 2.0 * np.asarray(work.width) / (own.share * peak)
+    computing = work.sequences * work.heads * per_pair * (work.pairs + np.asarray(tokens) * own.keys)
+    longest = own.tail * per_pair * device.multiprocessors * np.minimum(tokens, BLOCK) * (tokens + own.keys)
+    return np.maximum(fit.prefill.launch + moving / fit.prefill.rows + computing + longest, floor)
 
 
 def unfused_attention_seconds(
@@ -165,56 +208,18 @@ def unfused_attention_seconds(
 ) -> Any:
     """Attention that writes the scores of all token pairs to memory, as before flash attention.
 
-    Forward: the product writes the scores, softmax (scale and mask fused) reads and writes them, dropout
-    reads and writes them and writes a mask of one byte, the second product reads them (Korthikanti et al.
-    2205.05198, section 4.1). Backward: two products for each, dropout with a read and a write, softmax with
-    two reads and a write. No product skips the masked half.
+    Softmax (scale and mask fused) reads and writes the scores, dropout reads and writes them and writes a
+    mask of one byte (Korthikanti et al. 2205.05198, section 4.1); backward, dropout reads and writes and
+    softmax reads two and writes one, and there are two products for each. No product skips the masked half.
+    Keys and values that several heads share are copied for each.
     """
     item = PARAMETER_BYTES[precision]
-    products = [
-        gemm_seconds(device, tokens, tokens, head_dim, precision=precision, groups=sequences * heads),
-        gemm_seconds(device, tokens, head_dim, tokens, precision=precision, groups=sequences * heads),
-    ]
-    scores = 1.0 * sequences * heads * tokens * tokens
-    passes, masks = (5, 1) if backward else (4, 1)
-    streams = elementwise_seconds(device, scores * (item * passes + masks), kernels=2)
-    return (2 if backward else 1) * (products[0] + products[1]) + streams
-
-
-def attended_pairs(tokens: Numbers, past_tokens: Numbers, *, causal: bool) -> Any:
-    """Query-key pairs of one sequence and head; a causal mask leaves half of those among new tokens."""
-    among = tokens * (tokens + 1.0) / 2.0 if causal else 1.0 * tokens * tokens
-    return among + 1.0 * tokens * past_tokens
-
-
-def _norm(power: float, *parts: Any) -> Any:
-    """The p-norm of parts that overlap: 1 is their sum, infinity their maximum."""
-    total = sum(np.asarray(part, dtype=float) ** power for part in parts)
-    return total ** (1.0 / power)
-
-
-def _prefill_fit(fit: AttentionFit, engine: str | None) -> PrefillFit:
-    name = nearest_engine(fit, engine)
-    return fit.engines[name].prefill if name else fit.prefill
-
-
-def _decode_fit(fit: AttentionFit, engine: str | None) -> DecodeFit:
-    name = nearest_engine(fit, engine)
-    return fit.engines[name].decode if name else fit.decode
-
-
-def nearest_engine(fit: AttentionFit, engine: str | None) -> str | None:
-    """The measured engine of that name and version, else the last measured version of it, else none."""
-    if engine is None or engine in fit.engines:
-        return engine
-    family = engine.split("-")[0]
-    versions = [name for name in fit.engines if name.split("-")[0] == family]
-    return max(versions, key=_version, default=None)
-
-
-def _version(name: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in name.partition("-")[2].split(".") if part.isdigit())
-
-
-def _result(seconds: Any) -> Any:
-    return float(seconds) if np.ndim(seconds) == 0 else seconds
+    matrices = sequences * heads
+    scoring = gemm_seconds(device, tokens, tokens, head_dim, precision=precision, groups=matrices)
+    weighing = gemm_seconds(device, tokens, head_dim, tokens, precision=precision, groups=matrices)
+    scores = 1.0 * matrices * tokens * tokens
+    copied = 2.0 * item * sequences * tokens * head_dim * (heads + kv_heads) * (np.asarray(heads) > kv_heads)
+    streams = elementwise_seconds(
+        device, np.asarray(scores * (item * (5 if backward else 4) + 1) + copied), kernels=2
+    )
+    return (2 if backward else 1) * (scoring + weighing) + streams

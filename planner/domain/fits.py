@@ -145,9 +145,9 @@ class DecodeFit(Value):
     compute: float = Field(gt=0)
     """Share of the peak, groups of query heads padded to a tile."""
     unit: Seconds
-    """Starting and ending one unit on a multiprocessor."""
+    """Starting and ending one wave of units."""
     long_unit: Seconds
-    """Further time for each whose context is long."""
+    """Further time for a wave of units whose contexts are long."""
     chain: Seconds
     """One block's time for one cached token of 128 wide keys and values."""
     token: Seconds
@@ -189,6 +189,19 @@ class AttentionFit(Value):
     decode: DecodeFit
     engines: dict[str, EngineAttention] = Field(default_factory=dict)
     """Of engines measured on their own, by name and version, such as ``vllm-0.14.0``."""
+
+    def of(self, engine: str | None) -> EngineAttention:
+        """The kernels of an engine, else of its last measured version, else those of whatever engine."""
+        if engine is not None:
+            family = [name for name in self.engines if name.partition("-")[0] == engine.partition("-")[0]]
+            nearest = engine if engine in self.engines else max(family, key=_version, default=None)
+            if nearest is not None:
+                return self.engines[nearest]
+        return EngineAttention.model_construct(prefill=self.prefill, decode=self.decode)
+
+
+def _version(name: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in name.partition("-")[2].split(".") if part.isdigit())
 
 
 class ElementwiseFit(Value):
