@@ -1,52 +1,78 @@
-"""Seconds of generation: prefill, and decode steps in waves under a limit of sequences.
+"""Seconds of generation in closed form: prompts, then responses in waves under a limit of sequences.
 
-`step_seconds` is the one description of a decode step; what integrates it, in closed form here or event
-by event elsewhere, differs only in which sequences it has decode together.
+The one description of an engine's step is `planner.costs.engine_step`; this file integrates it.
 """
 
 import math
-from dataclasses import dataclass
+from functools import lru_cache
 
-from planner.costs.collectives import Channel, all_reduce_seconds, channel, send_seconds
-from planner.costs.kernels import head_flops, layer_flops, roofline_seconds
+import numpy as np
+
+from planner.costs.engine_step import Engine, cached_bytes
 from planner.costs.setting import Setting
-from planner.costs.stages import Stage
+from planner.costs.step_table import Floats, step_table
 from planner.domain.parallelism import GenerationStrategy
 
 PREFILL_TOKENS = 8192
 """Prompt tokens of one prefill pass (vLLM's default ``max_num_batched_tokens``)."""
 
-DRAIN_POINTS = 16
-"""Midpoints at which the last wave's decline is sampled."""
+_MIDPOINTS: Floats = (np.arange(24) + 0.5) / 24
+"""Of the last wave's decline, in parts of the longest response."""
 
 
 def generation_seconds(setting: Setting, generate: GenerationStrategy) -> float:
     """All responses on the fullest replica, without the weight sync.
 
-    Depends on nothing of the training layout. Prompts count their mean length.
+    Depends on nothing of the training layout. Prompts count their mean length; the samples of one prompt
+    share its prefill (Kwon et al. 2309.06180, section 4.4).
     """
     sequences = math.ceil(setting.workload.samples / generate.replicas)
-    return prefill_seconds(setting, generate, sequences) + decode_seconds(setting, generate, sequences)
+    prompts = math.ceil(sequences / setting.workload.samples_per_prompt)
+    return prefill_seconds(setting, generate, prompts) + decode_seconds(setting, generate, sequences)
 
 
-def prefill_seconds(setting: Setting, generate: GenerationStrategy, sequences: int) -> float:
-    """Prompts of one replica through its stages, in passes of `PREFILL_TOKENS`; compute-bound."""
-    prompt = setting.workload.prompt_tokens.mean
-    at_once = min(sequences, max(1, int(PREFILL_TOKENS // prompt)))
-    passes = math.ceil(sequences / at_once)
-    stage = _widest_stage(setting, generate)
-    on, hop = _channels(setting, generate)
-    message = at_once * prompt * setting.model.hidden * setting.element_bytes
-    compute = roofline_seconds(
-        at_once * stage.layers * layer_flops(setting.model, prompt) / generate.tensor,
-        stage.shard(generate.tensor) * setting.element_bytes,
-        flops_per_s=setting.rates.prefill_flops_per_s,
-        bytes_per_s=setting.rates.memory_bytes_per_s,
+def step_seconds(
+    setting: Setting,
+    generate: GenerationStrategy,
+    *,
+    batch: Floats | float,
+    context: Floats | float,
+    prompts: Floats | float = 0,
+    prompt_tokens: Floats | float = 0,
+) -> Floats | float:
+    """Seconds of one engine step: a token for each of ``batch`` sequences, ``prompts`` taken in beside them.
+
+    Parameters
+    ----------
+    context
+        Tokens behind each sequence, on average.
+    prompt_tokens
+        New tokens of each prompt.
+    """
+    table = step_table(engine_of(setting), generate)
+    seconds: Floats | float = table.seconds(batch, context, prompts=prompts, prompt_tokens=prompt_tokens)
+    return seconds
+
+
+def prefill_seconds(setting: Setting, generate: GenerationStrategy, prompts: int) -> float:
+    """Prompts of one replica through its stages, in passes of the engine's budget of tokens.
+
+    A prompt beyond the budget is cut into chunks, each of which attends to those before it (Agrawal et al.
+    2308.16369, section 4.2). Passes follow each other through the stages (GPipe, 1811.06965, section 2.3).
+    """
+    table, stack = step_table(engine_of(setting), generate), setting.stack.generation
+    length = setting.workload.prompt_tokens.mean
+    at_once = min(prompts, max(1, int(stack.prefill_tokens // length)))
+    chunks = math.ceil(length / stack.prefill_tokens)
+    passes = math.ceil(prompts / at_once) * chunks
+    one = table.pass_seconds(
+        0.0,
+        0.0,
+        prompts=at_once,
+        prompt_tokens=length / chunks,
+        past_tokens=(length - length / chunks) / 2,
     )
-    reduce_s = 2 * stage.layers * all_reduce_seconds(on, message)
-    launch = stage.layers * setting.rates.overheads.layer
-    slots = passes + generate.pipeline - 1
-    return slots * (compute + reduce_s + launch + send_seconds(hop, message / generate.tensor))
+    return (passes + generate.pipeline - 1) * float(one) + passes * stack.step
 
 
 def decode_seconds(setting: Setting, generate: GenerationStrategy, sequences: int) -> float:
@@ -55,124 +81,48 @@ def decode_seconds(setting: Setting, generate: GenerationStrategy, sequences: in
     Response lengths are taken as maximum x Beta(1, k) with k = maximum / mean - 1, whose survival function
     is (1 - x / maximum)^k: k = 0 is equal lengths, larger k a longer tail. All waves but the last keep their
     slots full for the mean length, since a finished sequence makes room for a waiting one; the last wave
-    drains until the longest response is done. Exact for equal lengths.
+    drains until the longest of all the iteration's responses is done: its steps are weighted with the chance
+    that any response is still running. Exact for equal lengths.
     """
     slots = min(generate.max_sequences, sequences)
     waves = math.ceil(sequences / slots)
     last = sequences - (waves - 1) * slots
-    step = StepModel.of(setting, generate)
-    responses = setting.workload.response_tokens
+    table, workload = step_table(engine_of(setting), generate), setting.workload
+    responses, prompt = workload.response_tokens, workload.prompt_tokens.mean
     spread = responses.maximum / responses.mean - 1
-    prompt = setting.workload.prompt_tokens.mean
-    full_context = prompt + _mean_progress(responses.maximum, spread)
-    full = (waves - 1) * responses.mean * step.seconds(slots, full_context)
-    return full + _drain_seconds(step, last, prompt, responses.maximum, spread)
+    full = 0.0
+    if waves > 1:
+        context = prompt + mean_progress(responses.maximum, spread)
+        full = (waves - 1) * responses.mean * float(table.seconds(slots, context))
+    end = _longest(spread, workload.samples)
+    survival = (1 - end * _MIDPOINTS) ** spread
+    progress = responses.maximum * end * _MIDPOINTS - 0.5
+    steps = table.seconds(np.maximum(1.0, last * survival), prompt + progress)
+    drain = float(np.mean(steps * (1 - (1 - survival) ** workload.samples)))
+    return full + responses.maximum * end * drain
 
 
-def _mean_progress(maximum: int, spread: float) -> float:
+@lru_cache(maxsize=256)
+def engine_of(setting: Setting) -> Engine:
+    """The engine that generates for a role."""
+    return Engine(
+        model=setting.model,
+        precision=setting.precision,
+        node_pool=setting.node_pool,
+        stack=setting.stack.generation,
+    )
+
+
+def mean_progress(maximum: int, spread: float) -> float:
     """Response tokens behind a running sequence, on average: E[L (L - 1)] / 2 E[L] = max / (k + 2) - 1/2."""
     return maximum / (spread + 2) - 0.5
 
 
-def _drain_seconds(step: "StepModel", sequences: int, prompt: float, maximum: int, spread: float) -> float:
-    if spread == 0:
-        return maximum * step.seconds(sequences, prompt + (maximum - 1) / 2)
-    width = maximum / DRAIN_POINTS
-    return sum(
-        width
-        * step.seconds(
-            sequences * (1 - (point + 0.5) / DRAIN_POINTS) ** spread, prompt + (point + 0.5) * width - 0.5
-        )
-        for point in range(DRAIN_POINTS)
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepModel:
-    """One decode step of one replica, reduced to what does not change between steps."""
-
-    pipeline: int
-    weight_s: float
-    """Reading one stage's weights."""
-    flops_s: float
-    """Computing one sequence's token in one stage's matrices."""
-    context_s: float
-    """Reading (or attending to) one cached token of one sequence in one stage."""
-    token_bytes: int
-    """Activations of one token, as reduced over the tensor group."""
-    reductions: int
-    """All-reduces of one stage."""
-    on: Channel
-    hop: Channel
-    launch_s: float
-    engine_s: float
-    engine_sequence_s: float
-
-    @classmethod
-    def of(cls, setting: Setting, generate: GenerationStrategy) -> "StepModel":
-        stage = _widest_stage(setting, generate)
-        rates, model = setting.rates, setting.model
-        on, hop = _channels(setting, generate)
-        head = head_flops(model, setting.head, 1) if stage.has_head else 0.0
-        matrices = stage.layers * 2 * model.layer_matrix_parameters + head
-        attention = stage.layers * 4 * model.query_size / generate.tensor
-        kv_bytes = kv_bytes_per_token(setting, generate)
-        read = stage.shard(generate.tensor) * setting.element_bytes
-        return cls(
-            pipeline=generate.pipeline,
-            weight_s=read / rates.memory_bytes_per_s,
-            flops_s=matrices / generate.tensor / rates.prefill_flops_per_s,
-            context_s=max(kv_bytes / rates.memory_bytes_per_s, attention / rates.prefill_flops_per_s),
-            token_bytes=model.hidden * setting.element_bytes,
-            reductions=2 * stage.layers,
-            on=on,
-            hop=hop,
-            launch_s=stage.layers * rates.overheads.layer,
-            engine_s=rates.overheads.decode_step,
-            engine_sequence_s=rates.overheads.decode_sequence,
-        )
-
-    def seconds(self, batch: float, context: float) -> float:
-        """One token for each of ``batch`` sequences whose mean context is ``context`` tokens.
-
-        Matrices move their weights or compute, whichever is slower; attention reads each sequence's own cache
-        (Yuan et al. 2402.16363, section 3). With p_g stages the batch runs as p_g parts, so that every stage
-        reads its weights p_g times. Beside the device, the engine schedules, samples and detokenizes.
-        """
-        part = batch / self.pipeline
-        message = part * self.token_bytes
-        stage = (
-            max(self.weight_s, part * self.flops_s)
-            + part * context * self.context_s
-            + self.reductions * all_reduce_seconds(self.on, message)
-            + send_seconds(self.hop, message / self.on.size)
-            + self.launch_s
-        )
-        return self.pipeline * stage + self.engine_s + batch * self.engine_sequence_s
-
-
-def step_seconds(setting: Setting, generate: GenerationStrategy, *, batch: float, context: float) -> float:
-    """Seconds of one decode step."""
-    return StepModel.of(setting, generate).seconds(batch, context)
+def _longest(spread: float, samples: int) -> float:
+    """What the longest of that many responses stays below in 99 of 100 iterations, over the maximum."""
+    return 1.0 if spread == 0 else 1 - (0.01 / samples) ** (1 / spread)
 
 
 def kv_bytes_per_token(setting: Setting, generate: GenerationStrategy) -> int:
-    """Keys and values of one token on one device; heads are copied when t_g exceeds their number."""
-    model = setting.model
-    layers = math.ceil(model.layers / generate.pipeline)
-    heads = math.ceil(model.kv_heads / generate.tensor)
-    return 2 * layers * heads * model.head_dim * setting.element_bytes
-
-
-def _widest_stage(setting: Setting, generate: GenerationStrategy) -> Stage:
-    """The stage with the most weights, which sets the pace."""
-    return max(setting.end_stages(generate.pipeline), key=lambda stage: stage.layers * 2**40 + stage.split)
-
-
-def _channels(setting: Setting, generate: GenerationStrategy) -> tuple[Channel, Channel]:
-    """Links of the tensor group and between stages, the replica taken as neighbouring devices."""
-    one = generate.pipeline * generate.tensor
-    on = channel(setting.rates, size=generate.tensor, stride=1, devices=generate.devices)
-    devices = generate.devices if one > setting.rates.devices_per_node else one
-    hop = channel(setting.rates, size=generate.pipeline, stride=generate.tensor, devices=devices)
-    return on, hop
+    """Keys and values of one token on one device."""
+    return cached_bytes(engine_of(setting), generate)

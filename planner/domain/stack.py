@@ -31,6 +31,11 @@ class TrainingStack(Value):
     order: RankOrder = "pipeline-data"
     gradient_bytes: int = Field(default=4, ge=1, le=8)
     """Of one element where gradients are accumulated and reduced."""
+    optimizer_bytes: int | None = Field(default=None, ge=1, le=16)
+    """Of one parameter's states under 16 bits; none for two fp32 moments and an fp32 copy."""
+    vocabulary_multiple: PositiveInt = 1
+    """Rows of the embedding on each tensor rank are padded to a multiple of this (Megatron-LM's
+    ``make_vocab_size_divisible_by``)."""
     sustained: float = Field(default=1.0, gt=0, le=1)
     """Speed of kernels inside a long job over that of the same kernels alone."""
     gradient_overlap: float = Field(default=0.0, ge=0, le=1)
@@ -64,11 +69,18 @@ class GenerationStack(Value):
     """Decode batches up to this size replay a captured graph."""
     prefill_tokens: PositiveInt = 8192
     """Tokens of one prefill pass (vLLM's ``max_num_batched_tokens``)."""
+    chunked: bool = True
+    """Whether a prompt may be cut between two passes."""
+    memory_share: float = Field(default=0.9, gt=0, le=1)
+    """Of the device, for weights and cache (vLLM's ``gpu_memory_utilization``)."""
     sustained: float = Field(default=1.0, gt=0, le=1)
     """Speed of kernels inside a long job over that of the same kernels alone."""
     wake: Seconds = 0.0
     """Reloading buffers and restarting the engine, once per weight sync."""
     record: FitRecord | None = None
+    """Of the seconds per output token."""
+    first_token: FitRecord | None = None
+    """Of the seconds to the first token, in which requests queue."""
     sources: tuple[str, ...] = ()
 
 
