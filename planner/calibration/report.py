@@ -84,16 +84,7 @@ def write_report(folder: Path, out: Path, *, template: Path = TEMPLATE) -> None:
     SpecError
         A file is missing or broken, or the template names a table that there is none of.
     """
-    tables: Mapping[str, Callable[[], str]] = {
-        "aims": aims_table,
-        "records": records_table,
-        "files": lambda: files_table(folder),
-        "versions": versions,
-        "uncalibrated": lambda: _either_way(UNCALIBRATED.high),
-        "widenings": _widenings,
-        "repeated": lambda: _either_way(REPEATED.high),
-        "memory": lambda: _either_way(MEMORY.high),
-    }
+    tables = tables_of(folder)
     text = read_text(template)
     unknown = sorted(set(_PLACE.findall(text)) - set(tables))
     if unknown:
@@ -127,6 +118,20 @@ def records_table() -> str:
         for name, record in shipped_records()
     )
     return markdown(head, rows)
+
+
+def tables_of(folder: Path) -> Mapping[str, Callable[[], str]]:
+    """What the template may name."""
+    return {
+        "aims": aims_table,
+        "records": records_table,
+        "files": lambda: files_table(folder),
+        "versions": versions,
+        "uncalibrated": lambda: _either_way(UNCALIBRATED.high),
+        "widenings": _widenings,
+        "repeated": lambda: _either_way(REPEATED.high),
+        "memory": lambda: _either_way(MEMORY.high),
+    }
 
 
 def aims_table() -> str:
@@ -176,7 +181,7 @@ def files_table(folder: Path) -> str:
 
 def versions() -> str:
     """What the report was made with, and when."""
-    packages = ", ".join(f"{name} {version(name)}" for name in ("hybridmap", "numpy", "scipy"))
+    packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy"))
     return f"{date.today().isoformat()}, Python {platform.python_version()}, {packages}"
 
 
