@@ -56,7 +56,7 @@ def shards(job: Job, sizes: Sizes) -> Shards:
     layer = _parameters(sparse, tensor, is_routed=False)
     experts = model.moe.experts if model.moe else 0
     routed = _parameters(sparse, tensor, is_routed=True) * experts / sizes.expert
-    table = padded_vocab(model, tensor) * model.hidden
+    table = padded_vocab(model, tensor, job.stack.vocabulary_multiple) * model.hidden
     tables = 1 + (np.asarray(sizes.pipeline) == 1) * (job.head == "vocabulary" and not model.tied_embeddings)
     layers = np.ceil(model.layers / np.asarray(sizes.pipeline))
     return Shards(

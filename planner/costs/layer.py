@@ -1,40 +1,23 @@
 """Seconds of one micro-batch through one transformer layer, forward and backward, by kind.
 
-Sizes may be numbers or arrays that broadcast, so that a table over all tensor, context and expert sizes and
-all micro-batches is one call.
+What an engine makes of a layer's kernels: how fast they run inside a long job, what of the collectives it
+hides, how long its host needs to launch them.
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.costs.attention import (
-    backward_attention_seconds,
-    prefill_attention_seconds,
-    unfused_attention_seconds,
-)
-from planner.costs.collectives import (
-    Numbers,
-    all_gather_seconds,
-    all_reduce_seconds,
-    all_to_all_seconds,
-    channel,
-    reduce_scatter_seconds,
-    send_seconds,
-)
-from planner.costs.elementwise import elementwise_seconds
-from planner.costs.gemm import gemm_backward_seconds, gemm_seconds
-from planner.costs.matrices import Matrix, layer_matrices
+from planner.costs.collectives import Numbers
+from planner.costs.layer_kernels import LayerKernels, layer_kernels
 from planner.costs.setting import Job
-from planner.domain.model import Precision
 
 KINDS = ("compute", "tensor", "expert", "context", "launch")
 """What a pass through a layer waits for: kernels, exposed collectives of three groups, the host."""
 
-FORWARD_KERNELS, BACKWARD_KERNELS = 6, 9
-"""Elementwise kernels of one layer: norms, rotary embedding, activation, residuals, and their gradients."""
+LAUNCH_NORM = 4
+"""Launching and computing overlap in a queue of kernels: their maximum, rounded by this norm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,18 +38,6 @@ class LayerCosts:
         return again
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cut:
-    """How one micro-batch is cut up."""
-
-    tensor: Numbers
-    context: Numbers
-    expert: Numbers
-    sequences: Numbers
-    tokens: Numbers
-    """Of the micro-batch on one context rank."""
-
-
 def layer_costs(
     job: Job,
     *,
@@ -76,164 +47,43 @@ def layer_costs(
     sequences: Numbers,
     is_sparse: bool = False,
 ) -> LayerCosts:
-    """Seconds of ``sequences`` of the job's length through one layer.
+    """Seconds of ``sequences`` of the job's length through one layer; sizes are numbers or arrays."""
+    kernels = layer_kernels(
+        job, tensor=tensor, context=context, expert=expert, sequences=sequences, is_sparse=is_sparse
+    )
+    return engine_layer(job, kernels)
 
-    Parameters
-    ----------
-    is_sparse
-        Whether the layer has routed experts.
-    """
-    tokens = np.asarray(sequences) * job.tokens / context
-    cut = Cut(tensor=tensor, context=context, expert=expert, sequences=sequences, tokens=tokens)
-    matrices = layer_matrices(job.model, is_sparse=is_sparse)
-    core, core_back = core_seconds(job, cut)
-    reduce_s, reduce_back = tensor_seconds(job, cut, is_sparse=is_sparse)
-    exchange = expert_seconds(job, cut) if is_sparse else 0.0
-    ring, ring_back = context_seconds(job, cut, core, core_back)
-    products = sum(product_seconds(job, matrix, cut) for matrix in matrices)
-    products_back = sum(product_backward_seconds(job, matrix, cut) for matrix in matrices)
-    small, small_back = small_kernels_seconds(job, cut, is_sparse=is_sparse)
-    speed = job.stack.sustained
+
+def engine_layer(job: Job, kernels: LayerKernels) -> LayerCosts:
+    """What the job's engine makes of a layer's kernels."""
+    speeds, exposed = job.speeds, 1 - job.stack.tensor_overlap
+    core, core_backward = kernels.core / speeds.attention, kernels.core_backward / speeds.attention
+    products = np.maximum(kernels.products / speeds.products, kernels.floor)
+    once = 1 if job.is_frozen else 2
+    products_backward = np.maximum(kernels.products_backward / speeds.products, once * kernels.floor)
+    context = np.asarray(kernels.cut.context)
+    host = job.stack.layer_launch * (1 + job.stack.rank_wait * (np.asarray(kernels.cut.tensor) - 1))
     return LayerCosts(
-        forward=_by_kind(job, (products + core + small) / speed, reduce_s, exchange, ring),
-        backward=_by_kind(
-            job, (products_back + core_back + small_back) / speed, reduce_back, exchange, ring_back
+        forward=_by_kind(
+            host,
+            products + core + kernels.streams / speeds.streams,
+            exposed * kernels.tensor,
+            kernels.expert,
+            (context - 1) * np.maximum(0.0, kernels.hop - core / context),
         ),
-        core=core / speed,
+        backward=_by_kind(
+            host,
+            products_backward + core_backward + kernels.streams_backward / speeds.streams,
+            exposed * kernels.tensor_backward,
+            kernels.expert,
+            (context - 1) * np.maximum(0.0, kernels.hop_backward - core_backward / context),
+        ),
+        core=core,
     )
 
 
-def _by_kind(job: Job, *seconds: Numbers) -> NDArray[np.float64]:
-    """Kinds in the first axis; the host launches a layer in its own time, beside the device's."""
-    waiting = np.maximum(0.0, job.stack.layer_launch - sum(seconds))
-    return np.stack(np.broadcast_arrays(*seconds, waiting)).astype(np.float64)
-
-
-def product_seconds(job: Job, matrix: Matrix, cut: Cut) -> Numbers:
-    """One linear map forward, with the casts of its input under fp8."""
-    m, groups = _routed(job, matrix, cut)
-    n, k = matrix.columns(cut.tensor), matrix.rows(cut.tensor)
-    cast = elementwise_seconds(job.device, 4.0 * groups * m * k) if job.precision == "fp8" else 0.0
-    return gemm_seconds(job.device, m, n, k, precision=job.precision, groups=groups) + cast
-
-
-def product_backward_seconds(job: Job, matrix: Matrix, cut: Cut) -> Numbers:
-    """Gradients of a linear map's input and weights; of its input alone where weights are frozen."""
-    m, groups = _routed(job, matrix, cut)
-    n, k = matrix.columns(cut.tensor), matrix.rows(cut.tensor)
-    cast = elementwise_seconds(job.device, 4.0 * groups * m * n) if job.precision == "fp8" else 0.0
-    if job.is_frozen:
-        return gemm_seconds(job.device, m, k, n, precision=job.precision, groups=groups) + cast
-    return gemm_backward_seconds(job.device, m, n, k, precision=job.precision, groups=groups) + cast
-
-
-def _routed(job: Job, matrix: Matrix, cut: Cut) -> tuple[Numbers, Numbers]:
-    """(tokens of one product, products): routed tokens spread evenly over the experts."""
-    moe = job.model.moe
-    if not matrix.is_routed or moe is None:
-        return cut.tokens, 1
-    local = np.maximum(1.0, moe.experts / np.asarray(cut.expert))
-    return np.maximum(1.0, cut.tokens * moe.experts_per_token / local), local
-
-
-def core_seconds(job: Job, cut: Cut) -> tuple[Numbers, Numbers]:
-    """Attention between its projections, forward and backward; context ranks share the causal work evenly."""
-    model, tensor = job.model, np.asarray(cut.tensor)
-    mla = model.mla
-    unfused = partial(
-        unfused_attention_seconds,
-        job.device,
-        sequences=cut.sequences,
-        tokens=job.tokens,
-        heads=model.heads / tensor,
-        kv_heads=np.maximum(1.0, (model.heads if mla else model.kv_heads) / tensor),
-        head_dim=mla.nope_dim + mla.rope_dim if mla else model.head_dim,
-        precision=_core_precision(job),
-    )
-    if not job.stack.flash_attention:
-        return unfused(backward=False) / cut.context, unfused(backward=True) / cut.context
-    shape = {**unfused.keywords, "value_dim": mla.value_dim if mla else None}
-    forward = prefill_attention_seconds(job.device, **shape)
-    return forward / cut.context, backward_attention_seconds(job.device, **shape) / cut.context
-
-
-def _core_precision(job: Job) -> Precision:
-    """Attention computes in 16 bits where matrices are in 8."""
-    return "bf16" if job.precision == "fp8" else job.precision
-
-
-def small_kernels_seconds(job: Job, cut: Cut, *, is_sparse: bool) -> tuple[Numbers, Numbers]:
-    """Norms, residuals, rotary embedding and activation, forward and backward.
-
-    Bytes per token, element by element read and written. On every rank whole without sequence parallelism and
-    cut over the tensor group with it (Korthikanti et al. 2205.05198, section 4.2.2): two norms (2 h each) and
-    two residual additions (3 h each), backward 3 h each. Always cut: rotary embedding 2 (q + kv), gate 3 f or
-    other activation 2 f, backward 5 f or 3 f.
-    """
-    model, tensor = job.model, cut.tensor
-    shared = tensor if job.stack.sequence_parallel else 1
-    width = _activated_width(job, is_sparse=is_sparse)
-    rotary = 0 if model.learned_positions else 2 * (model.query_size + model.kv_size)
-    gate, gate_back = (3, 5) if model.gated else (2, 3)
-    unit = cut.tokens * job.element_bytes
-    forward = unit * (10 * model.hidden / shared + (rotary + gate * width) / tensor)
-    backward = unit * (12 * model.hidden / shared + (rotary + gate_back * width) / tensor)
-    return (
-        elementwise_seconds(job.device, forward, kernels=FORWARD_KERNELS),
-        elementwise_seconds(job.device, backward, kernels=BACKWARD_KERNELS),
-    )
-
-
-def _activated_width(job: Job, *, is_sparse: bool) -> int:
-    """Width of the MLP per token; routing copies each token in and out of its experts besides."""
-    moe = job.model.moe
-    if not is_sparse or moe is None:
-        return job.model.ffn
-    return moe.shared_ffn + moe.experts_per_token * (moe.expert_ffn + 2 * job.model.hidden)
-
-
-def tensor_seconds(job: Job, cut: Cut, *, is_sparse: bool) -> tuple[Numbers, Numbers]:
-    """Exposed collectives of the tensor group, forward and backward.
-
-    Two all-reduces of the activations each way (Megatron-LM, 1909.08053, figure 4), or with sequence
-    parallelism two all-gathers and two reduce-scatters, and backward two all-gathers more of the inputs that
-    were kept cut (Korthikanti et al. 2205.05198, section 4.2.2). Experts exchange their routed tokens.
-    """
-    on = channel(job.node_pool, size=cut.tensor, stride=1, devices=job.node_pool.devices)
-    moe = job.model.moe
-    copies = moe.experts_per_token if is_sparse and moe else 1
-    token_bytes = cut.tokens * job.model.hidden * job.element_bytes
-    exposed = 1 - job.stack.tensor_overlap
-    if not job.stack.sequence_parallel:
-        both = all_reduce_seconds(on, token_bytes) + all_reduce_seconds(on, copies * token_bytes)
-        return exposed * both, exposed * both
-    gather = all_gather_seconds(on, token_bytes) + all_gather_seconds(on, copies * token_bytes)
-    scatter = reduce_scatter_seconds(on, token_bytes) + reduce_scatter_seconds(on, copies * token_bytes)
-    again = 0.0 if job.is_frozen else gather
-    return exposed * (gather + scatter), exposed * (gather + scatter + again)
-
-
-def expert_seconds(job: Job, cut: Cut) -> Numbers:
-    """Dispatch and combination of routed tokens, each an all-to-all over the expert ranks, either way."""
-    moe = job.model.moe
-    if moe is None:
-        return 0.0
-    on = channel(job.node_pool, size=cut.expert, stride=cut.tensor, devices=job.node_pool.devices)
-    shared = cut.tensor if job.stack.sequence_parallel else 1
-    routed = cut.tokens * moe.experts_per_token / shared
-    return 2 * all_to_all_seconds(on, routed * job.model.hidden * job.element_bytes)
-
-
-def context_seconds(job: Job, cut: Cut, core: Numbers, core_back: Numbers) -> tuple[Numbers, Numbers]:
-    """Ring attention's exchange of keys and values, as far as attention does not hide it.
-
-    c - 1 hops of each rank's keys and values, and backward of their gradients as well (Liu et al.
-    2310.01889, section 3); each hop runs beside 1 / c of the rank's attention.
-    """
-    on = channel(job.node_pool, size=cut.context, stride=cut.tensor, devices=job.node_pool.devices)
-    kv = job.model.heads * job.model.head_dim if job.model.mla else job.model.kv_size
-    hop_bytes = 2 * cut.tokens * kv / cut.tensor * job.element_bytes
-    hops = np.asarray(cut.context) - 1
-    forward = np.maximum(0.0, send_seconds(on, hop_bytes) - core / cut.context)
-    backward = np.maximum(0.0, send_seconds(on, 2 * hop_bytes) - core_back / cut.context)
-    return hops * forward, hops * backward
+def _by_kind(host: Numbers, *seconds: Numbers) -> NDArray[np.float64]:
+    """Kinds in the first axis, the last of them what launching adds to the device's time."""
+    device = sum(seconds)
+    waiting = (device**LAUNCH_NORM + host**LAUNCH_NORM) ** (1 / LAUNCH_NORM) - device
+    return np.stack(np.broadcast_arrays(*seconds, np.maximum(0.0, waiting))).astype(np.float64)

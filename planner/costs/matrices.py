@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+import numpy as np
+
 from planner.costs.collectives import Numbers
 from planner.domain.model import MlaSpec, ModelSpec, MoeSpec
 
@@ -104,6 +106,6 @@ def _experts(model: ModelSpec, moe: MoeSpec) -> tuple[Matrix, ...]:
     return (router, *shared, *_mlp(model, moe.expert_ffn, is_routed=True))
 
 
-def padded_vocab(model: ModelSpec, tensor: Numbers) -> Numbers:
-    """Rows of the embedding that each rank holds: a multiple of 128 (Megatron-LM's padding)."""
-    return -(-model.vocab // (128 * tensor)) * 128
+def padded_vocab(model: ModelSpec, tensor: Numbers, multiple: int) -> Numbers:
+    """Rows of the embedding that each rank of a tensor group holds, padded to a multiple (Megatron-LM)."""
+    return np.ceil(model.vocab / (multiple * np.asarray(tensor))) * multiple

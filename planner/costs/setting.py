@@ -7,7 +7,7 @@ from planner.costs.rates import Rates
 from planner.costs.stages import Stage, stages_of
 from planner.domain.cluster import DeviceSpec, NodePool
 from planner.domain.model import PARAMETER_BYTES, Head, ModelSpec, Precision
-from planner.domain.stack import Stack, TrainingStack
+from planner.domain.stack import Speeds, Stack, TrainingStack
 from planner.domain.workload import Workload
 
 
@@ -28,6 +28,11 @@ class Job:
     @property
     def device(self) -> DeviceSpec:
         return self.node_pool.device
+
+    @property
+    def speeds(self) -> Speeds:
+        """How fast kernels run inside the engine."""
+        return self.stack.speeds_on(self.device.architecture, self.precision)
 
     @property
     def element_bytes(self) -> int:

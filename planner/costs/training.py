@@ -20,8 +20,9 @@ from planner.costs.data_parallel import (
     shards,
     step_exchange_seconds,
 )
-from planner.costs.ends import EndCosts, end_costs
-from planner.costs.layer import LayerCosts, layer_costs
+from planner.costs.ends import EndCosts, EndKernels, end_kernels, engine_ends
+from planner.costs.layer import LayerCosts, engine_layer
+from planner.costs.layer_kernels import LayerKernels, layer_kernels
 from planner.costs.optimizer import MASTER_BYTES, offload_seconds, optimizer_part, optimizer_seconds
 from planner.costs.pipeline import hops_seconds, schedule_seconds, slots, training_passages
 from planner.costs.setting import Job, Setting
@@ -36,6 +37,15 @@ OFFLOAD: dict[Offload, int] = {"none": 0, "optimizer": 1, "all": 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Kernels:
+    """One micro-batch in the kernels of one layer of either kind and of the ends."""
+
+    dense: LayerKernels
+    sparse: LayerKernels
+    ends: EndKernels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tables:
     """One micro-batch through one layer of either kind and through the ends."""
 
@@ -44,18 +54,29 @@ class Tables:
     ends: EndCosts
 
 
+def kernels_of(
+    job: Job, *, tensor: Numbers, context: Numbers = 1, expert: Numbers = 1, sequences: Numbers
+) -> Kernels:
+    """What a step consists of; arguments are numbers, or arrays that broadcast."""
+    cut = {"tensor": tensor, "context": context, "sequences": sequences}
+    dense = layer_kernels(job, **cut, expert=expert)
+    sparse = layer_kernels(job, **cut, expert=expert, is_sparse=True) if job.model.moe else dense
+    return Kernels(dense=dense, sparse=sparse, ends=end_kernels(job, **cut))
+
+
+def engine_tables(job: Job, kernels: Kernels) -> Tables:
+    """What the job's engine makes of kernels."""
+    dense = engine_layer(job, kernels.dense)
+    sparse = engine_layer(job, kernels.sparse) if job.model.moe else dense
+    return Tables(dense=dense, sparse=sparse, ends=engine_ends(job, kernels.ends))
+
+
 def tables_of(
     job: Job, *, tensor: Numbers, context: Numbers = 1, expert: Numbers = 1, sequences: Numbers
 ) -> Tables:
-    """What a step consists of; arguments are numbers, or arrays that broadcast."""
-    dense = layer_costs(job, tensor=tensor, context=context, expert=expert, sequences=sequences)
-    sparse = dense
-    if job.model.moe:
-        sparse = layer_costs(
-            job, tensor=tensor, context=context, expert=expert, sequences=sequences, is_sparse=True
-        )
-    return Tables(
-        dense=dense, sparse=sparse, ends=end_costs(job, tensor=tensor, context=context, sequences=sequences)
+    """Seconds of what a step consists of; arguments are numbers, or arrays that broadcast."""
+    return engine_tables(
+        job, kernels_of(job, tensor=tensor, context=context, expert=expert, sequences=sequences)
     )
 
 

@@ -9,14 +9,31 @@ from typing import Literal
 from pydantic import Field
 
 from planner.domain.fits import FitRecord
+from planner.domain.model import Precision
 from planner.domain.quantities import Bytes, PositiveInt, Seconds, Value
 
 Sharding = Literal["none", "optimizer", "gradients", "full"]
 """What data-parallel ranks cut among themselves: ZeRO stages 0 to 3 (1910.02054); full is FSDP."""
 
 
+ANY = "any"
+"""The key of what holds wherever nothing more special is known."""
+
 RankOrder = Literal["pipeline-data", "data-pipeline"]
 """Which ranks are neighbours after those of a tensor and context group."""
+
+
+class Speeds(Value):
+    """Speed of kernels inside a long job over that of the device's kernels alone."""
+
+    products: float = Field(default=0.9, gt=0, le=1.25)
+    """Linear maps; above 1 where the engine's library beats the one that was measured alone."""
+    attention: float = Field(default=0.9, gt=0, le=1)
+    """Between its projections."""
+    streams: float = Field(default=0.8, gt=0, le=1)
+    """Norms, residuals, activations: 1 where they move no byte twice, less where they are not fused."""
+    ends: float = Field(default=0.9, gt=0, le=1.25)
+    """Embedding, head and loss."""
 
 
 class TrainingStack(Value):
@@ -36,8 +53,8 @@ class TrainingStack(Value):
     vocabulary_multiple: PositiveInt = 1
     """Rows of the embedding on each tensor rank are padded to a multiple of this (Megatron-LM's
     ``make_vocab_size_divisible_by``)."""
-    sustained: float = Field(default=1.0, gt=0, le=1)
-    """Speed of kernels inside a long job over that of the same kernels alone."""
+    speeds: dict[str, Speeds] = Field(default_factory=lambda: {ANY: Speeds()})
+    """By architecture, or architecture and precision (``hopper/fp8``); ``any`` for all others."""
     gradient_overlap: float = Field(default=0.0, ge=0, le=1)
     """Share of gradient and parameter communication hidden behind computation where there is enough."""
     tensor_overlap: float = Field(default=0.0, ge=0, le=1)
@@ -45,13 +62,24 @@ class TrainingStack(Value):
     pipeline_overlap: float = Field(default=0.0, ge=0, le=1)
     """Share of the sends between interleaved chunks hidden behind computation."""
     layer_launch: Seconds = 0.0
-    """The host's time to launch one layer forward; a layer takes at least as long."""
+    """The host's time to launch one layer one way; a layer takes at least as long."""
+    rank_wait: float = Field(default=0.0, ge=0, le=1)
+    """By how much each further rank of a tensor group lengthens that, as all wait for the slowest host."""
     step: Seconds = 0.0
     """Per optimizer step, whatever its size."""
+    onload: float = Field(default=0.07, gt=0, le=1)
+    """Share of the host link at which offloaded weights come back before a weight sync."""
     reserved: Bytes = 0
     """Buffers and allocator slack of the engine on each device, beside the device's own ``reserved``."""
     record: FitRecord | None = None
     sources: tuple[str, ...] = ()
+
+    def speeds_on(self, architecture: str, precision: Precision) -> Speeds:
+        """How fast kernels run on devices of an architecture."""
+        for key in (f"{architecture}/{precision}", architecture, ANY):
+            if key in self.speeds:
+                return self.speeds[key]
+        return Speeds()
 
 
 class GenerationStack(Value):
@@ -76,7 +104,11 @@ class GenerationStack(Value):
     sustained: float = Field(default=1.0, gt=0, le=1)
     """Speed of kernels inside a long job over that of the same kernels alone."""
     wake: Seconds = 0.0
-    """Reloading buffers and restarting the engine, once per weight sync."""
+    """Restarting the engine, once per weight sync."""
+    tensor_sync: Seconds = 0.0
+    """Taking in one tensor of a weight sync."""
+    reload: float | None = Field(default=None, gt=0, le=1)
+    """Share of the host link at which weight buffers come back; none where ``wake`` has it."""
     record: FitRecord | None = None
     """Of the seconds per output token."""
     first_token: FitRecord | None = None
