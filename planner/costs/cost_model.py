@@ -66,7 +66,7 @@ class CostModel:
         key = (call.role, id(node_pool), strategy.generate)
         if key not in self._generations:
             self._generations[key] = generation_seconds(setting, strategy.generate)
-        reshard = reshard_seconds(setting, strategy.layout, strategy.generate)
+        reshard = reshard_seconds(setting, strategy.layout, strategy.generate, offload=strategy.offload)
         return self._generations[key] + reshard, reshard
 
     def memory(self, role: str, strategy: RoleStrategy, node_pool: NodePool) -> RoleMemory:
@@ -139,5 +139,5 @@ def _seconds(setting: Setting, kind: CallKind, strategy: RoleStrategy) -> float:
     if kind == "infer":
         return inference_seconds(setting, strategy)
     assert strategy.generate is not None, "a role that generates has a generation layout"
-    reshard = reshard_seconds(setting, strategy.layout, strategy.generate)
+    reshard = reshard_seconds(setting, strategy.layout, strategy.generate, offload=strategy.offload)
     return generation_seconds(setting, strategy.generate) + reshard
