@@ -20,8 +20,8 @@ from planner.domain.weights import weight_tensors
 Engine = Literal["hybridflow", "hybridflow-v", "deepspeed-chat"]
 
 GATHERS = 4
-"""Times that DeepSpeed-Chat gathers all layers in one transition, "several" (HybridFlow, section 8.4): so
-that they make HybridFlow's transition of 70B 71 % shorter, as its figure 14 says."""
+"""Times that DeepSpeed-Chat gathers all layers in one transition ("several": HybridFlow, section 8.4). With
+so many HybridFlow's transition of 70B is 71 % shorter, as its figure 14 says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
