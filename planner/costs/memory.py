@@ -1,114 +1,172 @@
 """Bytes on the fullest device of a role, by kind."""
 
-import math
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 
-from planner.costs.generation import PREFILL_TOKENS, kv_bytes_per_token
-from planner.costs.setting import Setting
-from planner.costs.training import GRADIENT_BYTES, OPTIMIZER_BYTES
-from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
-from planner.domain.plan import RoleStrategy
+import numpy as np
+
+from planner.costs.activations import Batch, Kept, forward_kept, training_kept
+from planner.costs.data_parallel import Sizes
+from planner.costs.generation_memory import generation_bytes as generation_bytes
+from planner.costs.parameters import embedding_elements, layer_tensors
+from planner.costs.rounding import Numbers, ceil_div
+from planner.costs.setting import Job, Setting
+from planner.costs.stages import fullest_stages
+from planner.costs.states import States, frozen_states, states_at
+from planner.costs.training import RECOMPUTE, sizes_of
+from planner.domain.parallelism import ParallelStrategy
+from planner.domain.plan import Offload, RoleStrategy
+
+OFFLOADED: dict[Offload, tuple[str, ...]] = {
+    "none": (),
+    "optimizer": ("optimizer",),
+    "all": ("parameters", "gradients", "optimizer"),
+}
+"""Kinds that live in host memory between the role's calls."""
 
 
-def persistent_bytes(setting: Setting, layout: ParallelStrategy, *, is_trained: bool) -> dict[str, int]:
+def persistent_bytes(
+    setting: Setting, layout: ParallelStrategy, *, is_trained: bool, offload: Offload = "none"
+) -> dict[str, int]:
     """What lives on the fullest device during the whole iteration.
 
-    A trained role keeps parameters, fp32 gradients and optimizer states; the optimizer's are cut over d
-    (ZeRO stage 1, 1910.02054): under bf16 2 + 4 + 12 / d bytes per parameter, under fp32 4 + 4 + 8 / d. Other
-    roles keep parameters only (HybridFlow, section 8.1).
+    A trained role keeps parameters, gradients and optimizer states, sharded as its engine does. Other roles
+    keep parameters only (HybridFlow, section 8.1).
     """
-    shard = max(stage.trained_shard(layout.tensor) for stage in setting.end_stages(layout.pipeline))
-    parameters = {"parameters": shard * setting.element_bytes}
-    if not is_trained:
-        return parameters
-    optimizer = math.ceil(shard / layout.data) * OPTIMIZER_BYTES[setting.precision]
-    return parameters | {"gradients": shard * GRADIENT_BYTES, "optimizer": optimizer}
+    states = _state_bytes(setting.job, layout, is_trained)
+    return {kind: count for kind, count in states.items() if kind not in OFFLOADED[offload]}
+
+
+def host_bytes(setting: Setting, layout: ParallelStrategy, *, offload: Offload) -> dict[str, int]:
+    """What a trained role keeps in host memory for each device."""
+    states = _state_bytes(setting.job, layout, True)
+    return {kind: count for kind, count in states.items() if kind in OFFLOADED[offload]}
 
 
 def training_bytes(setting: Setting, strategy: RoleStrategy) -> dict[str, int]:
-    """Activations and logits on the fuller of the first and the last stage.
+    """What one optimizer step needs on the fullest stage, beside what is persistent.
 
-    1F1B keeps min(p, m) micro-batches on the first stage and one on the last, which also computes the
-    logits (Narayanan et al. 2104.04473, section 2.2.1).
+    Offloaded states come back for it.
     """
     layout = strategy.layout
-    stages = setting.end_stages(layout.pipeline)
-    sequences = math.ceil(setting.mini_batch / layout.data)
-    micro_batch = min(strategy.micro_batch, sequences)
-    in_flight = min(layout.pipeline * micro_batch, sequences)
-    first = {"activations": _kept_bytes(setting, strategy, stages[0].layers, kept=in_flight)}
-    last = {
-        "activations": _kept_bytes(setting, strategy, stages[-1].layers, kept=micro_batch),
-        "logits": logits_bytes(setting, layout.tensor, micro_batch, backward=True),
-    }
-    if layout.pipeline == 1:
-        return last
-    return max(first, last, key=lambda kinds: sum(kinds.values()))
-
-
-def _kept_bytes(setting: Setting, strategy: RoleStrategy, layers: int, *, kept: int) -> int:
-    """Activations of ``kept`` sequences over a stage's layers; under recomputation the layers' inputs.
-
-    While a layer recomputes, its own activations of one micro-batch are there as well.
-    """
-    tokens = setting.workload.maximum_tokens
-    layer = layer_activation_bytes(setting, strategy.layout.tensor)
-    if strategy.recompute == "none":
-        return kept * tokens * layers * layer
-    inputs = setting.model.hidden * setting.element_bytes
-    return kept * tokens * layers * inputs + min(kept, strategy.micro_batch) * tokens * layer
-
-
-def layer_activation_bytes(setting: Setting, tensor: int) -> int:
-    """Bytes per token that one layer keeps for its backward pass.
-
-    Korthikanti et al. 2205.05198, equation 2, for a gated MLP without dropout and with flash attention (no
-    s^2 term): whole on each rank are the inputs of both norms and of both blocks, 4 h; cut over the tensor
-    group are query, attention output, key, value, gate, up and their product, 2 q + 2 kv + 3 f.
-    """
-    model = setting.model
-    whole = 4 * model.hidden
-    split = 2 * model.query_size + 2 * model.kv_size + 3 * model.ffn
-    return (whole + math.ceil(split / tensor)) * setting.element_bytes
-
-
-def logits_bytes(setting: Setting, tensor: int, sequences: int, *, backward: bool) -> int:
-    """The last layer's output on one rank, cut over the vocabulary (Megatron-LM, 1909.08053, section 3).
-
-    Per entry the logits in the model's precision, an fp32 copy for the log-softmax, and in training its
-    fp32 gradient. A scalar head's output does not count.
-    """
-    if setting.head == "scalar":
-        return 0
-    entries = sequences * setting.workload.maximum_tokens * math.ceil(setting.model.vocab / tensor)
-    return entries * (setting.element_bytes + (8 if backward else 4))
+    batch = _batch(setting, strategy, ceil_div(setting.mini_batch, layout.data))
+    moved = host_bytes(setting, layout, offload=strategy.offload)
+    return moved | transient_bytes(
+        setting.job, sizes_of(layout), batch, recompute=RECOMPUTE[strategy.recompute]
+    )
 
 
 def inference_bytes(setting: Setting, strategy: RoleStrategy) -> dict[str, int]:
-    """One layer's working set and the logits of one micro-batch; nothing is kept for a backward pass."""
-    layout = strategy.layout
-    sequences = min(strategy.micro_batch, math.ceil(setting.workload.samples / layout.data))
-    tokens = sequences * setting.workload.maximum_tokens
-    return {
-        "activations": tokens * layer_activation_bytes(setting, layout.tensor),
-        "logits": logits_bytes(setting, layout.tensor, sequences, backward=False),
-    }
+    """What a pass over all samples needs on the fullest stage; nothing is kept for a backward pass."""
+    layout, job = strategy.layout, setting.job
+    batch = _batch(setting, strategy, ceil_div(setting.workload.samples, layout.data))
+    sizes = sizes_of(layout)
+    kinds = _greatest(job, sizes, lambda stage: _kinds(forward_kept(job, sizes, batch, stage)))
+    moved = host_bytes(setting, layout, offload=strategy.offload)
+    weights = {kind: count for kind, count in moved.items() if kind == "parameters"}
+    return weights | _whole({**kinds, "gathered": gathered_bytes(job, sizes, backward=False)})
 
 
-def generation_bytes(setting: Setting, generate: GenerationStrategy) -> dict[str, int]:
-    """Generation weights, cache and working set on the fullest device.
+def transient_bytes(job: Job, sizes: Sizes, batch: Batch, *, recompute: Numbers) -> dict[str, int]:
+    """What one optimizer step needs on the stage that needs most, whatever else lies there."""
+    kinds = _greatest(job, sizes, lambda stage: _kinds(training_kept(job, sizes, batch, stage, recompute)))
+    own = {"gathered": gathered_bytes(job, sizes, backward=True), "engine": job.stack.reserved}
+    return _whole({**kinds, **own})
 
-    The weights M / (t_g p_g) lie in a buffer of their own beside the training weights (HybridFlow, section 7
-    and table 2); the cache holds ``max_sequences`` sequences of the greatest length.
+
+def peak_training_bytes(job: Job, sizes: Sizes, batch: Batch, *, recompute: Numbers) -> Numbers:
+    """Bytes that a training job allocates at its peak on its fullest device.
+
+    Without what the driver, the device's context and the engine's own buffers take (``DeviceSpec.reserved``,
+    ``TrainingStack.reserved``), as an engine's allocator reports it. Sizes may be arrays that broadcast.
     """
-    replica = math.ceil(setting.workload.samples / generate.replicas)
-    sequences = min(generate.max_sequences, replica)
-    shard = max(stage.shard(generate.tensor) for stage in setting.end_stages(generate.pipeline))
-    context = setting.workload.maximum_tokens
-    prefill = min(replica * setting.workload.prompt_tokens.maximum, PREFILL_TOKENS)
-    tokens = max(prefill, setting.workload.prompt_tokens.maximum, sequences)
+    peak = _over_stages(
+        job,
+        sizes,
+        lambda stage: (
+            states_at(job, sizes, stage).total + training_kept(job, sizes, batch, stage, recompute).total
+        ),
+    )
+    return np.ceil(peak + gathered_bytes(job, sizes, backward=True)).astype(np.int64)
+
+
+def fits(job: Job, sizes: Sizes, batch: Batch, *, recompute: Numbers) -> Numbers:
+    """Whether a device has room for a training job's peak."""
+    room = job.device.usable_memory - job.stack.reserved
+    return peak_training_bytes(job, sizes, batch, recompute=recompute) <= room
+
+
+def gathered_bytes(job: Job, sizes: Sizes, *, backward: bool) -> Numbers:
+    """Whole parameters of two units at once, one in use and one on its way, where they are fully sharded.
+
+    In the backward pass one unit's whole gradients as well (FSDP, 2304.11277, section 3.3).
+    """
+    if job.stack.sharding != "full":
+        return 0
+    layer = layer_tensors(job.model, is_sparse=job.model.moe is not None)
+    unit = layer.shared.elements(sizes.tensor)
+    if job.model.moe:
+        unit = unit + ceil_div(layer.experts, sizes.expert) * layer.expert.elements(sizes.tensor)
+    table = embedding_elements(job.model, sizes.tensor, job.stack.vocabulary_multiple)
+    greatest = np.maximum(unit, table)
+    gradients = greatest * job.stack.gradient_bytes if backward and not job.is_frozen else 0
+    return (unit + greatest) * job.element_bytes + gradients
+
+
+@lru_cache(maxsize=65536)
+def _state_bytes(job: Job, layout: ParallelStrategy, is_trained: bool) -> Mapping[str, int]:
+    sizes = sizes_of(layout)
+    states_of: Callable[[Job, Sizes, Numbers], States] = states_at if is_trained else frozen_states
+    kinds = ("parameters", "gradients", "optimizer") if is_trained else ("parameters",)
+    return _whole(
+        _greatest(
+            job,
+            sizes,
+            lambda stage: {kind: getattr(states_of(job, sizes, stage), kind) for kind in kinds},
+        ),
+        keep_zeros=True,
+    )
+
+
+def _batch(setting: Setting, strategy: RoleStrategy, total: int) -> Batch:
+    """Micro-batches of the greatest length; a budget of tokens that one sequence exceeds takes it alone."""
+    tokens = setting.workload.maximum_tokens
+    sequences: float = strategy.micro_batch
+    if strategy.micro_batch_tokens:
+        sequences = max(1.0, strategy.micro_batch_tokens / tokens)
+    return Batch(sequences=sequences, total=total, tokens=tokens)
+
+
+def _kinds(kept: Kept) -> dict[str, Numbers]:
     return {
-        "generation_weights": shard * setting.element_bytes,
-        "kv_cache": sequences * context * kv_bytes_per_token(setting, generate),
-        "activations": tokens * layer_activation_bytes(setting, generate.tensor),
-        "logits": sequences * setting.model.vocab * (setting.element_bytes + 4),
+        "activations": kept.activations,
+        "logits": kept.logits,
+        "workspace": kept.workspace,
+        "exchange": kept.exchange,
     }
+
+
+def _greatest(
+    job: Job, sizes: Sizes, kinds_of: Callable[[Numbers], dict[str, Numbers]]
+) -> dict[str, Numbers]:
+    """The kinds of the stage with most bytes, of one layout."""
+    stages = fullest_stages(job.model, pipeline=sizes.pipeline, virtual=sizes.virtual)
+    return max((kinds_of(stage) for stage in dict.fromkeys(map(int, stages))), key=_sum)
+
+
+def _over_stages(job: Job, sizes: Sizes, bytes_of: Callable[[Numbers], Numbers]) -> Numbers:
+    """The greatest over the stages, of one layout or of many."""
+    greatest: Numbers = 0
+    for stage in fullest_stages(job.model, pipeline=sizes.pipeline, virtual=sizes.virtual):
+        greatest = np.maximum(greatest, bytes_of(stage))
+    return greatest
+
+
+def _sum(kinds: Mapping[str, Numbers]) -> Numbers:
+    return sum(kinds.values())
+
+
+def _whole(kinds: Mapping[str, Numbers], *, keep_zeros: bool = False) -> dict[str, int]:
+    """Bytes rounded up; kinds that take none are left out."""
+    counts = {kind: int(np.ceil(count)) for kind, count in kinds.items()}
+    return {kind: count for kind, count in counts.items() if count or keep_zeros}

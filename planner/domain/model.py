@@ -192,7 +192,7 @@ class ModelSpec(Value):
     @cached_property
     def layer_vector_parameters(self) -> int:
         """Parameters of one layer's norms and biases."""
-        mlp_bias = self.ffn + self.hidden if self.has_linear_bias else 0
+        mlp_bias = (2 if self.gated else 1) * self.ffn + self.hidden if self.has_linear_bias else 0
         return 2 * self.norm_size + self.attention_vector_parameters + mlp_bias
 
     @property

@@ -200,20 +200,22 @@ class MegatronEngine:
             states.load(Path(folder), self._bare_module(), self._optimizer_or_none())
 
     def static_bytes(self) -> dict[str, int]:
-        """Bytes of this rank's parameters, gradients and optimizer states."""
-        parameters = sum(parameter.nbytes for parameter in self._module.parameters())
+        """Bytes of this rank's parameters, gradients and optimizer states, padding of buffers included."""
+        stores = [parameter.untyped_storage() for parameter in self._module.parameters()]
+        parameters = sum({store.data_ptr(): store.nbytes() for store in stores}.values())
         if self._settings is None:
             return {"parameters": parameters, "gradients": 0, "optimizer": 0}
         gradients = sum(buffer.grad_data.nbytes for buffer in self._module.buffers)
         return {"parameters": parameters, "gradients": gradients, "optimizer": self._optimizer_bytes()}
 
     def _optimizer_bytes(self) -> int:
+        """Of main parameters and moments; counters of steps are no state of a parameter."""
         own = {parameter.untyped_storage().data_ptr() for parameter in self._module.parameters()}
         held: dict[int, int] = {}
         for torch_adam in adam.adams(self._optimizer):
             for main, moments in torch_adam.state.items():
                 for tensor in (main, *moments.values()):
-                    if tensor.untyped_storage().data_ptr() not in own:
+                    if tensor.dim() and tensor.untyped_storage().data_ptr() not in own:
                         held[tensor.data_ptr()] = tensor.nbytes
         return sum(held.values())
 
