@@ -5,11 +5,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from planner.calibration.attention_rows import (
+    GROUPED_DECODE,
+    LONG_PREFILL,
+    Names,
     Shapes,
     columns_of,
+    decode_parts,
     decode_seconds,
+    prefill_parts,
     prefill_seconds,
     shapes_of,
 )
@@ -34,11 +40,10 @@ _Fit = TypeVar("_Fit", bound=Value)
 SOURCE = "ai-dynamo/aiconfigurator @095f58a5, Apache-2.0"
 DATE = "2026-11-20"
 FILES = {"a100-sxm-80gb": "a100_sxm", "h100-sxm-80gb": "h100_sxm"}
-PREFILL_AIM, DECODE_AIM = "0.1 TFLOP and more", "GQA 4 to 8, context >= 256"
 AIM_WEIGHT = 1.5
 """Of rows that matter most."""
 SCORE_SECONDS = 2.5e-11
-"""Where only one width of heads was measured: what H100 shows, as multiprocessors have equal exponential units."""
+"""Where one width of heads was measured: what H100 shows; multiprocessors have equal exponential units."""
 NO_RECORD = FitRecord(source="", date="", rows=0, held_out=Residuals(rows=0, mape=0, p90=0, low=0, high=0))
 
 PREFILL_START = {
@@ -123,11 +128,11 @@ def fit_prefill(device: DeviceSpec, shapes: Shapes) -> PrefillFit:
     search = Search(
         start=start,
         options=(fixed,),
-        weights=np.where(is_long(shapes), AIM_WEIGHT, 1.0),
+        weights=np.where(prefill_parts(shapes) == LONG_PREFILL, AIM_WEIGHT, 1.0),
         predict=lambda values, of: prefill_seconds(_with(device, prefill=_prefill(values)), of),
     )
     values = search.values(shapes)
-    record = _record(search, shapes, values, {PREFILL_AIM: is_long(shapes)})
+    record = _record(search, shapes, values, prefill_parts(shapes))
     return checked(PrefillFit.model_construct(**values, record=record))
 
 
@@ -136,37 +141,27 @@ def fit_decode(device: DeviceSpec, shapes: Shapes) -> DecodeFit:
     search = Search(
         start=DECODE_START,
         options=SPLITTING,
-        weights=np.where(is_grouped(shapes), AIM_WEIGHT, 1.0),
+        weights=np.where(decode_parts(shapes) == GROUPED_DECODE, AIM_WEIGHT, 1.0),
         predict=lambda values, of: decode_seconds(_with(device, decode=_decode(values)), of),
     )
     values = search.values(shapes)
-    record = _record(search, shapes, values, {DECODE_AIM: is_grouped(shapes)})
+    record = _record(search, shapes, values, decode_parts(shapes))
     return checked(DecodeFit.model_construct(**values, record=record))
 
 
-def is_long(shapes: Shapes) -> Any:
-    """Prefill of at least 0.1 TFLOP, the masked half of the scores not counted."""
-    return 2.0 * shapes.sequences * shapes.heads * shapes.head_dim * shapes.length**2 >= 1e11
-
-
-def is_grouped(shapes: Shapes) -> Any:
-    """Decode of 4 to 8 query heads per key head against 256 cached tokens or more."""
-    group = shapes.heads / shapes.kv_heads
-    return (group >= 4) & (group <= 8) & (shapes.length >= 256)
-
-
-def _record(search: Search, shapes: Shapes, values: Mapping[str, Any], parts: Mapping[str, Any]) -> FitRecord:
+def _record(search: Search, shapes: Shapes, values: Mapping[str, Any], parts: Names) -> FitRecord:
     predicted = search.held_out(shapes, folds_of(shapes.groups), values)
-    groups = np.array([str(group) for group in shapes.groups])
+    groups = np.array(shapes.groups)
+
+    def residuals(mask: npt.NDArray[np.bool_]) -> Residuals:
+        return residuals_of(shapes.seconds[mask], predicted[mask], groups[mask].tolist())
+
     return FitRecord(
         source=SOURCE,
         date=DATE,
         rows=len(shapes.seconds),
-        held_out=residuals_of(shapes.seconds, predicted, groups.tolist()),
-        parts={
-            name: residuals_of(shapes.seconds[mask], predicted[mask], groups[mask].tolist())
-            for name, mask in parts.items()
-        },
+        held_out=residuals(np.ones(len(groups), dtype=np.bool_)),
+        parts={part: residuals(parts == part) for part in sorted(set(parts.tolist()))},
     )
 
 

@@ -1,6 +1,6 @@
-"""Measured attention kernels: rows as arrays, their predictions, their evaluation."""
+"""Measured attention kernels: rows as arrays, and their predictions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,14 +9,13 @@ import numpy.typing as npt
 from planner.calibration.rows import Row, parse_all
 from planner.costs.attention import decode_attention_seconds, prefill_attention_seconds
 from planner.domain.cluster import DeviceSpec
-from planner.domain.fits import Residuals
 
 Floats = npt.NDArray[np.float64]
-Predict = Callable[[DeviceSpec, "Shapes", str | None], Floats]
-"""Seconds of all rows by the kernels of an engine."""
+Names = npt.NDArray[np.str_]
 
-UNKNOWN = Residuals(rows=0, mape=0.3, p90=0.6, low=-0.7, high=0.7)
-"""Of a device without fitted attention: a guess of a factor of two either way."""
+LONG_PREFILL, SHORT_PREFILL = "0.1 TFLOP and more", "less than 0.1 TFLOP"
+LONG_FLOPS = 1e11
+GROUPED_DECODE, OTHER_DECODE = "GQA 4 to 8, context 256 and more", "other groups or contexts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +29,7 @@ class Shapes:
     kv_heads: Floats
     head_dim: Floats
     seconds: Floats
-    engines: npt.NDArray[np.str_]
+    engines: Names
     """Empty where a row names none."""
 
     def chosen(self, mask: npt.NDArray[np.bool_]) -> "Shapes":
@@ -38,9 +37,10 @@ class Shapes:
         return Shapes(**{name: getattr(self, name)[mask] for name in self.__slots__})
 
     @property
-    def groups(self) -> list[tuple[float, float, float]]:
-        """Of each row, the heads, which stand for a model and its tensor-parallel size."""
-        return list(zip(self.heads.tolist(), self.kv_heads.tolist(), self.head_dim.tolist(), strict=True))
+    def groups(self) -> list[str]:
+        """Of each row, its heads, which stand for a model and its tensor-parallel size."""
+        heads = zip(self.heads, self.kv_heads, self.head_dim, strict=True)
+        return [f"{query:g} heads, {kv:g} key-value heads of {width:g}" for query, kv, width in heads]
 
 
 def columns_of(length: str) -> tuple[str, ...]:
@@ -49,19 +49,21 @@ def columns_of(length: str) -> tuple[str, ...]:
 
 
 def shapes_of(rows: Sequence[Row], *, length: str) -> Shapes:
-    """Rows as arrays.
+    """Rows as arrays; no key-value heads means as many as query heads.
 
     Raises
     ------
     RowError
         A field is not what its column needs.
     """
-    columns = columns_of(length)
 
     def parse(row: Row) -> tuple[float, ...]:
-        return (*(float(row.count(column)) for column in columns[:-1]), row.number("latency_ms") / 1e3)
+        heads = row.count("num_heads")
+        kv_heads = heads if row.optional_text("num_kv_heads") == "0" else row.count("num_kv_heads")
+        sizes = (row.count("batch_size"), row.count(length), heads, kv_heads, row.count("head_dim"))
+        return (*map(float, sizes), row.number("latency_ms") / 1e3)
 
-    table = np.array(parse_all(rows, parse), dtype=np.float64).reshape(-1, len(columns)).T
+    table = np.array(parse_all(rows, parse), dtype=np.float64).reshape(-1, len(columns_of(length))).T
     return Shapes(
         sequences=table[0],
         length=table[1],
@@ -102,3 +104,16 @@ def decode_seconds(device: DeviceSpec, shapes: Shapes, engine: str | None = None
             warm=True,
         )
     )
+
+
+def prefill_parts(shapes: Shapes) -> Names:
+    """The part of each row, whose residuals differ: long or short, FLOPs of masked scores not counted."""
+    flops = 2.0 * shapes.sequences * shapes.heads * shapes.head_dim * shapes.length**2
+    return np.where(flops >= LONG_FLOPS, LONG_PREFILL, SHORT_PREFILL)
+
+
+def decode_parts(shapes: Shapes) -> Names:
+    """The part of each row, whose residuals differ."""
+    group = shapes.heads / shapes.kv_heads
+    is_grouped = (group >= 4) & (group <= 8) & (shapes.length >= 256)
+    return np.where(is_grouped, GROUPED_DECODE, OTHER_DECODE)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from planner.calibration import collective
+from planner.calibration import attention_decode, attention_prefill, collective, generation
 from planner.calibration.evaluation import Kind
 from planner.domain.mistakes import closest
 from planner.errors import SpecError
@@ -19,7 +19,14 @@ KIND_NAMES = (
     "weight-sync",
 )
 
-KINDS: Mapping[str, Kind] = MappingProxyType({"collective": collective})
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        "generation": generation,
+        "attention-prefill": attention_prefill,
+        "attention-decode": attention_decode,
+        "collective": collective,
+    }
+)
 
 
 def kind_named(name: str) -> Kind:
