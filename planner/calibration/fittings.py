@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from planner.calibration import attention, collective
+from planner.calibration import attention, collective, generation_fit
 from planner.domain.mistakes import closest
 from planner.domain.quantities import Value
 from planner.errors import SpecError
@@ -43,6 +43,12 @@ FITTINGS: tuple[Fitting, ...] = (
         fit=collective.fit,
         file="devices/{}.yaml",
         keys=("kernels", "collective"),
+    ),
+    Fitting(
+        name="generation",
+        files=("end_to_end_generation_silicon.csv", "end_to_end_generation_splitwise.csv"),
+        fit=generation_fit.fit,
+        file="stacks/generation/{}.yaml",
     ),
 )
 

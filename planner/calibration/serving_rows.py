@@ -1,0 +1,157 @@
+"""Measured points of serving engines: from a row of a file to the engine, its layout and its load."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from planner.calibration.rows import Row, device_of
+from planner.costs.engine_step import Engine
+from planner.domain.catalog import read_generation_stack, read_model
+from planner.domain.cluster import DeviceSpec, NodePool
+from planner.domain.model import ModelSpec, Precision
+from planner.domain.stack import GenerationStack
+from planner.errors import SpecError
+
+COLUMNS = (
+    "backend",
+    "model_path",
+    "system",
+    "isl",
+    "osl",
+    "concurrency",
+    "tp_size",
+    "silicon_ttft_ms",
+    "silicon_tpot_ms",
+)
+
+PRECISIONS: dict[str, Precision] = {
+    "bf16": "bf16",
+    "bfloat16": "bf16",
+    "fp16": "fp16",
+    "float16": "fp16",
+    "fp8": "fp8",
+    "fp8_static": "fp8",
+    "fp8_block": "fp8",
+}
+"""Of matrices, by the words of the column; where it is empty, the 16 bits of the checkpoint."""
+
+NODE_DEVICES = {"gb200-sxm-186gb": 72, "gb300-sxm-288gb": 72}
+"""Devices that share NVLink, eight unless listed (NVIDIA GB200 NVL72 data sheet)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One measured point of a serving engine."""
+
+    line: int
+    source: str
+    model: ModelSpec
+    precision: Precision
+    device: DeviceSpec
+    stack: GenerationStack
+    tensor: int
+    pipeline: int
+    concurrency: int
+    prompt_tokens: int
+    response_tokens: int
+    first_token: float | None
+    """Mean seconds to the first token, where measured."""
+    output_token: float | None
+    """Mean seconds per further token, where measured."""
+
+    @property
+    def group(self) -> str:
+        """Points that share their model, layout and stack."""
+        return f"{' '.join(self.engine_key)} p{self.pipeline}t{self.tensor}"
+
+    @property
+    def engine_key(self) -> tuple[str, str, str, str]:
+        """Points of one key run on one engine."""
+        return self.stack.name, self.model.name, self.precision, self.device.name
+
+
+def point_of(row: Row, given: DeviceSpec | None) -> Point | str:
+    """The point of a row, or why it cannot be predicted.
+
+    Raises
+    ------
+    RowError
+        A field is not what its column needs.
+    """
+    device = device_of(row, "system", given)
+    backend, path = row.text("backend"), row.text("model_path")
+    quantization = row.optional_text("gemm_quant_mode") or "bf16"
+    sizes = {name: row.count(column) for name, column in (("prompt", "isl"), ("response", "osl"))}
+    concurrency = row.optional_count("concurrency") or row.optional_count("batch_size")
+    tensor, pipeline = row.optional_count("tp_size"), row.optional_count("pp_size") or 1
+    first, output = row.optional_number("silicon_ttft_ms"), row.optional_number("silicon_tpot_ms")
+    model, stack = known_model(path), known_stack(backend)
+    if (row.optional_text("mode") or "agg") != "agg":
+        return "prefill and decode on different devices"
+    if device is None:
+        return f"no device {row.text('system')!r} in the catalog"
+    if model is None:
+        return f"no model {path!r} in the catalog"
+    if stack is None:
+        return f"no serving engine {backend!r} in the catalog"
+    if quantization not in PRECISIONS:
+        return f"quantization {quantization!r}"
+    if PRECISIONS[quantization] not in device.peak:
+        return f"{device.name} has no {PRECISIONS[quantization]}"
+    if concurrency is None or tensor is None:
+        return "no concurrency or no tensor parallel size"
+    if first is None and output is None:
+        return "neither latency is given"
+    return Point(
+        line=row.line,
+        source=f"{backend} {path}",
+        model=model,
+        precision=PRECISIONS[quantization],
+        device=device,
+        stack=stack,
+        tensor=tensor,
+        pipeline=pipeline,
+        concurrency=concurrency,
+        prompt_tokens=sizes["prompt"],
+        response_tokens=sizes["response"],
+        first_token=None if first is None else first / 1e3,
+        output_token=None if output is None else output / 1e3,
+    )
+
+
+def engine_of(point: Point) -> Engine:
+    """The engine of a point."""
+    return Engine(
+        model=point.model, precision=point.precision, node_pool=node_of(point.device), stack=point.stack
+    )
+
+
+def node_of(device: DeviceSpec) -> NodePool:
+    """A few nodes of the device; replicas that span nodes cross the fabric of a DGX H100."""
+    return NodePool.model_validate(
+        {
+            "name": "measured",
+            "nodes": 8,
+            "devices_per_node": NODE_DEVICES.get(device.name, 8),
+            "device": device,
+            "network": {"bandwidth": "3200 Gbit/s", "latency": "5 us"},
+            "rails": 8,
+        }
+    )
+
+
+@lru_cache(maxsize=1024)
+def known_model(name: str) -> ModelSpec | None:
+    """The catalog model that a row names, if there is one."""
+    try:
+        return read_model(name)
+    except SpecError:
+        return None
+
+
+@lru_cache(maxsize=64)
+def known_stack(name: str) -> GenerationStack | None:
+    """The catalog's serving engine of that name, if there is one."""
+    try:
+        return read_generation_stack(name)
+    except SpecError:
+        return None
