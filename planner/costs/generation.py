@@ -8,13 +8,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from planner.costs.engine_step import Engine, cached_bytes
+from planner.costs.engine_step import Engine
 from planner.costs.setting import Setting
 from planner.costs.step_table import Floats, step_table
 from planner.domain.parallelism import GenerationStrategy
-
-PREFILL_TOKENS = 8192
-"""Prompt tokens of one prefill pass (vLLM's default ``max_num_batched_tokens``)."""
 
 _MIDPOINTS: Floats = (np.arange(24) + 0.5) / 24
 """Of the last wave's decline, in parts of the longest response."""
@@ -121,8 +118,3 @@ def mean_progress(maximum: int, spread: float) -> float:
 def _longest(spread: float, samples: int) -> float:
     """What the longest of that many responses stays below in 99 of 100 iterations, over the maximum."""
     return 1.0 if spread == 0 else 1 - (0.01 / samples) ** (1 / spread)
-
-
-def kv_bytes_per_token(setting: Setting, generate: GenerationStrategy) -> int:
-    """Keys and values of one token on one device."""
-    return cached_bytes(engine_of(setting), generate)

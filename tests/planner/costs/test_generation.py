@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planner.costs.engine_step import cached_bytes
 from planner.costs.generation import (
     decode_seconds,
+    engine_of,
     generation_seconds,
-    kv_bytes_per_token,
     prefill_seconds,
     step_seconds,
 )
@@ -30,6 +31,10 @@ layouts = st.builds(
     replicas=st.sampled_from([1, 3, 16]),
     max_sequences=st.integers(1, 1024),
 )
+
+
+def cached_bytes_of(setting, generate):
+    return cached_bytes(engine_of(setting), generate)
 
 
 def with_responses(setting, mean, maximum):
@@ -126,19 +131,19 @@ def test_a_longer_context_or_a_larger_batch_never_makes_a_step_faster(setting, g
 
 
 def test_llama_7b_caches_half_a_mebibyte_per_token(setting):
-    assert kv_bytes_per_token(setting, layout()) == 2**19
-    assert kv_bytes_per_token(setting, layout(tensor=8)) == 2**16
+    assert cached_bytes_of(setting, layout()) == 2**19
+    assert cached_bytes_of(setting, layout(tensor=8)) == 2**16
 
 
 def test_key_heads_are_copied_when_tensor_ranks_outnumber_them(setting):
     grouped = replace(setting, model=setting.model.model_copy(update={"kv_heads": 4}))
-    assert kv_bytes_per_token(grouped, layout(tensor=4)) == kv_bytes_per_token(grouped, layout(tensor=8))
+    assert cached_bytes_of(grouped, layout(tensor=4)) == cached_bytes_of(grouped, layout(tensor=8))
 
 
 def test_every_tensor_rank_caches_the_whole_latent(setting):
     latent = replace(setting, model=read_model("deepseek-v3"))
-    assert kv_bytes_per_token(latent, layout()) == 61 * (512 + 64) * 2
-    assert kv_bytes_per_token(latent, layout(tensor=8)) == kv_bytes_per_token(latent, layout())
+    assert cached_bytes_of(latent, layout()) == 61 * (512 + 64) * 2
+    assert cached_bytes_of(latent, layout(tensor=8)) == cached_bytes_of(latent, layout())
 
 
 def test_many_sequences_per_replica_make_wide_tensor_groups_slow(setting):
