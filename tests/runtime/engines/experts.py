@@ -26,7 +26,7 @@ class NotInstalled(torch.nn.Module):
 
 
 class NoAttention(torch.nn.Module):
-    """Stands in for attention's core, which has no parameters and without TransformerEngine no latent form."""
+    """Stands in for attention's core: it has no parameters, and no latent form without TransformerEngine."""
 
     def __init__(self, **_: Any) -> None:
         super().__init__()
