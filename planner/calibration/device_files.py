@@ -96,7 +96,7 @@ def records_of(section: BaseModel, name: str = "") -> Iterator[tuple[str, FitRec
     for part, value in section:
         path = f"{name}.{part}".strip(".")
         if isinstance(value, FitRecord):
-            yield name, value
+            yield (name if part == "record" else path), value
         elif isinstance(value, BaseModel):
             yield from records_of(value, path)
         elif isinstance(value, Mapping):
