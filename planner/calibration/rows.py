@@ -18,6 +18,8 @@ SHOWN_MISTAKES = 20
 """Of a broken file; the rest are counted."""
 
 
+NUMBER, COUNT = "a number above 0", "a whole number from 1"
+
 _T = TypeVar("_T")
 
 
@@ -53,35 +55,39 @@ class Row:
         """A finite number above zero."""
         value = self.optional_number(column)
         if value is None:
-            raise self.error(column, "a number above 0")
+            raise self.error(column, NUMBER)
         return value
 
     def optional_number(self, column: str) -> float | None:
         """A finite number above zero, none when empty."""
-        text = self.optional_text(column)
-        if text is None:
-            return None
-        try:
-            value = float(text)
-        except ValueError:
-            raise self.error(column, "a number above 0") from None
-        if not (math.isfinite(value) and value > 0):
-            raise self.error(column, "a number above 0")
+        value = self._float(column)
+        if value is None and self.optional_text(column) is not None:
+            raise self.error(column, NUMBER)
         return value
 
     def count(self, column: str) -> int:
         """A whole number from 1."""
         value = self.optional_count(column)
         if value is None:
-            raise self.error(column, "a whole number from 1")
+            raise self.error(column, COUNT)
         return value
 
     def optional_count(self, column: str) -> int | None:
         """A whole number from 1, none when empty; ``8.0`` counts as one."""
-        value = self.optional_number(column)
-        if value is not None and (value != int(value) or value < 1):
-            raise self.error(column, "a whole number from 1")
-        return None if value is None else int(value)
+        value = self._float(column)
+        if value is not None and value == int(value):
+            return int(value)
+        if self.optional_text(column) is not None:
+            raise self.error(column, COUNT)
+        return None
+
+    def _float(self, column: str) -> float | None:
+        """The field as a finite number above zero, if it is one."""
+        try:
+            value = float(self.fields.get(column) or "")
+        except ValueError:
+            return None
+        return value if math.isfinite(value) and value > 0 else None
 
     def error(self, column: str, expected: str) -> RowError:
         """What is wrong with a field of this row."""

@@ -36,8 +36,11 @@ def test_what_is_no_number_above_zero_is_refused_with_its_place(text: str) -> No
 
 def test_whole_numbers_may_be_written_as_floats_but_have_no_fraction() -> None:
     assert row(tp="8.0").count("tp") == 8
-    with pytest.raises(RowError, match=r"line 7: tp: expected a whole number from 1, found '1.5'"):
-        row(tp="1.5").count("tp")
+    for text in ("1.5", "x", "0", "-8", "inf", "0.5"):
+        with pytest.raises(RowError, match=rf"line 7: tp: expected a whole number from 1, found '{text}'"):
+            row(tp=text).count("tp")
+        with pytest.raises(RowError, match="whole number"):
+            row(tp=text).optional_count("tp")
 
 
 def test_the_mistakes_of_all_rows_are_found_together() -> None:
