@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from planner.calibration import attention_decode, attention_prefill, collective, generation
+from planner.calibration import attention_decode, attention_prefill, collective, generation, rl
 from planner.calibration.evaluation import Kind
 from planner.domain.mistakes import closest
 from planner.errors import SpecError
@@ -22,6 +22,7 @@ KIND_NAMES = (
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "generation": generation,
+        "rl": rl,
         "attention-prefill": attention_prefill,
         "attention-decode": attention_decode,
         "collective": collective,

@@ -125,12 +125,12 @@ def engine_of(point: Point) -> Engine:
     )
 
 
-def node_of(device: DeviceSpec) -> NodePool:
-    """A few nodes of the device; replicas that span nodes cross the fabric of a DGX H100."""
+def node_of(device: DeviceSpec, *, nodes: int = 8) -> NodePool:
+    """Nodes of the device on the fabric of a DGX H100: eight ports of 400 Gbit/s each."""
     return NodePool.model_validate(
         {
             "name": "measured",
-            "nodes": 8,
+            "nodes": nodes,
             "devices_per_node": NODE_DEVICES.get(device.name, 8),
             "device": device,
             "network": {"bandwidth": "3200 Gbit/s", "latency": "5 us"},
