@@ -1,184 +1,68 @@
-"""Fit attention kernels to measured rows: prefill and decode for each serving engine and for all of them."""
+"""Fit attention to measured rows: prefill and decode of each serving engine and of any, and backward."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
-from planner.calibration.attention_rows import (
-    GROUPED_DECODE,
-    LONG_PREFILL,
-    Names,
-    Shapes,
-    columns_of,
-    decode_parts,
-    decode_seconds,
-    prefill_parts,
-    prefill_seconds,
-    shapes_of,
-)
-from planner.calibration.residuals import residuals_of
+from planner.calibration.attention_fit import fit_decode, fit_prefill
+from planner.calibration.attention_rows import Shapes, columns_of, shapes_of
+from planner.calibration.attention_training import cores_of, fit_backward, fit_forward
 from planner.calibration.rows import read_rows
-from planner.calibration.search import Search, folds_of
 from planner.domain.catalog import read_device
 from planner.domain.cluster import DeviceSpec
-from planner.domain.fits import (
-    AttentionFit,
-    BackwardFit,
-    DecodeFit,
-    EngineAttention,
-    FitRecord,
-    PrefillFit,
-    Residuals,
-)
-from planner.domain.quantities import Value
+from planner.domain.fits import AttentionFit, BackwardFit, EngineAttention
 
-_Fit = TypeVar("_Fit", bound=Value)
-
-SOURCE = "ai-dynamo/aiconfigurator @095f58a5, Apache-2.0"
-DATE = "2026-11-20"
-FILES = {"a100-sxm-80gb": "a100_sxm", "h100-sxm-80gb": "h100_sxm"}
-AIM_WEIGHT = 1.5
-"""Of rows that matter most."""
-SCORE_SECONDS = 2.5e-11
-"""Where one width of heads was measured: what H100 shows; multiprocessors have equal exponential units."""
-NO_RECORD = FitRecord(source="", date="", rows=0, held_out=Residuals(rows=0, mape=0, p90=0, low=0, high=0))
-
-PREFILL_START = {
-    "share": (0.65, 0.05, 1.0),
-    "score": (SCORE_SECONDS, 1e-12, 2e-10),
-    "keys": (50.0, 0.1, 2000.0),
-    "block": (3e-7, 1e-9, 1e-5),
-    "tail": (0.5, 0.01, 10.0),
-    "overlap": (1.5, 1.0, 8.0),
-    "heat": (1e-2, 2e-3, 0.1),
-    "slowdown": (0.1, 1e-4, 0.5),
-    "rows": (0.8, 0.02, 2.0),
-    "cache": (0.9, 0.02, 1.0),
-    "append": (2e-6, 1e-8, 1e-4),
-    "launch": (1.1e-5, 1e-6, 1e-4),
-}
-"""Where the search for each coefficient starts, and its bounds."""
-DECODE_START = {
-    "share": (0.85, 0.2, 0.99),
-    "waste": (0.4, 1e-3, 1.0),
-    "rows": (1.0, 0.05, 50.0),
-    "cache": (1.6, 0.3, 20.0),
-    "warm": (0.6, 0.05, 3.0),
-    "cold": (0.4, 0.02, 5.0),
-    "compute": (0.5, 0.03, 5.0),
-    "unit": (3e-6, 1e-8, 1e-4),
-    "long_unit": (1e-6, 1e-9, 1e-4),
-    "chain": (2e-8, 1e-10, 1e-6),
-    "token": (1e-11, 1e-13, 1e-9),
-    "split": (2e-6, 1e-8, 2e-5),
-    "doubling": (5e-7, 1e-8, 1e-5),
-    "regroup": (1e-6, 1e-8, 2e-5),
-    "overlap": (1.6, 1.0, 6.0),
-    "launch": (1e-5, 5e-6, 3e-5),
-}
-SPLITTING = tuple(
-    {"blocks": blocks, "whole": whole, "lone": lone, "parts": parts}
-    for blocks in (1, 2)
-    for whole in (False, True)
-    for lone in (True, False)
-    for parts in (None, 32)
-)
-"""Ways to split contexts that a decode kernel may have; the one that fits best is taken."""
+A100, H100, B200 = "a100-sxm-80gb", "h100-sxm-80gb", "b200-sxm-180gb"
+ANY = "any"
+"""In the place of an engine's name: rows of all engines together."""
 
 
 def fit(folder: Path) -> dict[str, AttentionFit]:
-    """Attention fits of every measured device, by the device's name."""
-    return {name: _device_fit(read_device(name), folder, stem) for name, stem in FILES.items()}
+    """Attention fits of every measured device, by the device's name.
+
+    Of B200 only training's kernels were measured: the rest is taken from H100. Of H100 no backward was: it is
+    taken from A100. Of A100 few were: what many heads and wide keys do is taken from B200.
+    """
+    ampere, hopper = (
+        _served(read_device(name), folder, stem) for name, stem in ((A100, "a100_sxm"), (H100, "h100_sxm"))
+    )
+    forward_rows = cores_of(folder, op="sdp_fwd", gpu="B200")
+    forward = fit_forward(read_device(B200), forward_rows, relative=hopper[ANY].prefill)
+    backward_rows = cores_of(folder, op="sdp_bwd", gpu="B200")
+    newest = fit_backward(read_device(B200), backward_rows, forward=forward)
+    older = fit_backward(
+        read_device(A100),
+        cores_of(folder, op="sdp_bwd", gpu="A100-PCIe"),
+        forward=ampere[ANY].prefill,
+        held={"keys": newest.keys, "wide": newest.wide},
+    )
+    return {
+        A100: _attention(ampere, older),
+        H100: _attention(hopper, older),
+        B200: AttentionFit(prefill=forward, backward=newest, decode=hopper[ANY].decode),
+    }
 
 
-def _device_fit(device: DeviceSpec, folder: Path, stem: str) -> AttentionFit:
+def _served(device: DeviceSpec, folder: Path, stem: str) -> dict[str, EngineAttention]:
+    """Kernels of each engine that both files have, and of any."""
     prefill = measured(folder / f"attention_prefill_{stem}.csv", length="seq_len")
     decode = measured(folder / f"attention_decode_{stem}.csv", length="kv_len")
-    forward = fit_prefill(device, prefill)
+    fits = {ANY: EngineAttention(prefill=fit_prefill(device, prefill), decode=fit_decode(device, decode))}
+    for name in sorted(set(prefill.engines.tolist()) & set(decode.engines.tolist())):
+        fits[name] = EngineAttention(
+            prefill=fit_prefill(device, prefill.chosen(prefill.engines == name)),
+            decode=fit_decode(device, decode.chosen(decode.engines == name)),
+        )
+    return fits
+
+
+def _attention(served: dict[str, EngineAttention], backward: BackwardFit) -> AttentionFit:
     return AttentionFit(
-        prefill=forward,
-        backward=BackwardFit(
-            share=0.84 * forward.share, keys=forward.keys / 2, tail=forward.tail, record=forward.record
-        ),
-        decode=fit_decode(device, decode),
-        engines={
-            name: EngineAttention(
-                prefill=fit_prefill(device, prefill.chosen(prefill.engines == name)),
-                decode=fit_decode(device, decode.chosen(decode.engines == name)),
-            )
-            for name in sorted(set(prefill.engines.tolist()) & set(decode.engines.tolist()))
-        },
+        prefill=served[ANY].prefill,
+        backward=backward,
+        decode=served[ANY].decode,
+        engines={name: kernels for name, kernels in served.items() if name != ANY},
     )
 
 
 def measured(path: Path, *, length: str) -> Shapes:
     """The rows of a file of attention kernels."""
     return shapes_of(read_rows(path, columns=columns_of(length)), length=length)
-
-
-def fit_prefill(device: DeviceSpec, shapes: Shapes) -> PrefillFit:
-    """Prefill coefficients, with the residuals of heads that the fit had not seen."""
-    start = dict(PREFILL_START)
-    fixed: dict[str, Any] = {}
-    if len(set(shapes.head_dim.tolist())) == 1:
-        fixed["score"] = start.pop("score")[0]
-    search = Search(
-        start=start,
-        options=(fixed,),
-        weights=np.where(prefill_parts(shapes) == LONG_PREFILL, AIM_WEIGHT, 1.0),
-        predict=lambda values, of: prefill_seconds(_with(device, prefill=_prefill(values)), of),
-    )
-    values = search.values(shapes)
-    record = _record(search, shapes, values, prefill_parts(shapes))
-    return checked(PrefillFit.model_construct(**values, record=record))
-
-
-def fit_decode(device: DeviceSpec, shapes: Shapes) -> DecodeFit:
-    """Decode coefficients, with the residuals of heads that the fit had not seen."""
-    search = Search(
-        start=DECODE_START,
-        options=SPLITTING,
-        weights=np.where(decode_parts(shapes) == GROUPED_DECODE, AIM_WEIGHT, 1.0),
-        predict=lambda values, of: decode_seconds(_with(device, decode=_decode(values)), of),
-    )
-    values = search.values(shapes)
-    record = _record(search, shapes, values, decode_parts(shapes))
-    return checked(DecodeFit.model_construct(**values, record=record))
-
-
-def _record(search: Search, shapes: Shapes, values: Mapping[str, Any], parts: Names) -> FitRecord:
-    predicted = search.held_out(shapes, folds_of(shapes.groups), values)
-    groups = np.array(shapes.groups)
-
-    def residuals(mask: npt.NDArray[np.bool_]) -> Residuals:
-        return residuals_of(shapes.seconds[mask], predicted[mask], groups[mask].tolist())
-
-    return FitRecord(
-        source=SOURCE,
-        date=DATE,
-        rows=len(shapes.seconds),
-        held_out=residuals(np.ones(len(groups), dtype=np.bool_)),
-        parts={part: residuals(parts == part) for part in sorted(set(parts.tolist()))},
-    )
-
-
-def checked(fitted: _Fit) -> _Fit:
-    """The same, read as from a file."""
-    return type(fitted).model_validate(fitted.model_dump(mode="json"))
-
-
-def _prefill(values: Mapping[str, Any]) -> PrefillFit:
-    return PrefillFit.model_construct(**values, record=NO_RECORD)
-
-
-def _decode(values: Mapping[str, Any]) -> DecodeFit:
-    return DecodeFit.model_construct(**values, record=NO_RECORD)
-
-
-def _with(device: DeviceSpec, **parts: Any) -> DeviceSpec:
-    """The device with these parts of an attention fit and no others."""
-    attention = AttentionFit.model_construct(**{"prefill": None, "decode": None, "engines": {}, **parts})
-    return device.model_copy(update={"kernels": device.kernels.model_copy(update={"attention": attention})})

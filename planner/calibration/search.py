@@ -2,17 +2,18 @@
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import least_squares
 
-from planner.calibration.attention_rows import Floats, Shapes
+Floats = npt.NDArray[np.float64]
 
 FOLDS = 5
-SAMPLE = 8
-"""One of so many rows decides among options."""
+SAMPLE = 5
+"""One of so many rows decides which options are tried on all."""
+FINALISTS = 3
 ROBUST = 0.07
 """Errors beyond this share count by their size, smaller ones by its square."""
 
@@ -21,8 +22,24 @@ ROUNDS = 40
 """Of a search; later ones change nothing that held-out rows could tell."""
 
 
+class Measured(Protocol):
+    """Rows as arrays."""
+
+    @property
+    def seconds(self) -> Floats:
+        """Measured, one per row."""
+        ...
+
+    def chosen(self, mask: npt.NDArray[np.bool_]) -> Self:
+        """The rows where the mask is true."""
+        ...
+
+
+_Rows = TypeVar("_Rows", bound=Measured)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Search:
+class Search(Generic[_Rows]):
     """Coefficients that are searched on a logarithmic scale, and options that are tried one after another."""
 
     start: Mapping[str, tuple[float, float, float]]
@@ -30,19 +47,22 @@ class Search:
     options: Sequence[Mapping[str, Any]]
     weights: Floats
     """Of each row."""
-    predict: Callable[[Mapping[str, Any], Shapes], Floats]
+    predict: Callable[[Mapping[str, Any], _Rows], Floats]
 
-    def values(self, shapes: Shapes) -> dict[str, Any]:
+    def values(self, shapes: _Rows) -> dict[str, Any]:
         """The best option and its coefficients."""
-        option = self.options[0]
-        if len(self.options) > 1:
-            sample = np.arange(len(shapes.seconds)) % SAMPLE == 0
-            trials = [self._fit(shapes, sample, option) for option in self.options]
-            option = self.options[int(np.argmin([cost for _, cost in trials]))]
-        found, _ = self._fit(shapes, np.ones(len(shapes.seconds), dtype=bool), option)
+        rows = len(shapes.seconds)
+        options = list(self.options)
+        if len(options) > FINALISTS:
+            sample = np.arange(rows) % SAMPLE == 0
+            options.sort(key=lambda option: self._fit(shapes, sample, option)[1])
+        trials = [
+            (*self._fit(shapes, np.ones(rows, dtype=bool), option), option) for option in options[:FINALISTS]
+        ]
+        found, _, option = min(trials, key=lambda trial: trial[1])
         return {**{name: float(f"{value:.4g}") for name, value in found.items()}, **option}
 
-    def held_out(self, shapes: Shapes, folds: npt.NDArray[np.int64], values: Mapping[str, Any]) -> Floats:
+    def held_out(self, shapes: _Rows, folds: npt.NDArray[np.int64], values: Mapping[str, Any]) -> Floats:
         """Predictions of each fold by coefficients fitted to all others, the options those of ``values``."""
         option = {name: value for name, value in values.items() if name not in self.start}
         start = {name: float(values[name]) for name in self.start}
@@ -55,7 +75,7 @@ class Search:
 
     def _fit(
         self,
-        shapes: Shapes,
+        shapes: _Rows,
         mask: npt.NDArray[np.bool_],
         option: Mapping[str, Any],
         start: Mapping[str, float] | None = None,

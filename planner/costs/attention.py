@@ -28,8 +28,8 @@ __all__ = [
 
 BLOCK = 128
 """Query tokens of one block (FlashAttention-2, 2307.08691, section 3.3)."""
-BACKWARD_FLOPS = 2.5
-"""Of the forward's: five matrix products for two (FlashAttention-2, section 4.1)."""
+NARROW = 128
+"""Width of keys that backward kernels hold in registers."""
 APPEND_THREADS = 512
 """Values of a token that a block of threads writes into the cache at once (vLLM, ``reshape_and_cache``)."""
 RESIDENT_THREADS = 2048
@@ -171,26 +171,32 @@ def backward_attention_seconds(
     causal: bool = True,
     value_dim: Numbers | None = None,
 ) -> Any:
-    """Flash attention backward, which recomputes the scores (FlashAttention-2, section 3.1.2)."""
+    """Flash attention backward.
+
+    Five products of each pair for the forward's two, as it recomputes the scores: three as wide as keys, two
+    as wide as values (FlashAttention-2, section 3.1.2).
+    """
+    value_dim = head_dim if value_dim is None else value_dim
     work = Prefill(
         sequences=sequences,
         tokens=tokens,
         past_tokens=0,
         heads=heads,
         kv_heads=kv_heads,
-        width=head_dim + (head_dim if value_dim is None else value_dim),
+        width=head_dim + value_dim,
         item_bytes=PARAMETER_BYTES[precision],
         causal=causal,
     )
     peak = peak_flops_per_s(device, precision)
     moving = 2.0 * work.moved_bytes / device.memory_bandwidth
-    floor = np.maximum(BACKWARD_FLOPS * work.flops / peak, moving)
+    per_pair = 2.0 * (3.0 * head_dim + 2.0 * value_dim) / peak
+    floor = np.maximum(sequences * heads * per_pair * work.pairs, moving)
     fit = device.kernels.attention
     if isinstance(fit, FlatFit):
         return floor / fit.share + fit.launch
     own = fit.backward
-    per_pair = BACKWARD_FLOPS * 2.0 * np.asarray(work.width) / (own.share * peak)
-    computing = work.sequences * work.heads * per_pair * (work.pairs + np.asarray(tokens) * own.keys)
+    per_pair = per_pair / own.share * np.maximum(np.asarray(head_dim) / NARROW, 1.0) ** own.wide
+    computing = sequences * heads * per_pair * (work.pairs + np.asarray(tokens) * own.keys)
     longest = own.tail * per_pair * device.multiprocessors * np.minimum(tokens, BLOCK) * (tokens + own.keys)
     return np.maximum(fit.prefill.launch + moving / fit.prefill.rows + computing + longest, floor)
 

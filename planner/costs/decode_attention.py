@@ -138,7 +138,9 @@ def _splits(own: DecodeFit, work: Decode, load: Any) -> Any:
 
 def _stream_seconds(device: DeviceSpec, own: DecodeFit, work: Decode, *, idle: Any, warm: bool) -> Any:
     """Keys and values from memory, or as far as they fit from the shared cache; queries and outputs."""
-    filled = work.cached_bytes / max(device.l2, 1)
-    missed = np.clip((filled - own.warm) / own.cold, 0.0, 1.0) if warm else 1.0
+    missed: Any = 1.0
+    if warm and device.l2:
+        filled = (work.cached_bytes / (device.l2 * own.cache_reach)) ** own.cache_power
+        missed = filled / (1.0 + filled)
     pace = missed / own.share * np.maximum(idle, 1.0) ** own.waste + (1.0 - missed) / own.cache
     return (work.cached_bytes * pace + work.row_bytes / own.rows) / device.memory_bandwidth

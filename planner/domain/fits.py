@@ -116,11 +116,13 @@ class BackwardFit(Value):
     """Backward of flash attention."""
 
     share: float = Field(gt=0, le=1)
-    """Of the peak, on long sequences."""
+    """Of the peak, on long sequences and with keys no wider than 128."""
     keys: float = Field(ge=0)
     """What a query costs outside the scores that it needs, as so many keys."""
     tail: float = Field(ge=0)
     """Of the longest block's time: what runs on when the other multiprocessors are done."""
+    wide: float = Field(ge=0)
+    """Exponent by which wider keys lose speed."""
     record: FitRecord
 
 
@@ -136,12 +138,12 @@ class DecodeFit(Value):
     """How much of the idle part of the last wave of blocks is lost: 1 is all."""
     rows: float = Field(gt=0)
     """Speed of reading queries and writing outputs, as a multiple of the memory bandwidth."""
-    cache: float = Field(gt=0)
+    cache: float = Field(ge=1)
     """Speed of reading from the cache that multiprocessors share, as a multiple of the same."""
-    warm: float = Field(ge=0)
-    """Share of that cache that keys and values may fill before the first of them are evicted."""
-    cold: float = Field(gt=0)
-    """Further share of it by which all of them are."""
+    cache_reach: float = Field(gt=0)
+    """Share of that cache at which half of the keys and values are found in it."""
+    cache_power: float = Field(gt=0)
+    """How suddenly fewer are found as more are read."""
     compute: float = Field(gt=0)
     """Share of the peak, groups of query heads padded to a tile."""
     unit: Seconds
@@ -259,6 +261,8 @@ class CollectiveFit(Value):
     """Sends between pairs at once, the fastest of which is taken."""
     exchange_copy: float = Field(gt=0)
     """Speed at which a rank copies its own part of an all-to-all, as a multiple of the link's bandwidth."""
+    send: LineFit | None = None
+    """One message between two ranks; none where exchanges say it."""
     contention: float = Field(default=0.0, ge=0)
     """Exponent by which groups of more than two lose bandwidth on a bus that they share."""
     network: float = Field(default=0.9, gt=0, le=1)
