@@ -28,15 +28,8 @@ def evaluate(rows: Sequence[Row], device: DeviceSpec | None, advance: Advance) -
     NDR port. Nodes of one NVLink domain count as one.
     """
     parsed = parse_all(rows, lambda row: (measured_of(row), device_of(row, "system", device)))
-    skipped = [
-        Skipped(line=row.line, reason=f"unknown device {row.system!r}") for row, on in parsed if on is None
-    ]
-    skipped += [
-        Skipped(line=row.line, reason="a single rank has nothing to exchange")
-        for row, on in parsed
-        if on is not None and row.ranks == 1
-    ]
-    known = [(row, on) for row, on in parsed if on is not None and row.ranks > 1]
+    skipped = [Skipped(line=row.line, reason=reason) for row, on in parsed if (reason := _unusable(row, on))]
+    known = [(row, on) for row, on in parsed if on is not None and not _unusable(row, on)]
     judged: list[Judged] = []
     for place in {on.name: on for _, on in known}.values():
         own = [row for row, on in known if on.name == place.name]
@@ -44,6 +37,15 @@ def evaluate(rows: Sequence[Row], device: DeviceSpec | None, advance: Advance) -
         advance(len(own))
     advance(len(skipped))
     return Evaluation(judged=sorted(judged, key=lambda row: row.line), skipped=skipped)
+
+
+def _unusable(row: Measured, device: DeviceSpec | None) -> str | None:
+    """Why a row cannot be predicted, if so."""
+    if device is None:
+        return f"unknown device {row.system!r}"
+    if row.op is None:
+        return f"unknown operation {row.op_name!r}"
+    return "a single rank has nothing to exchange" if row.ranks == 1 else None
 
 
 def _judge(device: DeviceSpec, rows: Sequence[Measured]) -> list[Judged]:
@@ -57,7 +59,7 @@ def _judge(device: DeviceSpec, rows: Sequence[Measured]) -> list[Judged]:
         Judged(
             line=row.line,
             source=row.source,
-            group=f"{row.system} {row.library} {row.op} {row.ranks}",
+            group=f"{row.system} {row.library} {row.op_name} {row.ranks}",
             measured=row.seconds,
             predicted=float(predicted),
             low=float(np.asarray(low)),

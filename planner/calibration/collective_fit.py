@@ -17,7 +17,7 @@ from planner.calibration.collective_rows import (
     predicted_seconds,
 )
 from planner.calibration.residuals import residuals_of
-from planner.calibration.rows import known_device, parse_all, read_rows
+from planner.calibration.rows import Row, known_device, parse_all, read_rows
 from planner.domain.cluster import DeviceSpec
 from planner.domain.fits import (
     CollectiveFit,
@@ -30,6 +30,10 @@ from planner.domain.fits import (
 SOURCE = "ai-dynamo/aiconfigurator @095f58a5, Apache-2.0"
 DATE = "2026-11-20"
 FILE = "collectives_aiconfigurator.csv"
+SEND_SOURCE = "microsoft/vidur @7d475133, MIT (send)"
+SEND_FILE = "collectives_vidur.csv"
+SEND_SYSTEMS = {"a100_dgx": "a100_sxm", "h100_dgx": "h100_sxm"}
+SEND_COLUMNS = ("system", "op", "num_workers", "devices_per_node", "size_bytes", "median_ms")
 COLUMNS = ("system", "op", "num_gpus", "bytes", "latency_ms")
 RINGS = ("all_reduce", "all_gather", "reduce_scatter")
 LARGE_BYTES = 4 * 2**20
@@ -72,12 +76,38 @@ NEVER_NCCL = EngineReduceFit(
 def fit(folder: Path) -> dict[str, CollectiveFit]:
     """Collective fits of every measured device that the catalog has, by the device's name."""
     rows = parse_all(read_rows(folder / FILE, columns=COLUMNS), measured_of)
+    sends = read_rows(folder / SEND_FILE, columns=SEND_COLUMNS)
     devices = {row.system: known_device(row.system) for row in rows}
     return {
-        device.name: fit_recorded(device, [row for row in rows if row.system == system])
+        device.name: _with_send(
+            device,
+            fit_recorded(device, [row for row in rows if row.system == system]),
+            [row for row in sends if SEND_SYSTEMS.get(row.text("system")) == system],
+        )
         for system, device in devices.items()
         if device is not None
     }
+
+
+def _with_send(device: DeviceSpec, fitted: CollectiveFit, rows: Sequence[Row]) -> CollectiveFit:
+    """The fit with a line for single messages inside a node, where there are measured ones."""
+    own = [row for row in rows if row.text("op") == "send_recv" and row.count("devices_per_node") == 2]
+    if not own:
+        return fitted
+    sizes = np.array([row.number("size_bytes") for row in own])
+    measured = np.array([row.number("median_ms") for row in own]) / 1e3
+    latency, bandwidth = device.link.latency, device.link.bandwidth
+
+    def residuals(logs: Floats) -> Floats:
+        base, share = np.exp(logs)
+        return np.asarray(np.log((base * latency + sizes / (share * bandwidth)) / measured))
+
+    bounds = (np.log([0.1, 0.01]), np.log([60.0, 1.0]))
+    found = least_squares(residuals, np.log([3.0, 0.8]), bounds=bounds, loss="soft_l1", f_scale=0.1)
+    base, share = np.exp(found.x).tolist()
+    record = fitted.record.model_copy(update={"source": f"{SOURCE}; {SEND_SOURCE}"})
+    line = LineFit(base=base, step=0.0, share=share)
+    return fitted.model_copy(update={"send": _rounded(line), "record": record})
 
 
 def fit_recorded(device: DeviceSpec, rows: Sequence[Measured]) -> CollectiveFit:
@@ -122,7 +152,7 @@ def fit_rows(device: DeviceSpec, rows: Sequence[Measured]) -> CollectiveFit:
     has_bus = device.link.bandwidth < 100e9
     fitted = UNFITTED if has_bus else UNFITTED.model_copy(update={"table": TABLE})
     fitted = _fit_rings(device, fitted, rows, has_bus=has_bus)
-    fitted = _fit_exchange(device, fitted, [row for row in rows if row.op == "alltoall"])
+    fitted = _fit_exchange(device, fitted, [row for row in rows if row.op == "all_to_all"])
     if device.architecture not in ("ampere", "ada", "unknown"):
         fitted = _fit_switch(device, fitted, [row for row in rows if row.op == "all_reduce"])
     graphs = [row for row in rows if row.engine and not row.is_eager]

@@ -1,9 +1,9 @@
 """Measured collectives, and the seconds that the costs predict for them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -15,16 +15,30 @@ from planner.costs.collectives import (
     all_gather_seconds,
     all_reduce_seconds,
     all_to_all_seconds,
+    broadcast_seconds,
     group_channel,
     reduce_scatter_seconds,
+    send_seconds,
     small_all_reduce_seconds,
 )
 from planner.domain.cluster import DeviceSpec, LinkSpec, NodePool
 from planner.domain.fits import CollectiveFit
 
 Floats = npt.NDArray[np.float64]
-Op = Literal["all_reduce", "all_gather", "reduce_scatter", "alltoall", "all_reduce_custom"]
-OPS: tuple[Op, ...] = get_args(Op)
+OPS = {
+    "all_reduce": "all_reduce",
+    "allreduce": "all_reduce",
+    "all_reduce_custom": "engine",
+    "custom_allreduce": "engine",
+    "all_gather": "all_gather",
+    "allgather": "all_gather",
+    "reduce_scatter": "reduce_scatter",
+    "alltoall": "all_to_all",
+    "all_to_all": "all_to_all",
+    "broadcast": "broadcast",
+    "send_recv": "send",
+}
+"""Operations by the names that measured rows have for them; ``engine`` is a serving engine's all-reduce."""
 
 PORT = LinkSpec(bandwidth="400 Gbit/s", latency="5 us")
 """Network of each device where rows span nodes, which name none: an InfiniBand NDR port."""
@@ -34,6 +48,16 @@ SWITCH_REDUCES_SINCE = (0, 15)
 """vLLM that reduces in the switch by itself; 0.14 is measured without, 0.19 with it."""
 NARROW_REDUCTION = 1.05
 """Seconds of reducing one-byte over two-byte elements; measured on A100 and H100."""
+SECONDS: Mapping[str, Callable[[Channel, Numbers], Numbers]] = MappingProxyType(
+    {
+        "all_reduce": all_reduce_seconds,
+        "all_gather": all_gather_seconds,
+        "reduce_scatter": reduce_scatter_seconds,
+        "all_to_all": all_to_all_seconds,
+        "broadcast": broadcast_seconds,
+        "send": send_seconds,
+    }
+)
 COPY_SHARE = 0.9
 """Of the memory bandwidth, at which an engine copies a buffer that no graph has registered."""
 COPY_LAUNCH_S = 4e-6
@@ -48,7 +72,9 @@ class Measured:
     source: str
     system: str
     library: str
-    op: Op
+    op: str | None
+    """A value of `OPS`; none for a name that it lacks."""
+    op_name: str
     is_narrow: bool
     """Whether elements are of one byte."""
     ranks: int
@@ -59,7 +85,7 @@ class Measured:
     @property
     def engine(self) -> str | None:
         """The serving engine whose own kernel it is; those unknown have vLLM's."""
-        if self.op != "all_reduce_custom":
+        if self.op != "engine":
             return None
         return "trtllm" if self.library.casefold().startswith("trtllm") else "vllm"
 
@@ -78,15 +104,14 @@ class Measured:
 
 def measured_of(row: Row) -> Measured:
     """A row with every field checked."""
-    op = row.text("op")
-    if op not in OPS:
-        raise row.error("op", f"one of {', '.join(OPS)}")
+    name = row.text("op")
     return Measured(
         line=row.line,
         source=row.optional_text("source") or "unknown",
         system=row.optional_text("system") or "",
         library=row.optional_text("library") or "",
-        op=op,
+        op=OPS.get(name.casefold()),
+        op_name=name,
         is_narrow=(row.optional_text("dtype") or "") in ("int8", "fp8", "float8"),
         ranks=row.count("num_gpus"),
         nodes=row.optional_count("num_nodes") or 1,
@@ -135,14 +160,10 @@ def predicted_seconds(device: DeviceSpec, batches: Sequence[Batch]) -> Floats:
 
 def _seconds(device: DeviceSpec, row: Measured, ranks: Numbers, full_bytes: Floats) -> Numbers:
     on = _channel(device, row, ranks)
-    if row.op == "all_gather":
-        return all_gather_seconds(on, full_bytes)
-    if row.op == "alltoall":
-        return all_to_all_seconds(on, full_bytes)
-    if row.op == "all_reduce_custom":
+    if row.op == "engine":
         return _engine_seconds(device, on, row, full_bytes)
-    reduce = reduce_scatter_seconds if row.op == "reduce_scatter" else all_reduce_seconds
-    return reduce(on, full_bytes) * (NARROW_REDUCTION if row.is_narrow else 1.0)
+    narrow = NARROW_REDUCTION if row.is_narrow and row.op in ("all_reduce", "reduce_scatter") else 1.0
+    return SECONDS[str(row.op)](on, full_bytes) * narrow
 
 
 def _engine_seconds(device: DeviceSpec, on: Channel, row: Measured, full_bytes: Floats) -> Numbers:

@@ -82,7 +82,7 @@ def all_to_all_seconds(on: Channel, full_bytes: Numbers) -> Numbers:
     near, far = (on.local - 1) / on.size, (on.size - on.local) / on.size
     copied = full_bytes / on.size / (_exchange_copy(on) * on.link_bytes_per_s)
     inside = _exchange_seconds(on, steps=on.local - 1, moved=near * full_bytes)
-    wire = far * full_bytes * on.local / on.network_rate(1.0)
+    wire = full_bytes * np.maximum(far * on.local / on.network_rate(1.0), (near + far) / on.link_bytes_per_s)
     across = on.network_latency_s + _exchange_seconds(on, steps=on.size - 1, moved=0.0) + wire
     return on.unless_alone(copied + np.where(on.crosses, np.maximum(inside, across), inside))
 
@@ -95,7 +95,10 @@ def broadcast_seconds(on: Channel, message_bytes: Numbers) -> Numbers:
 
 def send_seconds(on: Channel, message_bytes: Numbers) -> Numbers:
     """One message between neighbours of the group, while the other groups' ranks send theirs."""
-    inside = _exchange_seconds(on, steps=1, moved=message_bytes)
+    if isinstance(on.fit, CollectiveFit) and on.fit.send is not None:
+        inside = _line_seconds(on, on.fit.send, steps=1, moved=message_bytes)
+    else:
+        inside = _exchange_seconds(on, steps=1, moved=message_bytes)
     wire = message_bytes / (on.port_bytes_per_s * on.network_share)
     return on.unless_alone(np.where(on.crosses, np.maximum(inside, wire) + on.network_latency_s, inside))
 

@@ -35,12 +35,13 @@ def ignore(done):
 
 
 def test_every_row_is_judged_or_skipped_with_a_reason():
-    rows = [row(2), row(3, system="abacus"), row(4, num_gpus=1)]
+    rows = [row(2), row(3, system="abacus"), row(4, num_gpus=1), row(5, op="gossip")]
     found = evaluate(rows, None, ignore)
     assert [judged.line for judged in found.judged] == [2]
     assert {(skipped.line, skipped.reason) for skipped in found.skipped} == {
         (3, "unknown device 'abacus'"),
         (4, "a single rank has nothing to exchange"),
+        (5, "unknown operation 'gossip'"),
     }
 
 
@@ -57,7 +58,7 @@ def test_a_file_without_systems_is_judged_on_the_device_given():
 
 
 def test_all_broken_rows_are_named():
-    rows = [row(2, op="gossip"), row(3, bytes="many"), row(4)]
+    rows = [row(2, num_gpus=0.5), row(3, bytes="many"), row(4)]
     with pytest.raises(RowError) as caught:
         evaluate(rows, None, ignore)
     assert [mistake.split(":")[0] for mistake in caught.value.mistakes] == ["line 2", "line 3"]
@@ -92,7 +93,7 @@ def test_a_fit_finds_the_coefficients_that_made_its_rows():
     ]
     made = predicted_seconds(with_fit(device, truth), batches_of(shapes))
     rows = [
-        measured_of(row(system="a100_sxm", op=shape.op, num_gpus=shape.ranks, bytes=shape.full_bytes,
+        measured_of(row(system="a100_sxm", op=shape.op_name, num_gpus=shape.ranks, bytes=shape.full_bytes,
                         latency_ms=made_s * 1e3))
         for shape, made_s in zip(shapes, made, strict=True)
     ]  # fmt: skip

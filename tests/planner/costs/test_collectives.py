@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.costs.collectives import (
@@ -14,6 +14,8 @@ from planner.costs.collectives import (
     send_seconds,
     small_all_reduce_seconds,
 )
+from planner.domain.catalog import read_device
+from planner.domain.cluster import NodePool
 from planner.domain.fits import FlatFit
 
 EXACT = FlatFit(share=1.0)
@@ -109,3 +111,106 @@ def test_more_bytes_never_take_less_time(seconds, size, few, more):
     on = one_node(size, bytes_per_s=1e9, latency_s=1e-6)
     few, more = sorted((few, more))
     assert seconds(on, few) <= seconds(on, more)
+
+
+DEVICES = ("a100-sxm-80gb", "h100-sxm-80gb", "b200-sxm-180gb", "l40s-48gb")
+SECONDS = {seconds.__name__: seconds for seconds in EVERY}
+
+
+@st.composite
+def exchanges(draw):
+    """A node pool of a catalog device, a group on it, a collective and its bytes."""
+    pool = NodePool.model_validate(
+        {
+            "name": "pool",
+            "nodes": 32,
+            "devices_per_node": 8,
+            "device": read_device(draw(st.sampled_from(DEVICES))),
+            "network": {"bandwidth": "400 GB/s", "latency": "5 us"},
+            "rails": draw(st.sampled_from([1, 4, 8])),
+        }
+    )
+    group = {"size": draw(st.integers(2, 64)), "stride": draw(st.sampled_from([1, 2, 8])), "devices": 256}
+    return pool, group, SECONDS[draw(st.sampled_from(sorted(SECONDS)))], 2.0 ** draw(st.floats(0, 33))
+
+
+def with_link(pool, *, bandwidth=1.0, latency=1.0):
+    link = pool.device.link
+    faster = link.model_copy(
+        update={"bandwidth": link.bandwidth * bandwidth, "latency": link.latency / latency}
+    )
+    return pool.model_copy(update={"device": pool.device.model_copy(update={"link": faster})})
+
+
+def with_network(pool, *, bandwidth=1.0, latency=1.0):
+    network = pool.network
+    faster = network.model_copy(
+        update={"bandwidth": network.bandwidth * bandwidth, "latency": network.latency / latency}
+    )
+    return pool.model_copy(update={"network": faster})
+
+
+@settings(max_examples=400)
+@given(exchanges(), st.sampled_from([with_link, with_network]), st.floats(1, 8), st.floats(1, 8))
+def test_a_faster_link_is_never_slower(exchange, change, bandwidth, latency):
+    pool, group, seconds, size = exchange
+    before = seconds(channel(pool, **group), size)
+    after = seconds(channel(change(pool, bandwidth=bandwidth, latency=latency), **group), size)
+    assert after <= before * (1 + 1e-12)
+
+
+@settings(max_examples=300)
+@given(exchanges(), st.floats(1, 1000))
+def test_measured_devices_never_take_less_time_for_more_bytes(exchange, factor):
+    pool, group, seconds, size = exchange
+    on = channel(pool, **group)
+    assert seconds(on, size) <= seconds(on, size * factor) * (1 + 1e-12)
+
+
+@settings(max_examples=300)
+@given(exchanges())
+def test_no_collective_beats_its_links(exchange):
+    """What a rank must receive, over its link or, where the group spans nodes, over its node's network."""
+    pool, group, seconds, size = exchange
+    on = channel(pool, **group)
+    least = size if seconds in (send_seconds, broadcast_seconds) else size * (on.size - 1) / on.size
+    assert seconds(on, size) >= least / on.link_bytes_per_s
+    if on.crosses:
+        assert seconds(on, size) >= size * (on.size - on.local) / on.size / on.network_bytes_per_s
+
+
+@pytest.mark.parametrize("device", DEVICES[:3])
+def test_small_messages_grow_slower_than_the_ring_across_hundreds_of_devices(device, node_pool):
+    pool = node_pool.model_copy(update={"device": read_device(device)})
+    few, many = (
+        float(all_reduce_seconds(channel(pool, size=size, stride=8, devices=8 * size), 1024))
+        for size in (4, 16)
+    )
+    assert few < many < 2.5 * few
+
+
+def test_large_messages_across_nodes_run_at_the_networks_speed(node_pool):
+    size = 2.0**32
+    for ranks in (16, 128):
+        seconds = all_reduce_seconds(channel(node_pool, size=ranks, stride=1, devices=128), size)
+        ideal = 2 * (ranks - 1) / ranks * size / node_pool.network.bandwidth
+        assert ideal < seconds < 1.3 * ideal
+
+
+@pytest.mark.parametrize(
+    ("device", "seconds", "size", "ranks", "expected_us"),
+    [
+        ("a100-sxm-80gb", all_reduce_seconds, 2**28, 8, 2180),
+        ("a100-sxm-80gb", all_gather_seconds, 2**28, 4, 1106),
+        ("h100-sxm-80gb", all_reduce_seconds, 2**28, 8, 1088),
+        ("h100-sxm-80gb", reduce_scatter_seconds, 2**26, 8, 200),
+        ("h100-sxm-80gb", all_to_all_seconds, 2**26, 4, 184),
+        ("h100-sxm-80gb", small_all_reduce_seconds, 2**17, 4, 5.8),
+        ("h100-sxm-80gb", send_seconds, 2**25, 2, 100),
+    ],
+)
+def test_measured_points(device, seconds, size, ranks, expected_us, node_pool):
+    """Medians published by aiconfigurator @095f58a5; the last by vidur @7d475133."""
+    pool = node_pool.model_copy(update={"device": read_device(device)})
+    on = channel(pool, size=ranks, stride=1, devices=ranks)
+    assert seconds(on, size) * 1e6 == pytest.approx(expected_us, rel=0.1)
