@@ -4,11 +4,21 @@ Every coefficient is a share of the data sheet's rates, a count or a time, so th
 measurements can take those of its architecture's measured relative.
 """
 
-from typing import Literal
+import math
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
-from planner.domain.quantities import Bytes, Seconds, Value
+from planner.domain.quantities import Bytes, FlopsPerSecond, Seconds, Value
+
+NumberList = Annotated[
+    tuple[float, ...],
+    BeforeValidator(lambda value: tuple(map(float, value.split())) if isinstance(value, str) else value),
+    PlainSerializer(lambda value: " ".join(f"{number:g}" for number in value)),
+]
+"""Written as one text, since a file of one number per line can't be read by people."""
+Tile = Annotated[str, Field(pattern=r"^[1-9][0-9]*x[1-9][0-9]*$")]
+"""Rows and columns of y that one thread block computes, such as ``256x128``."""
 
 
 class Residuals(Value):
@@ -53,34 +63,79 @@ class FlatFit(Value):
     """Per kernel."""
 
 
-class GemmFit(Value):
-    """Matrix multiplication: tiles, waves, split-K and caches."""
+class GridFit(Value):
+    """A correction by shape: logarithms of measured over modelled seconds, linear between grid points."""
 
-    kind: Literal["tiles"] = "tiles"
-    share: float = Field(gt=0)
-    """Of the peak, inside the k-loop of a large tile."""
-    edge: float = Field(ge=0)
-    """Half the tile side at which loads take a square tile half of its share."""
-    row_edge: float = Field(ge=0)
-    """The same for its rows alone."""
+    axes: tuple[NumberList, ...]
+    """Base-2 logarithms of the grid points of each axis, ascending."""
+    values: NumberList
+    """Of all grid points, the last axis fastest."""
+
+    @model_validator(mode="after")
+    def _check_size(self) -> "GridFit":
+        points = math.prod(len(axis) for axis in self.axes)
+        if len(self.values) != points:
+            raise ValueError(f"values: {points} grid points, {len(self.values)} values")
+        return self
+
+
+class TileFit(Value):
+    """Matrix multiplication in one width of operands: tiles, waves, split-K and memory."""
+
+    architecture: str
+    """Of the device that was measured."""
+    multiprocessor: FlopsPerSecond
+    """Peak of one multiprocessor of that device."""
+    tiles: dict[Tile, float] = Field(min_length=1)
+    """Share of a multiprocessor's peak inside the k-loop, by tile (``256x128``; turned, too)."""
+    loads: float = Field(ge=0)
+    """Area of a tile whose multiplication takes as long as its operands take to arrive."""
+    exposed: float = Field(ge=0, le=1)
+    """Share of the shorter one, of multiplying and arriving, that the longer one does not hide."""
     prologue: float = Field(ge=0)
     """Steps of k that a thread block spends before and after its loop."""
+    residency: float = Field(gt=0)
+    """Thread blocks of 128x128 tiles that a multiprocessor holds at once."""
     overlap: float = Field(ge=0, le=1)
-    """Of partial waves: 1 is no quantisation."""
-    saturation: float = Field(gt=0)
-    """Thread blocks per multiprocessor that saturate the memory."""
-    saturation_power: float = Field(ge=0)
+    """Of a partial last wave with the others: 0 is full quantisation, 1 is none."""
+    wave: Seconds
+    """Per wave of thread blocks."""
+    heat: Seconds
+    """Time at the peak after which half of ``slowdown`` is reached."""
+    slowdown: float = Field(ge=0)
+    """How much longer computing takes in the end, when power limits the clock."""
+    memory: float = Field(gt=0, le=1)
+    """Share of the memory bandwidth on long reads."""
+    ramp: Seconds
+    """Reads of this time at full bandwidth take twice as long."""
+    ramp_power: float = Field(ge=0, le=1)
+    """How the ramp's share falls with the size: 1 is a constant time."""
+    reduce: float = Field(gt=0)
+    """Speed of adding up the parts of a split k, as a multiple of the memory bandwidth."""
     norm: float = Field(ge=1)
     """Exponent that joins computing and moving; infinite is their maximum."""
-    memory_share: float = Field(gt=0, le=1)
-    cache_share: float = Field(gt=0)
-    """Speed of the L2 cache over the memory's bandwidth."""
-    cache_reach: float = Field(gt=0)
-    """Share of the L2 cache at which half is found in it."""
-    cache_power: float = Field(gt=0)
     launch: Seconds
     split_launch: Seconds
+    """Of the kernel that adds up."""
+    quantize_launch: Seconds = 0.0
+    """Of the kernel that narrows the activations before."""
+    by_shape: GridFit | None = None
+    """Over m, n and k."""
+    by_waves: GridFit | None = None
+    """Over waves of 128x128 tiles, and k."""
+    engines: dict[str, float] = Field(default_factory=dict)
+    """Seconds under a serving engine over these."""
     record: FitRecord
+
+
+class GemmFit(TileFit):
+    """Matrix multiplication."""
+
+    kind: Literal["tiles"] = "tiles"
+    weight_gradient: float = Field(default=1.0, gt=0)
+    """Seconds of a product that adds to a gradient in 32 bits over those of a forward one."""
+    narrow: TileFit | None = None
+    """With operands of 8 bits."""
 
 
 class PrefillFit(Value):
