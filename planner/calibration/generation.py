@@ -24,9 +24,6 @@ KEPT_WAITING = {"trtllm": 1}
 """Requests of the closed loop that always wait: times to the first token of TensorRT-LLM grow by what its
 clients need for one request over their number, as if the engine had one place less than there are clients."""
 
-BLOCK_TOKENS = 16
-"""Of one page of the cache (vLLM's default ``block_size``)."""
-
 FP8_CHECKPOINT_BYTES = 1
 """Of one weight as an fp8 checkpoint is loaded."""
 
@@ -55,24 +52,20 @@ def predicted(engine: Engine, point: Point) -> Latencies:
         concurrency=point.concurrency,
         prompt_tokens=point.prompt_tokens,
         response_tokens=point.response_tokens,
-        slots=places(engine, generate, point),
+        slots=max(1, point.concurrency - KEPT_WAITING.get(engine.stack.name, 0)),
+        cache_tokens=cache_tokens(engine, generate),
         step_tokens=prompts * point.prompt_tokens,
     )
     return closed_loop(step_table(engine, generate), load)
 
 
-def places(engine: Engine, generate: GenerationStrategy, point: Point) -> int:
-    """Requests that run at once: all but those kept waiting, and no more than the cache has pages for.
-
-    Responses are half done on average.
-    """
+def cache_tokens(engine: Engine, generate: GenerationStrategy) -> int:
+    """Tokens that the cache has pages for."""
     device = engine.device
     weight_bytes = FP8_CHECKPOINT_BYTES if engine.precision == "fp8" else PARAMETER_BYTES[engine.precision]
     weights = engine.model.parameters() * weight_bytes / (generate.tensor * generate.pipeline)
     room = device.memory * engine.stack.memory_share - device.reserved - weights
-    pages = -(-(point.prompt_tokens + point.response_tokens // 2) // BLOCK_TOKENS)
-    fitting = room // (pages * BLOCK_TOKENS * cached_bytes(engine, generate))
-    return max(1, int(min(point.concurrency - KEPT_WAITING.get(engine.stack.name, 0), fitting)))
+    return max(0, int(room // cached_bytes(engine, generate)))
 
 
 def _judged(point: Point, latencies: Latencies) -> Iterator[Judged]:

@@ -81,7 +81,7 @@ def point_of(row: Row, given: DeviceSpec | None) -> Point | str:
     backend, path = row.text("backend"), row.text("model_path")
     quantization = row.optional_text("gemm_quant_mode") or "bf16"
     sizes = {name: row.count(column) for name, column in (("prompt", "isl"), ("response", "osl"))}
-    concurrency = row.optional_count("concurrency") or row.optional_count("batch_size")
+    concurrency = row.optional_count("concurrency")
     tensor, pipeline = row.optional_count("tp_size"), row.optional_count("pp_size") or 1
     first, output = row.optional_number("silicon_ttft_ms"), row.optional_number("silicon_tpot_ms")
     model, stack = known_model(path), known_stack(backend)

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from planner.calibration.generation import COLUMNS, evaluate, places, predicted
+from planner.calibration.generation import COLUMNS, cache_tokens, evaluate, predicted
 from planner.calibration.generation_fit import FILE, fit_stack, latencies, points_of, with_constants
 from planner.calibration.rows import Row, RowError
 from planner.calibration.serving import Load, closed_loop
@@ -59,7 +59,7 @@ def test_both_latencies_of_a_row_are_judged_and_in_seconds():
         ({"backend": "pencil"}, "no serving engine"),
         ({"gemm_quant_mode": "int4_wo"}, "quantization"),
         ({"gemm_quant_mode": "fp8", "system": "a100_sxm"}, "has no fp8"),
-        ({"concurrency": ""}, "no concurrency"),
+        ({"concurrency": "", "batch_size": "16"}, "no concurrency"),
         ({"silicon_ttft_ms": "", "silicon_tpot_ms": ""}, "neither latency"),
     ],
 )
@@ -69,35 +69,59 @@ def test_what_cannot_be_predicted_is_skipped_with_its_reason(fields, reason):
     assert reason in found.skipped[0].reason
 
 
-def test_the_batch_size_stands_in_for_a_missing_concurrency():
-    assert point(concurrency="", batch_size="16").concurrency == 16
-
-
 def test_mistakes_of_all_rows_are_told_together():
     with pytest.raises(RowError, match=r"(?s)line 2: isl.*line 3: silicon_tpot_ms"):
         evaluate([row(2, isl="long"), row(3, silicon_tpot_ms="-1")], None, ignore)
 
 
-def test_one_client_alone_waits_for_nobody():
-    one = point(concurrency=1)
-    table = step_table(engine_of(one), GenerationStrategy(max_sequences=1))
-    load = Load(concurrency=1, prompt_tokens=1024, response_tokens=128, slots=1, step_tokens=2048, rounds=1)
-    found = closed_loop(table, load)
-    prefill = table.seconds(0, 0, prompts=1, prompt_tokens=1024)
+def load(clients=1, prompt=1024, response=128, cache=10**7, step=2048, rounds=1):
+    return Load(
+        concurrency=clients,
+        prompt_tokens=prompt,
+        response_tokens=response,
+        slots=clients,
+        cache_tokens=cache,
+        step_tokens=step,
+        rounds=rounds,
+    )
+
+
+@pytest.fixture(scope="module")
+def table():
+    return step_table(engine_of(point()), GenerationStrategy(max_sequences=1))
+
+
+def test_one_client_alone_waits_for_nobody(table):
+    found = closed_loop(table, load())
     steps = [table.seconds(1, 1025 + done) for done in range(127)]
-    assert found.first_token == pytest.approx(prefill)
+    assert found.first_token == pytest.approx(table.seconds(0, 0, prompts=1, prompt_tokens=1024))
     assert found.output_token == pytest.approx(np.mean(steps), rel=1e-3)
 
 
-def test_every_token_of_every_client_takes_its_part_of_the_engine():
+def test_a_request_takes_the_engine_as_long_as_all_clients_requests_do(table):
     """Little's law: a request's time over all clients is the engine's time per request."""
-    one = point()
-    table = step_table(engine_of(one), GenerationStrategy(max_sequences=1))
-    load = Load(concurrency=8, prompt_tokens=1024, response_tokens=128, slots=8, step_tokens=2048, rounds=50)
-    found = closed_loop(table, load)
+    found = closed_loop(table, load(clients=8, rounds=50))
     cycle = found.first_token + 127 * found.output_token
     busy = 127 * table.seconds(8, 1088) + 8 * table.seconds(0, 0, prompts=1, prompt_tokens=1024)
     assert cycle == pytest.approx(busy, rel=0.1)
+
+
+def test_a_prompt_beyond_the_budget_takes_several_steps(table):
+    whole = table.seconds(0, 0, prompts=1, prompt_tokens=4096)
+    assert closed_loop(table, load(prompt=4096, step=1024)).first_token > whole
+
+
+@pytest.mark.parametrize("cache", [1200, 2500, 5000])
+def test_a_cache_that_is_too_small_for_all_makes_them_wait_and_loses_none(table, cache):
+    ample, scarce = (closed_loop(table, load(clients=6, rounds=4, cache=size)) for size in (10**6, cache))
+    assert scarce.first_token > ample.first_token
+
+
+def test_sequences_that_outgrow_the_cache_are_computed_again(table):
+    """Both prompts fit, both responses do not: the younger goes back and its tokens take longer."""
+    fits = closed_loop(table, load(clients=2, response=512, cache=10**6))
+    outgrows = closed_loop(table, load(clients=2, response=512, cache=2 * 1024 + 300))
+    assert outgrows.output_token > 1.2 * fits.output_token
 
 
 def test_more_clients_slow_each_other_down():
@@ -110,19 +134,15 @@ def test_more_devices_per_replica_are_faster_per_token():
     assert latency(tp_size=2).output_token < latency(tp_size=1).output_token
 
 
-def test_requests_that_the_cache_has_no_pages_for_wait():
-    full = point(model_path="Qwen/Qwen3-32B", isl=4096, concurrency=128, tp_size=2)
-    generate = GenerationStrategy(tensor=2, max_sequences=1)
-    assert 50 < places(engine_of(full), generate, full) < 90
-    assert latency(model_path="Qwen/Qwen3-32B", isl=4096, concurrency=128, tp_size=2).first_token > 5
-
-
-def test_a_prompt_beyond_the_budget_takes_several_steps():
-    one = point(concurrency=1)
-    table = step_table(engine_of(one), GenerationStrategy(max_sequences=1))
-    load = Load(concurrency=1, prompt_tokens=4096, response_tokens=2, slots=1, step_tokens=1024, rounds=1)
-    whole = table.seconds(0, 0, prompts=1, prompt_tokens=4096)
-    assert closed_loop(table, load).first_token > whole
+def test_the_cache_holds_what_the_weights_leave():
+    """Qwen3 32B on two H100: 40 GB of 128 KiB per token each."""
+    full = {"model_path": "Qwen/Qwen3-32B", "isl": 4096, "concurrency": 128, "tp_size": 2}
+    assert (
+        280_000
+        < cache_tokens(engine_of(point(**full)), GenerationStrategy(tensor=2, max_sequences=1))
+        < 320_000
+    )
+    assert latency(**full).first_token > 5
 
 
 def made_up(tmp_path: Path, constants) -> Path:
