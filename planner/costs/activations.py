@@ -4,17 +4,21 @@ Sizes may be numbers or arrays that broadcast. Without dropout, as post-training
 unfused (Korthikanti et al. 2205.05198, section 4).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache, partial
 
 import numpy as np
 
 from planner.costs.data_parallel import Sizes
-from planner.costs.parameters import embedding_elements, layer_tensors, vocabulary_rows
-from planner.costs.rounding import Numbers, ceil_div
+from planner.costs.parameters import layer_tensors, vocabulary_rows
+from planner.costs.rounding import Numbers, are_plain, by_size, ceil_div, choose, greater, lesser
 from planner.costs.setting import Job
-from planner.costs.stages import dense_layers_at, layers_at
+from planner.costs.stages import Layers, layers_at
 
 _FP32 = 4
+_NONE, _SELECTIVE, _FULL = range(3)
+"""`planner.costs.training.RECOMPUTE`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,45 +51,100 @@ class Kept:
         return self.activations + self.logits + self.workspace + self.exchange
 
 
-def training_kept(job: Job, sizes: Sizes, batch: Batch, stage: Numbers, recompute: Numbers) -> Kept:
-    """The peak of an optimizer step on a stage: all in flight, and the head or a layer at work.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """What every stage of a layout has in common; bytes on one rank."""
+
+    micro_tokens: Numbers
+    dense: Numbers
+    """Kept per token of one layer without experts."""
+    sparse: Numbers
+    """The same of one with experts."""
+    again: Numbers
+    """Of one micro-batch, a layer that is computed again."""
+    layer: Numbers
+    """A layer's working set for one micro-batch."""
+    head: Numbers
+    """The head's working set for one micro-batch."""
+    exchange: Numbers
+
+
+def training_pass(job: Job, sizes: Sizes, batch: Batch, recompute: Numbers) -> Pass:
+    """The parts of an optimizer step's peak.
 
     Parameters
     ----------
     recompute
         Codes of `planner.costs.training.RECOMPUTE`: 0 nothing, 1 attention's core, 2 every layer.
     """
-    micro = _micro_tokens(batch, sizes)
-    kept = _in_flight_layers(job, sizes, batch, stage, recompute)
-    again = np.equal(recompute, 2) * micro * _greatest_layer_bytes(job, sizes, batch)
-    layer = micro * _gradient_bytes_per_token(job, sizes) + weight_gradient_bytes(job, sizes)
-    is_last = np.equal(stage, sizes.pipeline - 1)
-    head = is_last * head_bytes(job, sizes, micro, backward=True)
-    return Kept(
-        activations=kept + again,
-        logits=np.where(head >= layer, head, 0),
-        workspace=np.where(head >= layer, 0, layer),
+    tensor, micro = sizes.tensor, _micro_tokens(batch, sizes)
+    kept = partial(_by_mode, job, tensor, batch.tokens, recompute)
+    largest = _per_tensor(_greatest_layer_bytes, job, tensor, batch.tokens)
+    gradients = _per_tensor(_gradient_bytes_per_token, job, tensor)
+    return Pass(
+        micro_tokens=micro,
+        dense=kept(is_sparse=False),
+        sparse=kept(is_sparse=True) if job.model.moe else 0,
+        again=(recompute == _FULL) * micro * largest,
+        layer=micro * gradients + _per_tensor(weight_gradient_bytes, job, tensor),
+        head=head_bytes(job, tensor, micro, backward=True),
         exchange=_exchange_bytes(job, sizes, micro),
     )
+
+
+def training_kept(job: Job, sizes: Sizes, batch: Batch, stage: Numbers, recompute: Numbers) -> Kept:
+    """The peak of an optimizer step on a stage: all in flight, and the head or a layer at work."""
+    layers = layers_at(job.model, pipeline=sizes.pipeline, virtual=sizes.virtual, stage=stage)
+    one = training_pass(job, sizes, batch, recompute)
+    return stage_kept(one, sizes, batch, stage=stage, layers=layers)
+
+
+def stage_kept(one: Pass, sizes: Sizes, batch: Batch, *, stage: Numbers, layers: Layers) -> Kept:
+    """`training_kept` of one stage, from what all stages have in common.
+
+    1F1B keeps p - s micro-batches on stage s, and interleaved 2 (p - s - 1) + (v - 1) p + 1 chunks of 1 / v
+    of its layers (Narayanan et al. 2104.04473, section 2.2; Megatron-Core's schedules).
+    """
+    per_token = layers.dense * one.dense + layers.sparse * one.sparse
+    behind = sizes.pipeline - stage
+    chunks = behind
+    if not (are_plain(sizes.virtual) and sizes.virtual == 1):
+        interleaved = 2 * behind - 1 + (sizes.virtual - 1) * sizes.pipeline
+        chunks = choose(sizes.virtual == 1, behind, interleaved)
+    sequences = lesser(chunks * batch.sequences, sizes.virtual * batch.total) / sizes.virtual
+    kept = sequences * ceil_div(batch.tokens, sizes.context) * per_token
+    return _peak(one, kept + one.again, is_last=sizes.pipeline == stage + 1)
 
 
 def forward_kept(job: Job, sizes: Sizes, batch: Batch, stage: Numbers) -> Kept:
     """The peak of a pass that keeps nothing for a backward pass."""
-    micro = _micro_tokens(batch, sizes)
-    layer = micro * forward_bytes_per_token(job, sizes)
-    is_last = np.equal(stage, sizes.pipeline - 1)
-    head = is_last * head_bytes(job, sizes, micro, backward=False)
-    stream = micro * _stream_bytes(job, sizes)
-    return Kept(
-        activations=stream,
-        logits=np.where(head >= layer, head, 0),
-        workspace=np.where(head >= layer, 0, layer),
+    tensor, micro = sizes.tensor, _micro_tokens(batch, sizes)
+    one = Pass(
+        micro_tokens=micro,
+        dense=0,
+        sparse=0,
+        again=0,
+        layer=micro * _per_tensor(forward_bytes_per_token, job, tensor),
+        head=head_bytes(job, tensor, micro, backward=False),
         exchange=_exchange_bytes(job, sizes, micro),
+    )
+    return _peak(one, micro * _stream_bytes(job, tensor), is_last=sizes.pipeline == stage + 1)
+
+
+def _peak(one: Pass, activations: Numbers, *, is_last: Numbers) -> Kept:
+    """The larger of the head's and a layer's working set beside what is kept."""
+    head = is_last * one.head
+    has_head = head >= one.layer
+    return Kept(
+        activations=activations,
+        logits=has_head * head,
+        workspace=(1 - has_head) * one.layer,
+        exchange=one.exchange,
     )
 
 
 def layer_bytes_per_token(
-    job: Job, sizes: Sizes, *, tokens: Numbers, is_sparse: bool, is_selective: bool = False
+    job: Job, tensor: Numbers, tokens: int, *, is_sparse: bool, is_selective: bool = False
 ) -> Numbers:
     """Bytes per token that one layer keeps for its backward pass.
 
@@ -103,16 +162,16 @@ def layer_bytes_per_token(
     """
     model = job.model
     stream = 2 * model.hidden * (job.element_bytes + _saved_bytes(job))
-    attention = _attention_elements(job, sizes) * job.element_bytes
-    attention = attention + _copied_bytes(job) * model.value_size / sizes.tensor
-    heads = model.heads / sizes.tensor
+    attention = _attention_elements(job, tensor) * job.element_bytes
+    attention = attention + _copied_bytes(job) * model.value_size / tensor
+    heads = model.heads / tensor
     if is_selective:
         core: Numbers = 0
     elif job.stack.flash_attention:
         core = heads * _FP32
     else:
         core = heads * tokens * _score_bytes(job)
-    return stream / _shared(job, sizes) + attention + core + _mlp_bytes(job, sizes, is_sparse=is_sparse)
+    return stream / _shared(job, tensor) + attention + core + _mlp_bytes(job, tensor, is_sparse=is_sparse)
 
 
 def _saved_bytes(job: Job) -> int:
@@ -130,18 +189,18 @@ def _score_bytes(job: Job) -> int:
     return 2 * job.element_bytes + 1
 
 
-def _attention_elements(job: Job, sizes: Sizes) -> Numbers:
+def _attention_elements(job: Job, tensor: Numbers) -> Numbers:
     """Query, key, value and output; of latent attention also what they are expanded from, with its norm."""
     model, mla = job.model, job.model.mla
-    query_and_output = (model.query_size + model.value_size) / sizes.tensor
+    query_and_output = (model.query_size + model.value_size) / tensor
     if mla is None:
-        return query_and_output + 2 * np.maximum(model.kv_size / sizes.tensor, model.head_dim)
-    expanded = model.heads * (model.head_dim + mla.value_dim) / sizes.tensor
+        return query_and_output + 2 * greater(model.kv_size / tensor, model.head_dim)
+    expanded = model.heads * (model.head_dim + mla.value_dim) / tensor
     compressed = 2 * ((mla.query_rank or 0) + mla.kv_rank) + mla.rope_dim
-    return query_and_output + expanded + compressed / _shared(job, sizes)
+    return query_and_output + expanded + compressed / _shared(job, tensor)
 
 
-def _mlp_bytes(job: Job, sizes: Sizes, *, is_sparse: bool) -> Numbers:
+def _mlp_bytes(job: Job, tensor: Numbers, *, is_sparse: bool) -> Numbers:
     """Of an MLP, or of a router, the shared experts and a token's routed experts.
 
     Routed tokens are copied to their experts and back, k h each; the copies into an expert are whole on each
@@ -150,80 +209,67 @@ def _mlp_bytes(job: Job, sizes: Sizes, *, is_sparse: bool) -> Numbers:
     model, moe = job.model, job.model.moe
     per_width = (2 if model.gated else 1) * job.element_bytes + _saved_bytes(job)
     if not is_sparse or moe is None:
-        return per_width * model.ffn / sizes.tensor
+        return per_width * model.ffn / tensor
     used = moe.shared_ffn + moe.experts_per_token * moe.expert_ffn
-    copies = moe.experts_per_token * model.hidden * (1 + 1 / _shared(job, sizes)) * job.element_bytes
-    routing = 2 * _FP32 * moe.experts / _shared(job, sizes)
-    return per_width * used / sizes.tensor + copies + routing
+    copies = moe.experts_per_token * model.hidden * (1 + 1 / _shared(job, tensor)) * job.element_bytes
+    routing = 2 * _FP32 * moe.experts / _shared(job, tensor)
+    return per_width * used / tensor + copies + routing
 
 
-def _in_flight_layers(job: Job, sizes: Sizes, batch: Batch, stage: Numbers, recompute: Numbers) -> Numbers:
-    """Activations of all layers and micro-batches that wait for their backward pass on a stage.
-
-    1F1B keeps p - s micro-batches on stage s, and interleaved 2 (p - s - 1) + (v - 1) p + 1 chunks of 1 / v
-    of its layers (Narayanan et al. 2104.04473, section 2.2; Megatron-Core's schedules).
-    """
-    model = job.model
-    place = {"pipeline": sizes.pipeline, "virtual": sizes.virtual, "stage": stage}
-    dense = dense_layers_at(model.layers, model.dense_layers, **place)
-    per_token = dense * _recomputed_bytes(job, sizes, batch, recompute, is_sparse=False)
-    if model.moe:
-        sparse = layers_at(model.layers, **place) - dense
-        per_token = per_token + sparse * _recomputed_bytes(job, sizes, batch, recompute, is_sparse=True)
-    behind = sizes.pipeline - stage
-    chunks = np.where(
-        np.equal(sizes.virtual, 1), behind, 2 * behind - 1 + (sizes.virtual - 1) * sizes.pipeline
+def _by_mode(job: Job, tensor: Numbers, tokens: int, recompute: Numbers, *, is_sparse: bool) -> Numbers:
+    """What a layer keeps per token in each mode of recomputation; under the full one its input."""
+    if are_plain(tensor, recompute):
+        return _one_mode(job, tensor, tokens, recompute, is_sparse)
+    sizes, modes = np.broadcast_arrays(tensor, recompute)
+    count = int(sizes.max())
+    every = np.arange(1, count + 1)
+    table = [_one_mode(job, every, tokens, mode, is_sparse) for mode in (_NONE, _SELECTIVE, _FULL)]
+    return np.take(
+        np.concatenate([np.broadcast_to(row, (count,)) for row in table]), modes * count + sizes - 1
     )
-    sequences = np.minimum(chunks * batch.sequences, sizes.virtual * batch.total) / sizes.virtual
-    return sequences * ceil_div(batch.tokens, sizes.context) * per_token
 
 
-def _recomputed_bytes(
-    job: Job, sizes: Sizes, batch: Batch, recompute: Numbers, *, is_sparse: bool
-) -> Numbers:
-    """What a layer keeps per token in each mode; under full recomputation its input."""
-    every = layer_bytes_per_token(job, sizes, tokens=batch.tokens, is_sparse=is_sparse)
-    some = layer_bytes_per_token(job, sizes, tokens=batch.tokens, is_sparse=is_sparse, is_selective=True)
-    kept = np.where(np.equal(recompute, 1), some, every)
-    return np.where(np.equal(recompute, 2), _stream_bytes(job, sizes), kept)
+def _one_mode(job: Job, tensor: Numbers, tokens: int, mode: int, is_sparse: bool) -> Numbers:
+    if mode == _FULL:
+        return _stream_bytes(job, tensor)
+    return layer_bytes_per_token(job, tensor, tokens, is_sparse=is_sparse, is_selective=mode == _SELECTIVE)
 
 
-def _greatest_layer_bytes(job: Job, sizes: Sizes, batch: Batch) -> Numbers:
+def _greatest_layer_bytes(job: Job, tensor: Numbers, tokens: int) -> Numbers:
     """Of the larger kind of layer, without recomputation."""
-    dense = layer_bytes_per_token(job, sizes, tokens=batch.tokens, is_sparse=False)
-    if job.model.moe is None:
-        return dense
-    sparse = layer_bytes_per_token(job, sizes, tokens=batch.tokens, is_sparse=True)
-    return np.maximum(dense, sparse) if job.model.dense_layers else sparse
+    return _greatest(job, partial(layer_bytes_per_token, job, tensor, tokens))
 
 
-def _gradient_bytes_per_token(job: Job, sizes: Sizes) -> Numbers:
+def _gradient_bytes_per_token(job: Job, tensor: Numbers) -> Numbers:
     """Gradients that a layer's backward pass holds at once: the MLP's activations' and two streams'."""
-    dense = _mlp_bytes(job, sizes, is_sparse=False)
-    mlp = dense if job.model.moe is None else np.maximum(dense, _mlp_bytes(job, sizes, is_sparse=True))
-    return mlp + 2 * _stream_bytes(job, sizes)
+    return _greatest(job, partial(_mlp_bytes, job, tensor)) + 2 * _stream_bytes(job, tensor)
 
 
-def weight_gradient_bytes(job: Job, sizes: Sizes) -> Numbers:
+def forward_bytes_per_token(job: Job, tensor: Numbers) -> Numbers:
+    """A layer's working set when nothing is kept: a norm's output, and attention's tensors or the MLP's."""
+    attention = _attention_elements(job, tensor) * job.element_bytes
+    mlp = _greatest(job, partial(_mlp_bytes, job, tensor))
+    return job.model.hidden * job.element_bytes + greater(attention, mlp)
+
+
+def _greatest(job: Job, count: Callable[..., Numbers]) -> Numbers:
+    """Of the kinds of layers that the model has."""
+    if job.model.moe is None:
+        return count(is_sparse=False)
+    sparse = count(is_sparse=True)
+    return greater(count(is_sparse=False), sparse) if job.model.dense_layers else sparse
+
+
+def weight_gradient_bytes(job: Job, tensor: Numbers) -> Numbers:
     """A layer's largest weight gradient in the model's precision, before it is added to the main gradient."""
     kinds = [layer_tensors(job.model, is_sparse=job.model.moe is not None)]
     if job.model.moe and job.model.dense_layers:
         kinds.append(layer_tensors(job.model, is_sparse=False))
     greatest = max(max(kind.shared.greatest_cut, kind.expert.greatest_cut) for kind in kinds)
-    return 0 if job.is_frozen else greatest / sizes.tensor * job.element_bytes
+    return 0 * tensor if job.is_frozen else greatest / tensor * job.element_bytes
 
 
-def forward_bytes_per_token(job: Job, sizes: Sizes) -> Numbers:
-    """A layer's working set when nothing is kept: a norm's output, and attention's tensors or the MLP's."""
-    attention = _attention_elements(job, sizes) * job.element_bytes
-    mlp = _mlp_bytes(job, sizes, is_sparse=False)
-    if job.model.moe:
-        sparse = _mlp_bytes(job, sizes, is_sparse=True)
-        mlp = np.maximum(mlp, sparse) if job.model.dense_layers else sparse
-    return job.model.hidden * job.element_bytes + np.maximum(attention, mlp)
-
-
-def head_bytes(job: Job, sizes: Sizes, tokens: Numbers, *, backward: bool) -> Numbers:
+def head_bytes(job: Job, tensor: Numbers, tokens: Numbers, *, backward: bool) -> Numbers:
     """The head's working set, cut over the vocabulary (Megatron-LM, 1909.08053, section 3).
 
     Per entry the logits in the model's precision and an fp32 copy, in which the softmax is computed in place;
@@ -232,30 +278,44 @@ def head_bytes(job: Job, sizes: Sizes, tokens: Numbers, *, backward: bool) -> Nu
     """
     if job.head == "scalar":
         return tokens * job.model.hidden * _FP32
-    rows = vocabulary_rows(job.model, sizes.tensor, job.stack.vocabulary_multiple)
-    entries = tokens * rows
+    rows = _per_tensor(_vocabulary_rows, job, tensor)
     casts = 0 if job.element_bytes == _FP32 else _FP32
-    softmax = entries * (job.element_bytes + casts)
+    softmax = tokens * rows * (job.element_bytes + casts)
     if not backward or job.is_frozen:
         return softmax
-    table = embedding_elements(job.model, sizes.tensor, job.stack.vocabulary_multiple)
-    return np.maximum(softmax, (entries + table) * job.element_bytes)
+    return greater(softmax, (tokens + job.model.hidden) * rows * job.element_bytes)
+
+
+def _vocabulary_rows(job: Job, tensor: Numbers) -> Numbers:
+    return vocabulary_rows(job.model, tensor, job.stack.vocabulary_multiple)
 
 
 def _exchange_bytes(job: Job, sizes: Sizes, tokens: Numbers) -> Numbers:
     """One activation received and one gradient, where there are several stages."""
-    return np.greater(sizes.pipeline, 1) * 2 * tokens * _stream_bytes(job, sizes)
+    return (sizes.pipeline > 1) * 2 * tokens * _stream_bytes(job, sizes.tensor)
 
 
-def _stream_bytes(job: Job, sizes: Sizes) -> Numbers:
+def _stream_bytes(job: Job, tensor: Numbers) -> Numbers:
     """Of one token between two layers."""
-    return job.model.hidden * job.element_bytes / _shared(job, sizes)
+    return job.model.hidden * job.element_bytes / _shared(job, tensor)
 
 
-def _shared(job: Job, sizes: Sizes) -> Numbers:
+def _shared(job: Job, tensor: Numbers) -> Numbers:
     """Ranks that what lies between the blocks is cut over."""
-    return sizes.tensor if job.stack.sequence_parallel else 1
+    return tensor if job.stack.sequence_parallel else 1
 
 
 def _micro_tokens(batch: Batch, sizes: Sizes) -> Numbers:
-    return np.minimum(batch.sequences, batch.total) * ceil_div(batch.tokens, sizes.context)
+    return lesser(batch.sequences, batch.total) * ceil_div(batch.tokens, sizes.context)
+
+
+def _per_tensor(function: Callable[..., Numbers], job: Job, tensor: Numbers, *others: int) -> Numbers:
+    """A function of the tensor size; of arrays through a table, of numbers remembered."""
+    if are_plain(tensor):
+        return _remembered(function, job, tensor, others)
+    return by_size(lambda size: function(job, size, *others), tensor)
+
+
+@lru_cache(maxsize=65536)
+def _remembered(function: Callable[..., Numbers], job: Job, tensor: int, others: tuple[int, ...]) -> Numbers:
+    return function(job, tensor, *others)

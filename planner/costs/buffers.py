@@ -12,13 +12,13 @@ from planner.costs.data_parallel import Sizes
 from planner.costs.parameters import embedding_elements, end_tensors, layer_tensors
 from planner.costs.rounding import aligned, ceil_div
 from planner.costs.setting import Job
-from planner.costs.stages import dense_layers_at, layers_at
 from planner.costs.states import (
     BUCKET_ALIGNMENT,
     TENSOR_ALIGNMENT,
     States,
     expert_ranks,
     optimizer_bytes,
+    stage_layers_of,
     states_at,
 )
 from planner.domain.parallelism import Coordinates
@@ -67,19 +67,17 @@ def _tensors(job: Job, sizes: Sizes, stage: int) -> tuple[int, list[int], list[i
 def _layer_tensors(job: Job, sizes: Sizes, stage: int) -> tuple[list[int], list[int]]:
     """(Tensors of a stage's layers, of the experts that are spread over ranks)."""
     model, tensor = job.model, sizes.tensor
-    place = {"pipeline": sizes.pipeline, "virtual": 1, "stage": stage}
-    dense = int(dense_layers_at(model.layers, model.dense_layers, **place))
-    sparse = int(layers_at(model.layers, **place)) - dense
-    rest = dense * layer_tensors(model, is_sparse=False).shared.each(tensor)
-    if not sparse:
+    layers = stage_layers_of(job, sizes, stage)
+    rest = layers.dense * layer_tensors(model, is_sparse=False).shared.each(tensor)
+    if not layers.sparse:
         return rest, []
     layer = layer_tensors(model, is_sparse=True)
     parts = layer.shared.each(tensor)
     experts = ceil_div(layer.experts, sizes.expert) * layer.expert.each(tensor)
     if sizes.expert > 1:
-        return rest + sparse * parts, sparse * experts
+        return rest + layers.sparse * parts, layers.sparse * experts
     behind = len(parts) - layer.behind_experts
-    return rest + sparse * [*parts[:behind], *experts, *parts[behind:]], []
+    return rest + layers.sparse * [*parts[:behind], *experts, *parts[behind:]], []
 
 
 def _part(tensors: list[int], ranks: int, rank: int) -> int:

@@ -5,14 +5,14 @@ from functools import lru_cache
 
 import numpy as np
 
-from planner.costs.activations import Batch, Kept, forward_kept, training_kept
+from planner.costs.activations import Batch, Kept, Pass, forward_kept, stage_kept, training_pass
 from planner.costs.data_parallel import Sizes
 from planner.costs.generation_memory import generation_bytes as generation_bytes
 from planner.costs.parameters import embedding_elements, layer_tensors
-from planner.costs.rounding import Numbers, ceil_div
+from planner.costs.rounding import Numbers, ceil_div, greater
 from planner.costs.setting import Job, Setting
 from planner.costs.stages import fullest_stages
-from planner.costs.states import States, frozen_states, states_at
+from planner.costs.states import States, frozen_states, stage_layers_of, states_at
 from planner.costs.training import RECOMPUTE, sizes_of
 from planner.domain.parallelism import ParallelStrategy
 from planner.domain.plan import Offload, RoleStrategy
@@ -69,7 +69,8 @@ def inference_bytes(setting: Setting, strategy: RoleStrategy) -> dict[str, int]:
 
 def transient_bytes(job: Job, sizes: Sizes, batch: Batch, *, recompute: Numbers) -> dict[str, int]:
     """What one optimizer step needs on the stage that needs most, whatever else lies there."""
-    kinds = _greatest(job, sizes, lambda stage: _kinds(training_kept(job, sizes, batch, stage, recompute)))
+    one = training_pass(job, sizes, batch, recompute)
+    kinds = _greatest(job, sizes, lambda stage: _kinds(_kept_at(job, one, sizes, batch, stage)))
     own = {"gathered": gathered_bytes(job, sizes, backward=True), "engine": job.stack.reserved}
     return _whole({**kinds, **own})
 
@@ -80,13 +81,13 @@ def peak_training_bytes(job: Job, sizes: Sizes, batch: Batch, *, recompute: Numb
     Without what the driver, the device's context and the engine's own buffers take (``DeviceSpec.reserved``,
     ``TrainingStack.reserved``), as an engine's allocator reports it. Sizes may be arrays that broadcast.
     """
-    peak = _over_stages(
-        job,
-        sizes,
-        lambda stage: (
-            states_at(job, sizes, stage).total + training_kept(job, sizes, batch, stage, recompute).total
-        ),
-    )
+    one = training_pass(job, sizes, batch, recompute)
+    peak: Numbers = 0
+    for stage in fullest_stages(job.model, pipeline=sizes.pipeline, virtual=sizes.virtual):
+        layers = stage_layers_of(job, sizes, stage)
+        states = states_at(job, sizes, stage, layers)
+        kept = stage_kept(one, sizes, batch, stage=stage, layers=layers)
+        peak = greater(peak, states.total + kept.total)
     return np.ceil(peak + gathered_bytes(job, sizes, backward=True)).astype(np.int64)
 
 
@@ -108,7 +109,7 @@ def gathered_bytes(job: Job, sizes: Sizes, *, backward: bool) -> Numbers:
     if job.model.moe:
         unit = unit + ceil_div(layer.experts, sizes.expert) * layer.expert.elements(sizes.tensor)
     table = embedding_elements(job.model, sizes.tensor, job.stack.vocabulary_multiple)
-    greatest = np.maximum(unit, table)
+    greatest = greater(unit, table)
     gradients = greatest * job.stack.gradient_bytes if backward and not job.is_frozen else 0
     return (unit + greatest) * job.element_bytes + gradients
 
@@ -154,12 +155,8 @@ def _greatest(
     return max((kinds_of(stage) for stage in dict.fromkeys(map(int, stages))), key=_sum)
 
 
-def _over_stages(job: Job, sizes: Sizes, bytes_of: Callable[[Numbers], Numbers]) -> Numbers:
-    """The greatest over the stages, of one layout or of many."""
-    greatest: Numbers = 0
-    for stage in fullest_stages(job.model, pipeline=sizes.pipeline, virtual=sizes.virtual):
-        greatest = np.maximum(greatest, bytes_of(stage))
-    return greatest
+def _kept_at(job: Job, one: Pass, sizes: Sizes, batch: Batch, stage: int) -> Kept:
+    return stage_kept(one, sizes, batch, stage=stage, layers=stage_layers_of(job, sizes, stage))
 
 
 def _sum(kinds: Mapping[str, Numbers]) -> Numbers:

@@ -4,9 +4,7 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
-
-from planner.costs.rounding import Numbers, ceil_div
+from planner.costs.rounding import Numbers, by_size, ceil_div, choose, greater, lesser
 from planner.domain.model import Head, ModelSpec
 from planner.domain.resharding import stage_layers
 
@@ -63,31 +61,46 @@ def stages_of(model: ModelSpec, head: Head, count: int) -> tuple[Stage, ...]:
     return tuple(stage(index, begin, layers) for index, (begin, layers) in enumerate(ends))
 
 
-def layers_at(layers: int, *, pipeline: Numbers, virtual: Numbers, stage: Numbers) -> Numbers:
-    """Layers of a stage, all of its chunks together; numbers or arrays that broadcast.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layers:
+    """Layers of one stage, all of its chunks together; numbers or arrays."""
+
+    dense: Numbers
+    sparse: Numbers
+    """Those with routed experts."""
+
+
+def layers_at(model: ModelSpec, *, pipeline: Numbers, virtual: Numbers, stage: Numbers) -> Layers:
+    """Layers of a stage.
 
     The p v chunks are cut as `planner.domain.resharding.stage_layers` cuts; stage s holds the chunks s,
     s + p, s + 2 p, ... (Narayanan et al. 2104.04473, section 2.2).
 
-    >>> [int(layers_at(61, pipeline=4, virtual=1, stage=stage)) for stage in range(4)]
-    [16, 15, 15, 15]
+    >>> from planner.domain.catalog import read_model
+    >>> model = read_model("deepseek-v3")
+    >>> first = layers_at(model, pipeline=4, virtual=1, stage=0)
+    >>> first.dense, first.sparse
+    (3, 13)
     """
-    size, longer = layers // (pipeline * virtual), layers % (pipeline * virtual)
-    return virtual * size + np.clip(ceil_div(longer - stage, pipeline), 0, virtual)
+    chunks = pipeline * virtual
+    size = by_size(lambda count: model.layers // count, chunks)
+    longer = model.layers - size * chunks
+    held = virtual * size + lesser(greater(ceil_div(longer - stage, pipeline), 0), virtual)
+    if model.moe is None:
+        return Layers(dense=held, sparse=0)
+    dense = _dense_layers_at(model.dense_layers, size, longer, pipeline, chunks, stage)
+    return Layers(dense=dense, sparse=held - dense)
 
 
-def dense_layers_at(
-    layers: int, dense: int, *, pipeline: Numbers, virtual: Numbers, stage: Numbers
+def _dense_layers_at(
+    dense: int, size: Numbers, longer: Numbers, pipeline: Numbers, chunks: Numbers, stage: Numbers
 ) -> Numbers:
-    """Of those, the ones among the model's first ``dense`` layers."""
-    if dense >= layers:
-        return layers_at(layers, pipeline=pipeline, virtual=virtual, stage=stage)
-    size, longer = layers // (pipeline * virtual), layers % (pipeline * virtual)
+    """Of a stage's layers, those among the model's first ``dense``."""
     found: Numbers = 0
     for chunk in range(dense):  # later chunks begin behind the dense layers
-        begin = chunk * size + np.minimum(chunk, longer)
-        held = np.clip(dense - begin, 0, size + (chunk < longer))
-        found = found + held * ((chunk % pipeline == stage) & (chunk < pipeline * virtual))
+        begin = chunk * size + lesser(longer, chunk)
+        held = lesser(greater(dense - begin, 0), size + (longer > chunk))
+        found = found + held * ((chunk % pipeline == stage) & (chunks > chunk))
     return found
 
 
@@ -100,13 +113,15 @@ def fullest_stages(model: ModelSpec, *, pipeline: Numbers, virtual: Numbers) -> 
     last = pipeline - 1
     if model.dense_layers in (0, model.layers):
         return 0, last
-    size, longer = model.layers // (pipeline * virtual), model.layers % (pipeline * virtual)
+    chunks = pipeline * virtual
+    size = by_size(lambda count: model.layers // count, chunks)
+    longer = model.layers - size * chunks
     beyond = model.dense_layers - longer * (size + 1)
-    begin = np.where(
-        beyond <= 0, ceil_div(model.dense_layers, size + 1), longer + ceil_div(beyond, np.maximum(size, 1))
+    begin = choose(
+        beyond <= 0, ceil_div(model.dense_layers, size + 1), longer + ceil_div(beyond, greater(size, 1))
     )
-    begin = np.minimum(begin, last)
-    return 0, np.maximum(0, begin - 1), begin, last
+    begin = lesser(begin, last)
+    return 0, greater(begin - 1, 0), begin, last
 
 
 def _begins(counts: list[int]) -> list[tuple[int, int]]:

@@ -106,22 +106,18 @@ def test_the_vocabulary_is_padded_as_the_stack_says(setting):
 def test_activations_of_one_layer_are_korthikantis_without_dropout_and_scores(job):
     """For MHA and a gated MLP of width f, 16 h + 6 f bytes per token in bf16, and one fp32 per head."""
     model = job.model
-    alone = layer_bytes_per_token(job, Sizes(pipeline=1, tensor=1, data=1), tokens=2048, is_sparse=False)
+    alone = layer_bytes_per_token(job, 1, 2048, is_sparse=False)
     assert alone == 16 * model.hidden + 6 * model.ffn + 4 * model.heads
-    eight = Sizes(pipeline=1, tensor=8, data=1)
-    assert layer_bytes_per_token(job, eight, tokens=2048, is_sparse=False) == alone / 8
-    whole = layer_bytes_per_token(
-        with_stack(job, sequence_parallel=False), eight, tokens=2048, is_sparse=False
-    )
+    assert layer_bytes_per_token(job, 8, 2048, is_sparse=False) == alone / 8
+    whole = layer_bytes_per_token(with_stack(job, sequence_parallel=False), 8, 2048, is_sparse=False)
     assert whole == 8 * model.hidden + (alone - 8 * model.hidden) / 8
 
 
 def test_without_flash_attention_scores_are_kept_until_selective_recomputation(job):
     """GPT-3: 34 h + 5 a s without the two bytes of dropout masks (2205.05198, equation 1)."""
     gpt = with_stack(replace(job, model=read_model("gpt-3-175b")), flash_attention=False)
-    sizes = Sizes(pipeline=1, tensor=1, data=1)
-    kept = layer_bytes_per_token(gpt, sizes, tokens=2048, is_sparse=False)
-    again = layer_bytes_per_token(gpt, sizes, tokens=2048, is_sparse=False, is_selective=True)
+    kept = layer_bytes_per_token(gpt, 1, 2048, is_sparse=False)
+    again = layer_bytes_per_token(gpt, 1, 2048, is_sparse=False, is_selective=True)
     assert again == 32 * 12288
     assert kept == again + 5 * 96 * 2048
 
@@ -130,8 +126,7 @@ def test_every_rank_keeps_at_least_one_key_head(job):
     grouped = replace(job, model=read_model("qwen2.5-7b"))
 
     def per_token(tensor):
-        sizes = Sizes(pipeline=1, tensor=tensor, data=1)
-        return layer_bytes_per_token(grouped, sizes, tokens=2048, is_sparse=False)
+        return layer_bytes_per_token(grouped, tensor, 2048, is_sparse=False)
 
     one_head_more = 2 * 2 * grouped.model.head_dim
     assert per_token(28) - per_token(4) / 7 == pytest.approx(one_head_more * (1 - 1 / 7))
@@ -164,10 +159,9 @@ def test_context_ranks_share_the_tokens(job):
 
 def test_the_logits_are_cut_over_the_vocabulary(job):
     """bf16 logits and their fp32 copy, the softmax in place."""
-    sizes = Sizes(pipeline=1, tensor=8, data=1)
-    assert head_bytes(job, sizes, 10000, backward=True) == 10000 * 4000 * 6
+    assert head_bytes(job, 8, 10000, backward=True) == 10000 * 4000 * 6
     scalar = replace(job, head="scalar")
-    assert head_bytes(scalar, sizes, 10000, backward=True) == 10000 * 4 * job.model.hidden
+    assert head_bytes(scalar, 8, 10000, backward=True) == 10000 * 4 * job.model.hidden
 
 
 def test_offloaded_states_move_to_the_host_and_come_back_for_the_step(setting):

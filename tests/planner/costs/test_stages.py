@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.costs.parameters import layer_tensors
-from planner.costs.stages import dense_layers_at, fullest_stages, layers_at, stages_of
+from planner.costs.stages import fullest_stages, layers_at, stages_of
 from planner.domain.catalog import read_model
 from planner.domain.model import ModelSpec, MoeSpec
 from planner.domain.resharding import holds, stage_layers
@@ -60,15 +60,19 @@ def test_megatrons_tensors_are_the_models_parameters(name):
 @settings(deadline=None)
 @given(st.integers(1, 70), st.integers(1, 12), st.integers(1, 4), st.integers(0, 9))
 def test_chunks_are_cut_like_stages(layers, pipeline, virtual, dense):
-    dense = min(dense, layers)
+    model = with_experts(layers, dense)
     chunks = stage_layers(layers, pipeline * virtual)
     begins = [sum(chunks[:index]) for index in range(len(chunks))]
-    place = {"pipeline": pipeline, "virtual": virtual}
     for stage in range(pipeline):
         own = list(zip(begins, chunks, strict=True))[stage::pipeline]
-        assert layers_at(layers, stage=stage, **place) == sum(size for _, size in own)
-        first = sum(len(range(begin, min(begin + size, dense))) for begin, size in own)
-        assert dense_layers_at(layers, dense, stage=stage, **place) == first
+        first = sum(len(range(begin, min(begin + size, model.dense_layers))) for begin, size in own)
+        found = layers_at(model, pipeline=pipeline, virtual=virtual, stage=stage)
+        assert (found.dense, found.sparse) == (first, sum(size for _, size in own) - first)
+
+
+def with_experts(layers, dense):
+    moe = MoeSpec(experts=4, experts_per_token=2, expert_ffn=4, dense_layers=min(dense, layers))
+    return SMALL.model_copy(update={"layers": layers, "moe": moe})
 
 
 @settings(deadline=None)
@@ -83,16 +87,14 @@ def test_chunks_are_cut_like_stages(layers, pipeline, virtual, dense):
 def test_no_stage_holds_more_than_the_fullest(layers, pipeline, dense, dense_weight, end, micro_batches):
     """Whatever a layer of either kind weighs: states alone, or activations that wait on earlier stages."""
     pipeline = min(pipeline, layers)
-    moe = MoeSpec(experts=4, experts_per_token=2, expert_ffn=4, dense_layers=dense)
-    model = SMALL.model_copy(update={"layers": layers, "moe": moe})
+    model = with_experts(layers, dense)
     place = {"pipeline": pipeline, "virtual": 1}
 
     def weight(stage):
-        count = dense_layers_at(layers, dense, stage=stage, **place)
-        sparse = layers_at(layers, stage=stage, **place) - count
+        held = layers_at(model, stage=stage, **place)
         waiting = min(pipeline - stage, micro_batches)
         ends = end * ((stage == 0) + (stage == pipeline - 1))
-        return (dense_weight * count + sparse) * (1 + 0.2 * waiting) + ends
+        return (dense_weight * held.dense + held.sparse) * (1 + 0.2 * waiting) + ends
 
     fullest = max(weight(int(stage)) for stage in fullest_stages(model, **place))
     assert fullest == max(weight(stage) for stage in range(pipeline))
