@@ -39,7 +39,7 @@ FITTINGS: tuple[Fitting, ...] = (
     ),
     Fitting(
         name="collective",
-        files=("collectives_aiconfigurator.csv",),
+        files=("collectives_aiconfigurator.csv", "collectives_vidur.csv"),
         fit=collective.fit,
         file="devices/{}.yaml",
         keys=("kernels", "collective"),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from planner.calibration import attention_decode, attention_prefill, collective, generation, rl
+from planner.calibration import attention_decode, attention_prefill, collective, generation, rl, weight_sync
 from planner.calibration.evaluation import Kind
 from planner.domain.mistakes import closest
 from planner.errors import SpecError
@@ -26,6 +26,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "attention-prefill": attention_prefill,
         "attention-decode": attention_decode,
         "collective": collective,
+        "weight-sync": weight_sync,
     }
 )
 
