@@ -6,12 +6,26 @@ launch. The coefficients come from measured rows (`planner.calibration.elementwi
 
 from planner.costs.gemm import Numbers
 from planner.domain.cluster import DeviceSpec
+from planner.domain.fits import ElementwiseFit, FlatFit, Stream, StreamFit
 
 
-def elementwise_seconds(device: DeviceSpec, moved_bytes: Numbers, *, kernels: Numbers = 1) -> Numbers:
-    """Seconds of ``kernels`` launches that read and write ``moved_bytes`` of memory in total."""
-    fit = device.kernels.elementwise
+def elementwise_seconds(
+    device: DeviceSpec, moved_bytes: Numbers, *, kernels: Numbers = 1, kind: Stream = "plain"
+) -> Numbers:
+    """Seconds of ``kernels`` launches that read and write ``moved_bytes`` of memory in total.
+
+    Parameters
+    ----------
+    kind
+        ``plain`` for fused, vectorised kernels; the others are those of serving engines of 2024.
+    """
+    fit = stream_fit(device.kernels.elementwise, kind)
     return moved_bytes / (device.memory_bandwidth * fit.share) + fit.launch * kernels
+
+
+def stream_fit(fit: ElementwiseFit | FlatFit, kind: Stream) -> StreamFit | FlatFit:
+    """The coefficients of one kind of kernel; those of plain ones where it was not measured."""
+    return fit if isinstance(fit, FlatFit) else fit.kinds.get(kind, fit)
 
 
 def optimizer_seconds(device: DeviceSpec, moved_bytes: Numbers) -> Numbers:

@@ -21,6 +21,10 @@ Tile = Annotated[str, Field(pattern=r"^[1-9][0-9]*x[1-9][0-9]*$")]
 """Rows and columns of y that one thread block computes, such as ``256x128``."""
 
 
+Stream = Literal["plain", "norm", "activation", "rotary", "embedding"]
+"""Kernels that stream through memory."""
+
+
 class Residuals(Value):
     """What is left unexplained: statistics of log(measured / predicted) on rows that the fit had not seen."""
 
@@ -261,14 +265,21 @@ def _version(name: str) -> tuple[int, ...]:
     return tuple(int(part) for part in name.partition("-")[2].split(".") if part.isdigit())
 
 
-class ElementwiseFit(Value):
-    """Memory-bound kernels: norms, activations, rotary embedding, residuals, cross-entropy, optimizer."""
+class StreamFit(Value):
+    """One kind of kernel that streams through memory."""
 
-    kind: Literal["streams"] = "streams"
     share: float = Field(gt=0, le=1)
     """Of the memory's bandwidth."""
     launch: Seconds
     """Per kernel."""
+
+
+class ElementwiseFit(StreamFit):
+    """Memory-bound kernels: norms, activations, rotary embedding, residuals, cross-entropy, optimizer."""
+
+    kind: Literal["streams"] = "streams"
+    kinds: dict[Stream, StreamFit] = Field(default_factory=dict)
+    """Of kernels that differ from plain ones, as serving engines of 2024 had them."""
     record: FitRecord
 
 
