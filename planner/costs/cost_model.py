@@ -14,7 +14,7 @@ from planner.costs.transition import reshard_seconds
 from planner.domain.cluster import NodePool
 from planner.domain.dataflow import CallKind, DataflowGraph, ModelCall
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
-from planner.domain.plan import CallPrediction, RoleMemory, RoleStrategy
+from planner.domain.plan import CallPrediction, Offload, RoleMemory, RoleStrategy
 from planner.domain.profile import MeasuredCall, Profile
 from planner.domain.scenario import Scenario, head_of
 
@@ -76,7 +76,7 @@ class CostModel:
         can be asked for one by one.
         """
         return RoleMemory(
-            persistent=self.persistent_bytes(role, strategy.layout, node_pool),
+            persistent=self.persistent_bytes(role, strategy.layout, node_pool, offload=strategy.offload),
             transient={
                 call.name: self.transient_bytes(call, strategy, node_pool)
                 for call in self.graph.calls_of(role)
@@ -84,10 +84,12 @@ class CostModel:
             },
         )
 
-    def persistent_bytes(self, role: str, layout: ParallelStrategy, node_pool: NodePool) -> dict[str, int]:
+    def persistent_bytes(
+        self, role: str, layout: ParallelStrategy, node_pool: NodePool, *, offload: Offload = "none"
+    ) -> dict[str, int]:
         """Bytes of the role during the whole iteration, by kind."""
         is_trained = role in self.graph.trained_roles
-        return persistent_bytes(self.setting(role, node_pool), layout, is_trained=is_trained)
+        return persistent_bytes(self.setting(role, node_pool), layout, is_trained=is_trained, offload=offload)
 
     def transient_bytes(self, call: ModelCall, strategy: RoleStrategy, node_pool: NodePool) -> dict[str, int]:
         """Bytes beside those during one call, by kind."""
