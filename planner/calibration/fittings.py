@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from planner.calibration import attention, collective, generation_fit
+from planner.calibration import attention, collective, elementwise, gemm, generation_fit, rl_fit, training_fit
 from planner.domain.mistakes import closest
 from planner.domain.quantities import Value
 from planner.errors import SpecError
@@ -24,7 +24,23 @@ class Fitting:
     """Where in the file; at its top level by default."""
 
 
+SIMUMAX = "training_kernel_efficiency_simumax.csv"
+
 FITTINGS: tuple[Fitting, ...] = (
+    Fitting(
+        name="gemm",
+        files=("gemm_a100_sxm.csv", "gemm_h100_sxm.csv", SIMUMAX),
+        fit=gemm.fit,
+        file="devices/{}.yaml",
+        keys=("kernels", "gemm"),
+    ),
+    Fitting(
+        name="elementwise",
+        files=("mlp_vidur_a100.csv", "mlp_vidur_h100.csv"),
+        fit=elementwise.fit,
+        file="devices/{}.yaml",
+        keys=("kernels", "elementwise"),
+    ),
     Fitting(
         name="attention",
         files=(
@@ -32,6 +48,7 @@ FITTINGS: tuple[Fitting, ...] = (
             "attention_prefill_h100_sxm.csv",
             "attention_decode_a100_sxm.csv",
             "attention_decode_h100_sxm.csv",
+            SIMUMAX,
         ),
         fit=attention.fit,
         file="devices/{}.yaml",
@@ -43,6 +60,18 @@ FITTINGS: tuple[Fitting, ...] = (
         fit=collective.fit,
         file="devices/{}.yaml",
         keys=("kernels", "collective"),
+    ),
+    Fitting(
+        name="training",
+        files=("end_to_end_training.csv",),
+        fit=training_fit.fit,
+        file="stacks/training/{}.yaml",
+    ),
+    Fitting(
+        name="rl",
+        files=("end_to_end_rl.csv",),
+        fit=rl_fit.fit,
+        file="stacks/training/{}.yaml",
     ),
     Fitting(
         name="generation",

@@ -3,29 +3,29 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from planner.calibration import attention_decode, attention_prefill, collective, generation, rl, weight_sync
+from planner.calibration import (
+    attention_decode,
+    attention_prefill,
+    collective,
+    gemm,
+    generation,
+    rl,
+    training,
+    weight_sync,
+)
 from planner.calibration.evaluation import Kind
 from planner.domain.mistakes import closest
 from planner.errors import SpecError
 
-KIND_NAMES = (
-    "training",
-    "generation",
-    "gemm",
-    "attention-prefill",
-    "attention-decode",
-    "collective",
-    "rl",
-    "weight-sync",
-)
-
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
+        "training": training,
         "generation": generation,
-        "rl": rl,
+        "gemm": gemm,
         "attention-prefill": attention_prefill,
         "attention-decode": attention_decode,
         "collective": collective,
+        "rl": rl,
         "weight-sync": weight_sync,
     }
 )

@@ -1,6 +1,6 @@
 """Seconds in which data-parallel ranks exchange gradients and parameters, as far as nothing hides them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -75,7 +75,17 @@ def _parameters(matrices: tuple[Matrix, ...], tensor: Numbers, *, is_routed: boo
 
 
 def data_channel(job: Job, sizes: Sizes) -> Channel:
-    """What the ranks get of the links that hold the same parameters: all data and context ranks."""
+    """What the ranks get of the links that hold the same parameters: all data and context ranks.
+
+    Where some of a node's devices are in a group, but not all, its ring enters the node at the port of one
+    of them and leaves it at that of another, so that each port works one way only.
+    """
+    on = _data_channel(job, sizes)
+    is_one_way = (np.asarray(on.local) > 1) & (on.local < job.node_pool.devices_per_node) & on.crosses
+    return replace(on, network_bytes_per_s=on.network_bytes_per_s / np.where(is_one_way, 2.0, 1.0))
+
+
+def _data_channel(job: Job, sizes: Sizes) -> Channel:
     size = np.asarray(sizes.context) * sizes.data
     node = job.node_pool.devices_per_node
     if job.stack.order == "data-pipeline":

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.costs.collectives import Numbers
-from planner.costs.layer_kernels import LayerKernels, layer_kernels
+from planner.costs.layer_kernels import Cut, LayerKernels, layer_kernels
 from planner.costs.setting import Job
 
 KINDS = ("compute", "tensor", "expert", "context", "launch")
@@ -18,6 +18,9 @@ KINDS = ("compute", "tensor", "expert", "context", "launch")
 
 LAUNCH_NORM = 4
 """Launching and computing overlap in a queue of kernels: their maximum, rounded by this norm."""
+
+UNFUSED_SOFTMAX = 1.25
+"""Kernels of a layer without a fused softmax over those with one; stated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +65,7 @@ def engine_layer(job: Job, kernels: LayerKernels) -> LayerCosts:
     once = 1 if job.is_frozen else 2
     products_backward = np.maximum(kernels.products_backward / speeds.products, once * kernels.floor)
     context = np.asarray(kernels.cut.context)
-    host = job.stack.layer_launch * (1 + job.stack.rank_wait * (np.asarray(kernels.cut.tensor) - 1))
+    host = host_seconds(job, kernels.cut)
     return LayerCosts(
         forward=_by_kind(
             host,
@@ -80,6 +83,19 @@ def engine_layer(job: Job, kernels: LayerKernels) -> LayerCosts:
         ),
         core=core,
     )
+
+
+def host_seconds(job: Job, cut: Cut) -> Numbers:
+    """The host's time to launch the layer one way; ranks of a tensor group wait for the slowest of them.
+
+    Without flash attention, one fused softmax takes heads of sequences in fours (Megatron-LM,
+    ``fused_softmax.py``); other numbers take a chain of small kernels.
+    """
+    host = job.stack.layer_launch * (1 + job.stack.rank_wait * (np.asarray(cut.tensor) - 1))
+    if job.stack.flash_attention:
+        return host
+    rows = np.asarray(cut.sequences) * job.model.heads / cut.tensor
+    return host * np.where(rows % 4 == 0, 1.0, UNFUSED_SOFTMAX)
 
 
 def _by_kind(host: Numbers, *seconds: Numbers) -> NDArray[np.float64]:
