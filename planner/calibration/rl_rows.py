@@ -59,6 +59,12 @@ MICRO_BATCH_TOKENS = 16384
 WITHOUT_REFERENCE = frozenset({"dapo", "reinforce"})
 """Algorithms whose usual loss has no KL term, so that an iteration asks no reference model."""
 
+TRAINER = "verl-megatron"
+"""The engine of all rows that train with Megatron-Core."""
+ATTENTION_FLOPS = 1.13
+"""FLOPs that a framework counts over 6 per parameter and token: it adds those of attention, which long
+responses take most of. As the rows say that state both a token rate and a utilization."""
+
 _SIZE = re.compile(r"(etp|vpp|tp|pp|cp|ep|sp|dp|vp)\s*=?\s*(\d+)")
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*(k?)")
 
@@ -118,7 +124,7 @@ def iteration_of(row: Row, given: DeviceSpec | None) -> Iteration | str:
         return "neither prompts and samples per prompt nor samples per step are given"
     if train is None or generate is None:
         return "parallel sizes that cannot be read"
-    training = read_training_stack("fsdp" if names[0].startswith("fsdp") else "megatron-core")
+    training = read_training_stack("fsdp" if names[0].startswith("fsdp") else TRAINER)
     layout, copies = layout_of(train, devices), devices // (generate["tp"] * generate["pp"])
     if layout is None or not copies:
         return "parallel sizes that need more devices than the row has"
@@ -252,7 +258,7 @@ def lengths_of(
     """Lengths of prompts and responses, and how their mean is known.
 
     From the mean where the row states it; else from tokens per second and device over the step; else from
-    the FLOPs that the update's utilization implies, 6 per parameter and token; else assumed.
+    the FLOPs that the update's utilization implies; else assumed.
     """
     longest_prompt = quantity(row, "max_prompt_len") or 1024
     longest = quantity(row, "max_response_len") or 4096
@@ -267,7 +273,8 @@ def lengths_of(
         response, known_by = rate * step * devices / samples - prompt, "rate"
     elif response is None and share and update:
         flops = share * device.peak["bf16"] * devices * update
-        response, known_by = flops / (6 * model.active_parameters()) / samples - prompt, "utilization"
+        per_token = 6 * ATTENTION_FLOPS * model.active_parameters()
+        response, known_by = flops / per_token / samples - prompt, "utilization"
     elif response is None:
         response, known_by = RESPONSE_SHARE * longest, "assumed"
     mean = min(max(response, 1.0), float(longest))

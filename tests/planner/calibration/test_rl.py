@@ -1,7 +1,8 @@
 import pytest
 
 from planner.calibration.rl import evaluate, places, predicted_phases
-from planner.calibration.rl_rows import COLUMNS, iteration_of, sizes_of
+from planner.calibration.rl_fit import FILE, fit, predicted, with_speed
+from planner.calibration.rl_rows import COLUMNS, TRAINER, iteration_of, sizes_of
 from planner.calibration.rows import Row, RowError
 
 
@@ -140,3 +141,17 @@ def test_the_cache_limits_what_runs_at_once():
 
 def test_twice_the_devices_are_not_slower():
     assert phases(n_gpus="16")["step"] < phases()["step"]
+
+
+def test_a_fit_finds_the_speed_that_made_the_rows(tmp_path):
+    rows = [row(index, n_gpus=devices) for index, devices in ((2, 8), (3, 16), (4, 32))]
+    lines = [",".join(rows[0].fields)]
+    for each in rows:
+        update, logprobs = predicted(with_speed(0.6), iteration_of(each, None))
+        fields = each.fields | {"update_actor_s": str(update), "old_logp_s": str(logprobs)}
+        lines.append(",".join(fields.values()))
+    (tmp_path / FILE).write_text("\n".join(lines) + "\n")
+    stack = fit(tmp_path)[TRAINER]
+    assert stack.speeds["any"].products == pytest.approx(0.6, abs=0.01)
+    assert stack.record.rows == 3
+    assert stack.record.held_out.mape < 0.02
