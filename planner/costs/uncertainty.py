@@ -135,8 +135,23 @@ def call_uncertainty(
         "tokens": scenario.workload.mean_tokens,
         "parameters": scenario.models[call.role].parameters(head_of(call.role)),
     }
-    causes = _device_causes(node_pool.device) | _precision_causes(scenario.precision)
+    causes = engine_causes(stack, node_pool.device, scenario.precision)
     return recorded.beyond(causes | _size_causes(stack.record, sizes))
+
+
+def engine_causes(
+    stack: TrainingStack | GenerationStack, device: DeviceSpec, precision: Precision
+) -> dict[str, float]:
+    """Further causes of error of an engine on a device: reasons and their 90 % half-widths.
+
+    Rows of a training engine on an architecture tell of the kernels as well, whatever device and precision
+    those were measured in.
+    """
+    measured = stack.speeds if isinstance(stack, TrainingStack) and stack.record else {}
+    if f"{device.architecture}/{precision}" in measured:
+        return {}
+    on_device = {} if device.architecture in measured else _device_causes(device)
+    return on_device | _precision_causes(precision)
 
 
 def stack_of(call: ModelCall, scenario: Scenario) -> TrainingStack | GenerationStack:
@@ -174,7 +189,11 @@ def _size_causes(record: FitRecord | None, sizes: Mapping[str, float]) -> dict[s
     """Sizes beyond those of the rows, by more than a quarter."""
     covers = record.covers if record else {}
     return {
-        f"{sizes[name]:.3g} {name}, measured {low:.3g} to {high:.3g}": BEYOND_HALF_WIDTH
+        f"{_count(sizes[name])} {name}, measured {_count(low)} to {_count(high)}": BEYOND_HALF_WIDTH
         for name, (low, high) in covers.items()
         if name in sizes and not low / 1.25 <= sizes[name] <= 1.25 * high
     }
+
+
+def _count(number: float) -> str:
+    return f"{number / 1e9:.3g} billion" if number >= 1e9 else f"{number:g}"

@@ -24,6 +24,7 @@ from planner.domain.fits import ElementwiseFit, FitRecord, FlatFit, Residuals
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from planner.domain.plan import CallPrediction, RoleMemory, RoleStrategy
 from planner.domain.reading import parse_scenario
+from planner.domain.stack import Speeds
 
 PPO = trace(ALGORITHMS["ppo"], name="ppo")
 UPDATE, GENERATE = PPO.call("actor.update"), PPO.call("actor.generate")
@@ -49,7 +50,7 @@ def scenario(tmp_path_factory):
 
 def measured(scenario: Any, record: FitRecord | None) -> Any:
     """The scenario with a training stack of that record."""
-    training = scenario.stack.training.model_copy(update={"record": record})
+    training = scenario.stack.training.model_copy(update={"record": record, "speeds": {}})
     return scenario.model_copy(update={"stack": scenario.stack.model_copy(update={"training": training})})
 
 
@@ -110,6 +111,26 @@ def test_fp8_and_sizes_beyond_the_rows_widen_the_band(scenario: Any) -> None:
     assert found.residuals.low == pytest.approx(
         -((0.06**2 + FP8_HALF_WIDTH**2 + BEYOND_HALF_WIDTH**2) ** 0.5)
     )
+
+
+def test_an_engine_measured_on_an_architecture_tells_of_its_kernels(scenario: Any) -> None:
+    home = pool(scenario, relative="a100-sxm-80gb")
+    known = measured(scenario, RECORD)
+    speeds = {"speeds": {"hopper": Speeds()}}
+    training = known.stack.training.model_copy(update=speeds)
+    known = known.model_copy(update={"stack": known.stack.model_copy(update={"training": training})})
+    assert call_uncertainty(UPDATE, "modelled", STRATEGY, home, known).outside == ()
+    fp8 = call_uncertainty(UPDATE, "modelled", STRATEGY, home, known.model_copy(update={"precision": "fp8"}))
+    assert fp8.outside == ("fp8 is best effort",)
+    outside = call_uncertainty(GENERATE, "modelled", STRATEGY, home, known).outside
+    assert "h100-sxm-80gb by its relative a100-sxm-80gb" in outside
+
+
+def test_large_sizes_are_told_in_billions(scenario: Any) -> None:
+    covers = {"parameters": (30e9, 40e9)}
+    known = measured(scenario, RECORD.model_copy(update={"covers": covers}))
+    found = call_uncertainty(UPDATE, "modelled", STRATEGY, pool(scenario), known)
+    assert found.outside == ("6.74 billion parameters, measured 30 billion to 40 billion",)
 
 
 def test_what_a_profile_measured_scatters_as_its_repeats(scenario: Any) -> None:
