@@ -11,7 +11,7 @@ from rich.text import Text
 
 from hybridmap import screen
 from hybridmap.progress import row_progress
-from planner.calibration.kinds import KIND_NAMES, kind_named
+from planner.calibration.kinds import KINDS, kind_named
 from planner.calibration.rows import RowError, mistakes_of, read_rows
 from planner.calibration.score import Errors, Regret, Score, score
 from planner.domain.catalog import read_device
@@ -23,7 +23,7 @@ _COLUMNS = ("rows", "evaluated", "MAPE", "median", "p90", "worst", "bias", "insi
 def add_parser(commands: Any) -> None:
     """Describe the command."""
     parser = commands.add_parser("validate", help="score the cost model on measured rows")
-    parser.add_argument("kind", metavar="KIND", help=", ".join(KIND_NAMES))
+    parser.add_argument("kind", metavar="KIND", help=", ".join(KINDS))
     parser.add_argument("data", type=Path, metavar="DATA.csv")
     parser.add_argument("--device", metavar="NAME", help="for files that name none in a column")
     screen.add_json(parser)
