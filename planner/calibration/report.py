@@ -16,6 +16,7 @@ from planner.calibration.score import Errors, Score, score
 from planner.costs.uncertainty import (
     BEYOND_HALF_WIDTH,
     FLAT_HALF_WIDTH,
+    FORWARD_HALF_WIDTH,
     FP8_HALF_WIDTH,
     MEMORY,
     RELATIVE_HALF_WIDTH,
@@ -227,6 +228,7 @@ def _widenings() -> str:
             ("kernels taken from the architecture's measured relative", RELATIVE_HALF_WIDTH),
             ("a device known by its data sheet alone", FLAT_HALF_WIDTH),
             ("fp8", FP8_HALF_WIDTH),
+            ("forward passes by themselves", FORWARD_HALF_WIDTH),
             ("sizes beyond those measured", BEYOND_HALF_WIDTH),
         )
     )

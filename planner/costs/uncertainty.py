@@ -43,6 +43,8 @@ FP8_HALF_WIDTH = 0.25
 """Stated: fp8 kernels are best effort."""
 BEYOND_HALF_WIDTH = 0.15
 """Stated: sizes beyond those of the measured rows."""
+FORWARD_HALF_WIDTH = 0.15
+"""Stated: forward passes by themselves, which training rows have as parts of steps only."""
 
 EXACT_BYTES = frozenset({"generation_weights", "kv_cache"})
 """Kinds of bytes during a call that follow from shapes and layouts alone, as all persistent ones do."""
@@ -136,6 +138,8 @@ def call_uncertainty(
         "parameters": scenario.models[call.role].parameters(head_of(call.role)),
     }
     causes = engine_causes(stack, node_pool.device, scenario.precision)
+    if call.kind == "infer":
+        causes["forward passes measured as parts of steps only"] = FORWARD_HALF_WIDTH
     return recorded.beyond(causes | _size_causes(stack.record, sizes))
 
 

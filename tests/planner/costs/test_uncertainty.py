@@ -126,6 +126,14 @@ def test_an_engine_measured_on_an_architecture_tells_of_its_kernels(scenario: An
     assert "h100-sxm-80gb by its relative a100-sxm-80gb" in outside
 
 
+def test_a_forward_pass_by_itself_is_less_sure_than_a_step(scenario: Any) -> None:
+    home = (STRATEGY, pool(scenario), measured(scenario, RECORD))
+    step = call_uncertainty(UPDATE, "modelled", *home)
+    forward = call_uncertainty(PPO.call("reference.logprobs"), "modelled", *home)
+    assert forward.outside == ("forward passes measured as parts of steps only",)
+    assert forward.residuals.high > step.residuals.high
+
+
 def test_large_sizes_are_told_in_billions(scenario: Any) -> None:
     covers = {"parameters": (30e9, 40e9)}
     known = measured(scenario, RECORD.model_copy(update={"covers": covers}))
