@@ -10,7 +10,7 @@ import numpy as np
 
 from planner.costs.engine_step import Engine
 from planner.costs.setting import Setting
-from planner.costs.step_table import Floats, step_table
+from planner.costs.step_table import Floats, StepTable, step_table
 from planner.domain.parallelism import GenerationStrategy
 
 _MIDPOINTS: Floats = (np.arange(24) + 0.5) / 24
@@ -62,14 +62,18 @@ def prefill_seconds(setting: Setting, generate: GenerationStrategy, prompts: int
     at_once = min(prompts, max(1, int(stack.prefill_tokens // length)))
     chunks = math.ceil(length / stack.prefill_tokens)
     passes = math.ceil(prompts / at_once) * chunks
-    one = table.pass_seconds(
-        0.0,
-        0.0,
-        prompts=at_once,
-        prompt_tokens=length / chunks,
-        past_tokens=(length - length / chunks) / 2,
+    one = _prefill_pass_seconds(table, at_once, length, chunks)
+    return (passes + generate.pipeline - 1) * one + passes * stack.step
+
+
+@lru_cache(maxsize=65536)
+def _prefill_pass_seconds(table: StepTable, prompts: int, length: float, chunks: int) -> float:
+    """One pass of prompts, or of the mean one of a prompt's chunks, through one stage."""
+    chunk = length / chunks
+    seconds: float = table.pass_seconds(
+        0.0, 0.0, prompts=prompts, prompt_tokens=chunk, past_tokens=(length - chunk) / 2
     )
-    return (passes + generate.pipeline - 1) * float(one) + passes * stack.step
+    return float(seconds)
 
 
 def decode_seconds(setting: Setting, generate: GenerationStrategy, sequences: int) -> float:
@@ -87,16 +91,16 @@ def decode_seconds(setting: Setting, generate: GenerationStrategy, sequences: in
     table, workload = step_table(engine_of(setting), generate), setting.workload
     responses, prompt = workload.response_tokens, workload.prompt_tokens.mean
     spread = responses.maximum / responses.mean - 1
-    full = 0.0
-    if waves > 1:
-        context = prompt + mean_progress(responses.maximum, spread)
-        full = (waves - 1) * responses.mean * float(table.seconds(slots, context))
     end = _longest(spread, workload.samples)
     survival = (1 - end * _MIDPOINTS) ** spread
     progress = responses.maximum * end * _MIDPOINTS - 0.5
-    steps = table.seconds(np.maximum(1.0, last * survival), prompt + progress)
-    drain = float(np.mean(steps * (1 - (1 - survival) ** workload.samples)))
-    return full + responses.maximum * end * drain
+    steady = mean_progress(responses.maximum, spread)
+    steps = table.seconds(
+        np.append(np.maximum(1.0, last * survival), slots), prompt + np.append(progress, steady)
+    )
+    full = (waves - 1) * responses.mean * steps[-1]
+    drain = responses.maximum * end * np.mean(steps[:-1] * (1 - (1 - survival) ** workload.samples))
+    return float(full + drain)
 
 
 @lru_cache(maxsize=256)
