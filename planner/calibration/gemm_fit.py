@@ -173,7 +173,8 @@ def held_out(
 
 def fit_products(device: DeviceSpec, products: Products, start: TileFit | None = None) -> TileFit:
     """Coefficients by a search on a sample, then engines and grids on all rows."""
-    sample = np.random.default_rng(0).choice(len(products.seconds), SAMPLE, p=_odds(products))
+    rows = len(products.seconds)
+    sample = np.random.default_rng(0).choice(rows, min(SAMPLE, rows), p=_odds(products))
     bare = _search(device, products.chosen(sample), start)
     modelled = predicted_seconds(with_fit(device, bare, products.precision), products)
     engines = _engine_factors(products, modelled)
