@@ -4,11 +4,14 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import t as student
 
+from planner.costs.bands import DEVIATIONS
 from planner.domain.fits import Residuals
 
 Floats = npt.NDArray[np.float64]
 FOLDS = 5
+MANY_GROUPS = 10
 
 
 def residuals_of(measured: npt.ArrayLike, predicted: npt.ArrayLike, groups: Sequence[Hashable]) -> Residuals:
@@ -26,13 +29,13 @@ def residuals_of(measured: npt.ArrayLike, predicted: npt.ArrayLike, groups: Sequ
     ratios = np.asarray(measured, dtype=float) / np.asarray(predicted, dtype=float)
     logs, errors = np.log(ratios), np.abs(1 / ratios - 1)
     shared, own = variance_parts(logs, groups)
-    low, high = np.quantile(logs, (0.05, 0.95))
+    low, high = band_of_groups(logs, groups)
     return Residuals(
         rows=len(logs),
         mape=float(errors.mean()),
         p90=float(np.quantile(errors, 0.9)),
-        low=float(low),
-        high=float(high),
+        low=low,
+        high=high,
         shared=shared,
         own=own,
         coverage=coverage(logs, groups),
@@ -65,6 +68,22 @@ def covers_of(**columns: npt.ArrayLike) -> dict[str, tuple[float, float]]:
     return {name: (float(np.min(values)), float(np.max(values))) for name, values in columns.items()}
 
 
+def band_of_groups(logs: Floats, groups: Sequence[Hashable]) -> tuple[float, float]:
+    """(low, high) that 90 % of the rows of another group are expected in.
+
+    The percentiles of the rows where there are many groups. A few tell little of how groups differ: there
+    the shared part counts with Student's quantile for so many groups (JCGM 100:2008, annex G.3).
+    """
+    low, high = np.quantile(logs, (0.05, 0.95))
+    count = len(set(groups))
+    if count < MANY_GROUPS:
+        shared, own = variance_parts(logs, groups)
+        quantile = student.ppf(0.95, max(1, count - 1))
+        half_width = np.hypot(quantile * shared, DEVIATIONS * own)
+        low, high = min(low, -half_width), max(high, half_width)
+    return float(low), float(high)
+
+
 def coverage(logs: Floats, groups: Sequence[Hashable]) -> float | None:
     """Share of the rows inside the 90 % band of the rows of other groups; none for a single group.
 
@@ -77,7 +96,8 @@ def coverage(logs: Floats, groups: Sequence[Hashable]) -> float | None:
         return None
     inside = 0
     for fold in range(min(FOLDS, int(index.max()) + 1)):
-        low, high = np.quantile(logs[folds != fold], (0.05, 0.95))
+        others = [group for group, at in zip(groups, folds, strict=True) if at != fold]
+        low, high = band_of_groups(logs[folds != fold], others)
         own = logs[folds == fold]
         inside += int(((own >= low) & (own <= high)).sum())
     return inside / len(logs)

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from planner.calibration.residuals import coverage, covers_of, parts_of, residuals_of, variance_parts
+from planner.calibration.residuals import (
+    band_of_groups,
+    coverage,
+    covers_of,
+    parts_of,
+    residuals_of,
+    variance_parts,
+)
 
 
 def test_errors_are_those_of_the_score() -> None:
@@ -29,10 +36,21 @@ def test_rows_like_those_of_other_groups_are_covered_and_strangers_are_not() -> 
     random = np.random.default_rng(0)
     alike = random.normal(0, 0.1, 2000)
     assert coverage(alike, (np.arange(2000) % 50).tolist()) == pytest.approx(0.9, abs=0.02)
-    strange = np.concatenate([random.normal(0, 0.1, 100), random.normal(5, 0.1, 100)])
-    found = coverage(strange, ["one"] * 100 + ["other"] * 100)
-    assert found == 0.0
+    assert coverage(np.arange(20.0), list(range(20))) == 0.8, "the outermost lie outside of the others' band"
     assert coverage(alike, ["one"] * 2000) is None
+
+
+def test_a_few_groups_that_differ_leave_room_for_another() -> None:
+    random = np.random.default_rng(0)
+    means = random.normal(0, 0.05, 4)
+    groups = np.repeat(np.arange(4), 50)
+    logs = means[groups] + random.normal(0, 0.01, len(groups))
+    few = band_of_groups(logs, groups.tolist())
+    shared, own = variance_parts(logs, groups.tolist())
+    assert few[1] == pytest.approx(np.hypot(2.353 * shared, 1.645 * own), rel=1e-3)
+    many = band_of_groups(logs, (np.arange(200) % 40).tolist())
+    assert many == tuple(np.quantile(logs, (0.05, 0.95)))
+    assert few[0] < many[0] < many[1] < few[1]
 
 
 def test_parts_are_the_residuals_of_some_rows() -> None:
