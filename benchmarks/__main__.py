@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import search, startup
+from benchmarks import costs, search, startup
 
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "startup": startup.measure,
     "search": search.measure,
+    "costs": costs.measure,
 }
 RESULTS = Path(__file__).parent / "results"
 

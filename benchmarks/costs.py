@@ -1,0 +1,137 @@
+"""Configurations costed per second: arrays of them (`planner.costs.table`) against one by one."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from planner.costs.memory import persistent_bytes, training_bytes
+from planner.costs.rates import rates_of
+from planner.costs.setting import Setting
+from planner.costs.table import Configurations, training_table
+from planner.costs.training import RECOMPUTE, optimizer_step_seconds
+from planner.domain.catalog import read_device, read_generation_stack, read_model, read_training_stack
+from planner.domain.cluster import NodePool
+from planner.domain.parallelism import ParallelStrategy
+from planner.domain.plan import RoleStrategy
+from planner.domain.stack import Stack
+from planner.domain.workload import Workload
+
+MODELS = ("llama-3.1-70b", "qwen3-30b-a3b", "deepseek-v3")
+CONFIGURATIONS = 1_000_000
+ONE_BY_ONE = 1_000
+REPEATS = 3
+DEVICES = 128
+
+
+def measure() -> dict[str, Any]:
+    """Median rates by model, every table built in the time that is measured.
+
+    Per second of one core that the process ran on, whatever else the machine did meanwhile.
+    """
+    return {model: _rates(model) for model in MODELS}
+
+
+def _rates(model: str) -> dict[str, Any]:
+    setting = _setting(model)
+    many = random_configurations(setting, CONFIGURATIONS, seed=0)
+    few = _strategies(random_configurations(setting, ONE_BY_ONE, seed=1))
+    together = CONFIGURATIONS / _median_seconds(lambda: training_table(_setting(model), many))
+    alone = ONE_BY_ONE / _median_seconds(lambda: _one_by_one(_setting(model), few))
+    rows = np.stack([getattr(many, field.name) for field in fields(many)], axis=1)
+    return {
+        "configurations": CONFIGURATIONS,
+        "different_ones": len(np.unique(rows, axis=0)),
+        "per_second": round(together),
+        "one_by_one_per_second": round(alone),
+        "ratio": round(together / alone),
+    }
+
+
+def random_configurations(setting: Setting, count: int, *, seed: int) -> Configurations:
+    """Layouts of up to 128 devices drawn evenly, each with its chunks, micro-batch and recomputation."""
+    generator = np.random.default_rng(seed)
+    layouts = np.array(
+        [
+            (pipeline, tensor, data, context)
+            for tensor in (1, 2, 4, 8)
+            for context in (1, 2, 4, 8)
+            for pipeline in range(1, min(setting.model.layers, DEVICES // (tensor * context)) + 1)
+            for data in range(1, DEVICES // (tensor * context * pipeline) + 1)
+        ]
+    )
+    pipeline, tensor, data, context = generator.choice(layouts, count).T
+    wanted = generator.choice([1, 2, 4, 8, 16, 32], count) if setting.model.moe else np.ones(count, dtype=int)
+    return Configurations(
+        pipeline=pipeline,
+        tensor=tensor,
+        data=data,
+        virtual=np.where(pipeline > 1, generator.integers(1, 5, count), 1),
+        context=context,
+        expert=np.gcd(wanted, data * context),
+        micro_batch=2 ** generator.integers(0, 7, count),
+        recompute=generator.integers(0, len(RECOMPUTE), count),
+    )
+
+
+def _strategies(configurations: Configurations) -> list[RoleStrategy]:
+    columns = {field.name: getattr(configurations, field.name).tolist() for field in fields(configurations)}
+    modes, sizes = list(RECOMPUTE), tuple(ParallelStrategy.model_fields)
+    return [
+        RoleStrategy(
+            train=ParallelStrategy(**{size: columns[size][row] for size in sizes}),
+            micro_batch=columns["micro_batch"][row],
+            recompute=modes[columns["recompute"][row]],
+        )
+        for row in range(len(configurations))
+    ]
+
+
+def _one_by_one(setting: Setting, strategies: list[RoleStrategy]) -> None:
+    for strategy in strategies:
+        optimizer_step_seconds(setting, strategy)
+        persistent_bytes(setting, strategy.layout, is_trained=True)
+        training_bytes(setting, strategy)
+
+
+def _median_seconds(work: Callable[[], object]) -> float:
+    return statistics.median(_seconds(work) for _ in range(REPEATS))
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def _setting(model: str) -> Setting:
+    """16 nodes of eight H100; a new one each time, as cached tables belong to it."""
+    node_pool = NodePool.model_validate(
+        {
+            "name": "pool",
+            "nodes": DEVICES // 8,
+            "devices_per_node": 8,
+            "device": read_device("h100-sxm-80gb"),
+            "network": {"bandwidth": "400 GB/s", "latency": "5 us"},
+            "rails": 8,
+        }
+    )
+    workload = {
+        "prompts": 1024,
+        "prompt_tokens": 1024,
+        "response_tokens": {"mean": 700, "maximum": 1024},
+        "mini_batches": 4,
+    }
+    stack = Stack(training=read_training_stack("megatron-core"), generation=read_generation_stack("vllm"))
+    return Setting(
+        model=read_model(model),
+        head="vocabulary",
+        precision="bf16",
+        workload=Workload.model_validate(workload),
+        node_pool=node_pool,
+        stack=stack,
+        rates=rates_of(node_pool, "bf16"),
+    )

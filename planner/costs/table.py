@@ -1,0 +1,250 @@
+"""Seconds and bytes by kind of very many training layouts at once.
+
+The same functions as for one layout, each called once for all configurations that agree in what it depends
+on: kernels on (tensor, context, expert, sequences), exchanges on the layout without its chunks, and so on.
+What is left per configuration is to gather from these tables. Equal to
+`planner.costs.training.optimizer_step_seconds` and to the bytes of `planner.costs.memory`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.costs.activations import Batch, Kept, stage_kept, training_pass
+from planner.costs.data_parallel import Sizes, pipeline_channel
+from planner.costs.grouping import Groups, Whole, chunks, groups_of, joined, taken
+from planner.costs.layer import KINDS
+from planner.costs.memory import gathered_bytes
+from planner.costs.pipeline import Slots, hops_seconds, schedule_seconds, slots, training_passages
+from planner.costs.rounding import Numbers
+from planner.costs.setting import Job, Setting
+from planner.costs.stages import fullest_stages
+from planner.costs.states import States, stage_layers_of, states_at
+from planner.costs.training import StepSeconds, Tables, data_seconds, exchange_of, tables_of
+from planner.errors import SpecError
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configurations:
+    """Layouts and their micro-batches, one per row; whole numbers from 1 on.
+
+    Raises
+    ------
+    SpecError
+        The columns are not vectors of one length, or have no rows.
+    """
+
+    pipeline: Whole
+    tensor: Whole
+    data: Whole
+    virtual: Whole
+    context: Whole
+    expert: Whole
+    micro_batch: Whole
+    """Sequences of one micro-batch on one replica."""
+    recompute: Whole
+    """Codes of `planner.costs.training.RECOMPUTE`."""
+
+    def __post_init__(self) -> None:
+        shapes = {field.name: np.shape(getattr(self, field.name)) for field in fields(self)}
+        if len(set(shapes.values())) > 1 or len(shapes["data"]) != 1 or not len(self):
+            found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+            raise SpecError(f"configurations: columns must be vectors of one length from 1 on, not {found}")
+
+    def __len__(self) -> int:
+        return len(self.pipeline)
+
+    @property
+    def sizes(self) -> Sizes:
+        return Sizes(
+            pipeline=self.pipeline,
+            tensor=self.tensor,
+            data=self.data,
+            virtual=self.virtual,
+            context=self.context,
+            expert=self.expert,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingTable:
+    """What each configuration costs; the last axis of every array is the configurations'."""
+
+    seconds: StepSeconds
+    """Of one optimizer step."""
+    bytes: Mapping[str, Whole]
+    """On the fullest device by kind: what a trained role always keeps, and what a step needs beside it."""
+
+
+def training_table(setting: Setting, configurations: Configurations) -> TrainingTable:
+    """Seconds and bytes by kind of every configuration of a trained role, nothing offloaded.
+
+    Configurations need not differ, nor be sorted.
+    """
+    work = _Work(configurations=configurations, mini_batch=setting.mini_batch)
+    by = work.groups()
+    held = _state_bytes(setting.job, work, by) | _step_bytes(setting, work, by)
+    return TrainingTable(seconds=_step_seconds(setting.job, work, by), bytes=held)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """Configurations and the batches that they pass."""
+
+    configurations: Configurations
+    mini_batch: int
+
+    def __len__(self) -> int:
+        return len(self.configurations)
+
+    @property
+    def sizes(self) -> Sizes:
+        return self.configurations.sizes
+
+    @property
+    def recompute(self) -> Whole:
+        return self.configurations.recompute
+
+    @property
+    def total(self) -> Whole:
+        """Sequences of one optimizer step on the fullest replica."""
+        return -(-self.mini_batch // self.configurations.data)
+
+    @property
+    def sequences(self) -> Whole:
+        """Of one micro-batch."""
+        return np.minimum(self.configurations.micro_batch, self.total)
+
+    @property
+    def micro_batches(self) -> Whole:
+        return -(-self.total // self.sequences)
+
+    def at(self, rows: Whole | slice) -> "_Work":
+        """Some of the rows."""
+        return _Work(configurations=taken(self.configurations, rows), mini_batch=self.mini_batch)
+
+    def groups(self) -> dict[str, Groups]:
+        """Rows of equal value in each column."""
+        columns = {field.name: getattr(self.configurations, field.name) for field in fields(Configurations)}
+        columns |= {"total": self.total, "sequences": self.sequences}
+        by = {name: groups_of(column) for name, column in columns.items()}
+        by["cut"] = joined(by["tensor"], by["context"])
+        by["layout"] = joined(by["pipeline"], by["cut"], by["data"], by["expert"])
+        return by
+
+
+def _step_seconds(job: Job, work: _Work, by: Mapping[str, Groups]) -> StepSeconds:
+    """The parts of an optimizer step, each from the table of what it depends on."""
+    kernel = joined(by["cut"], by["expert"], by["sequences"])
+    tables = _tables(job, work.at(kernel.rows))
+    slot = joined(by["pipeline"], by["virtual"], by["recompute"], kernel)
+    one, bubble = _slots(job, work.at(slot.rows), taken(tables, kernel.of[slot.rows]))
+    send = joined(by["pipeline"], by["cut"], by["data"], by["virtual"], by["micro_batch"])
+    exchange = exchange_of(job, work.at(by["layout"].rows).sizes)
+    step = StepSeconds(
+        passes=np.empty((len(KINDS), len(work))),
+        bubble=slot.spread(bubble),
+        sends=send.spread(_sends(job, work.at(send.rows))),
+        data=np.empty(len(work)),
+        optimizer=by["layout"].spread(exchange.optimizer_s),
+        offload=np.broadcast_to(0.0, len(work)),
+        engine=np.broadcast_to(job.stack.step, len(work)),
+    )
+    busy, is_gathered = one.slowest.sum(0), job.stack.sharding in ("gradients", "full")
+    for rows in chunks(len(work)):
+        chunk, at = work.at(rows), slot.of[rows]
+        micro_batches = chunk.micro_batches
+        np.multiply(micro_batches, np.take(one.slowest, at, axis=-1), out=step.passes[:, rows])
+        step.data[rows] = data_seconds(
+            job,
+            taken(tables, kernel.of[rows]) if is_gathered else tables,
+            taken(exchange, by["layout"].of[rows]),
+            chunk.sizes,
+            np.take(busy, at),
+            micro_batches,
+            chunk.recompute,
+        )
+    return step
+
+
+def _tables(job: Job, work: _Work) -> Tables:
+    sizes = work.sizes
+    return tables_of(
+        job, tensor=sizes.tensor, context=sizes.context, expert=sizes.expert, sequences=work.sequences
+    )
+
+
+def _slots(job: Job, work: _Work, tables: Tables) -> tuple[Slots, Floats]:
+    """(One micro-batch through the stages, seconds that the slowest stage idles)."""
+    passages = training_passages(tables.dense, tables.sparse, tables.ends, recompute=work.recompute)
+    one = slots(job, passages, pipeline=work.sizes.pipeline, virtual=work.sizes.virtual)
+    _, bubble = schedule_seconds(one, micro_batches=1, virtual=work.sizes.virtual)
+    return one, bubble
+
+
+def _sends(job: Job, work: _Work) -> Floats:
+    seconds = hops_seconds(
+        job,
+        pipeline_channel(job, work.sizes),
+        tensor=work.sizes.tensor,
+        context=work.sizes.context,
+        sequences=work.sequences,
+        micro_batches=work.micro_batches,
+        virtual=work.sizes.virtual,
+    )
+    return np.broadcast_to(seconds, len(work))
+
+
+def _state_bytes(job: Job, work: _Work, by: Mapping[str, Groups]) -> dict[str, Whole]:
+    alike = joined(by["layout"], by["virtual"])
+    return _greatest_bytes(job, work, alike, lambda some: partial(states_at, job, some.sizes))
+
+
+def _step_bytes(setting: Setting, work: _Work, by: Mapping[str, Groups]) -> dict[str, Whole]:
+    job, longest = setting.job, setting.workload.maximum_tokens
+
+    def kept_of(some: _Work) -> Callable[[Numbers], Kept]:
+        batch = Batch(sequences=some.configurations.micro_batch, total=some.total, tokens=longest)
+        one = training_pass(job, some.sizes, batch, some.recompute)
+
+        def kept_at(stage: Numbers) -> Kept:
+            layers = stage_layers_of(job, some.sizes, stage)
+            return stage_kept(one, some.sizes, batch, stage=stage, layers=layers)
+
+        return kept_at
+
+    names = ("pipeline", "cut", "virtual", "total", "micro_batch", "recompute")
+    alike = joined(*(by[name] for name in names))
+    gathered = joined(by["tensor"], by["expert"])
+    whole = gathered_bytes(job, work.at(gathered.rows).sizes, backward=True)
+    return _greatest_bytes(job, work, alike, kept_of) | {
+        "gathered": gathered.spread(np.ceil(whole).astype(np.int64)),
+        "engine": np.broadcast_to(job.stack.reserved, len(work)),
+    }
+
+
+def _greatest_bytes(
+    job: Job, work: _Work, alike: Groups, record_of: Callable[[_Work], Callable[[Numbers], States | Kept]]
+) -> dict[str, Whole]:
+    """The kinds of the stage with most bytes, the first of those with as many."""
+    found: dict[str, list[Whole]] = {}
+    for rows in chunks(len(alike)):
+        some = work.at(alike.rows[rows])
+        sizes, record_at = some.sizes, record_of(some)
+        stages = fullest_stages(job.model, pipeline=sizes.pipeline, virtual=sizes.virtual)
+        greatest, *others = (_kinds(record_at(stage)) for stage in stages)
+        for kinds in others:
+            is_greater = sum(kinds.values()) > sum(greatest.values())
+            greatest = {kind: np.where(is_greater, kinds[kind], greatest[kind]) for kind in kinds}
+        for kind, count in greatest.items():
+            found.setdefault(kind, []).append(np.ceil(np.broadcast_to(count, len(some))).astype(np.int64))
+    return {kind: alike.spread(np.concatenate(counts)) for kind, counts in found.items()}
+
+
+def _kinds(record: States | Kept) -> dict[str, Numbers]:
+    return {field.name: getattr(record, field.name) for field in fields(record)}
