@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
-from pydantic import BaseModel
 
 from planner.domain.fits import FitRecord
 from planner.domain.quantities import Value
@@ -91,15 +90,15 @@ def staging(profiles: Path) -> Iterator[Staging]:
         yield Staging(folder=Path(name), profiles=profiles)
 
 
-def records_of(section: BaseModel, name: str = "") -> Iterator[tuple[str, FitRecord]]:
+def records_of(section: Value, name: str = "") -> Iterator[tuple[str, FitRecord]]:
     """Every record inside a fitted section, by the path of its part."""
     for part, value in section:
         path = f"{name}.{part}".strip(".")
         if isinstance(value, FitRecord):
             yield (name if part == "record" else path), value
-        elif isinstance(value, BaseModel):
+        elif isinstance(value, Value):
             yield from records_of(value, path)
         elif isinstance(value, Mapping):
             for key, entry in value.items():
-                if isinstance(entry, BaseModel):
+                if isinstance(entry, Value):
                     yield from records_of(entry, f"{path}.{key}")
