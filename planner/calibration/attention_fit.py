@@ -80,17 +80,12 @@ SPLITTING = tuple(
 
 
 def fit_prefill(device: DeviceSpec, shapes: Shapes) -> PrefillFit:
-    """Prefill coefficients, with the residuals of heads that the fit had not seen."""
-    start = dict(PREFILL_START)
-    fixed: dict[str, Any] = {}
-    if len(set(shapes.head_dim.tolist())) == 1:
-        fixed["score"] = start.pop("score")[0]
-    search: Search[Shapes] = Search(
-        start=start,
-        options=(fixed,),
-        weights=np.where(prefill_parts(shapes) == LONG_PREFILL, AIM_WEIGHT, 1.0),
-        predict=lambda values, of: prefill_seconds(with_attention(device, prefill=_prefill(values)), of),
-    )
+    """Prefill coefficients, with the residuals of heads that the fit had not seen.
+
+    Rows of one token are decode steps and left out.
+    """
+    shapes = shapes.chosen(shapes.length > 1)
+    search = prefill_search(device, shapes)
     values = search.values(shapes)
     record = _record(search, shapes, values, prefill_parts(shapes))
     return checked(PrefillFit.model_construct(**values, record=record))
@@ -98,15 +93,34 @@ def fit_prefill(device: DeviceSpec, shapes: Shapes) -> PrefillFit:
 
 def fit_decode(device: DeviceSpec, shapes: Shapes) -> DecodeFit:
     """Decode coefficients, with the residuals of heads that the fit had not seen."""
-    search: Search[Shapes] = Search(
+    search = decode_search(device, shapes)
+    values = search.values(shapes)
+    record = _record(search, shapes, values, decode_parts(shapes))
+    return checked(DecodeFit.model_construct(**values, record=record))
+
+
+def prefill_search(device: DeviceSpec, shapes: Shapes) -> Search[Shapes]:
+    """How prefill coefficients are searched."""
+    start = dict(PREFILL_START)
+    fixed: dict[str, Any] = {}
+    if len(set(shapes.head_dim.tolist())) == 1:
+        fixed["score"] = start.pop("score")[0]
+    return Search(
+        start=start,
+        options=tuple({**fixed, "packed": packed} for packed in (False, True)),
+        weights=np.where(prefill_parts(shapes) == LONG_PREFILL, AIM_WEIGHT, 1.0),
+        predict=lambda values, of: prefill_seconds(with_attention(device, prefill=_prefill(values)), of),
+    )
+
+
+def decode_search(device: DeviceSpec, shapes: Shapes) -> Search[Shapes]:
+    """How decode coefficients are searched."""
+    return Search(
         start=DECODE_START,
         options=SPLITTING,
         weights=np.where(decode_parts(shapes) == GROUPED_DECODE, AIM_WEIGHT, 1.0),
         predict=lambda values, of: decode_seconds(with_attention(device, decode=_decode(values)), of),
     )
-    values = search.values(shapes)
-    record = _record(search, shapes, values, decode_parts(shapes))
-    return checked(DecodeFit.model_construct(**values, record=record))
 
 
 def _record(search: Search[Shapes], shapes: Shapes, values: Mapping[str, Any], parts: Names) -> FitRecord:

@@ -96,7 +96,7 @@ def prefill_attention_seconds(
     """Flash attention forward over new tokens.
 
     Blocks of queries share the multiprocessors, and the longest of them runs on alone (FlashAttention-2,
-    section 3.2).
+    section 3.2). A single new token is a decode step.
 
     Parameters
     ----------
@@ -130,6 +130,18 @@ def prefill_attention_seconds(
     seconds = own.launch + _blocks_seconds(device, own, work, peak) + _reading_seconds(device, own, work)
     if cached:
         seconds = seconds + _appending_seconds(device, own, work)
+    if np.any(np.asarray(tokens) <= 1):
+        step = decode_attention_seconds(
+            device,
+            sequences=sequences,
+            context=np.asarray(past_tokens) + 1,
+            heads=heads,
+            kv_heads=kv_heads,
+            head_dim=work.width / 2,
+            precision=precision,
+            engine=engine,
+        )
+        seconds = np.where(np.asarray(tokens) <= 1, step, seconds)[()]
     return np.maximum(seconds, floor)
 
 
@@ -137,13 +149,20 @@ def _blocks_seconds(device: DeviceSpec, own: PrefillFit, work: Prefill, peak: fl
     """Computing, until the longest block is done; slower when it lasts, as power limits the clock."""
     per_pair = 2.0 * np.asarray(work.width) / (own.share * peak) + own.score / device.multiprocessors
     tokens = np.asarray(work.tokens)
-    heads = work.sequences * np.where(tokens > 1, work.heads, work.kv_heads)
-    starting = heads * np.ceil(tokens / BLOCK) * own.block / device.multiprocessors
+    starting = _blocks(own, work) * own.block / device.multiprocessors
     computing = work.sequences * work.heads * per_pair * (work.pairs + tokens * own.keys) + starting
     computing = computing * (1.0 + own.slowdown * computing / (computing + own.heat))
     keys = tokens + work.past_tokens + own.keys
     longest = own.tail * per_pair * device.multiprocessors * np.minimum(tokens, BLOCK) * keys
     return norm(own.overlap, computing, longest)
+
+
+def _blocks(own: PrefillFit, work: Prefill) -> Any:
+    """Blocks of queries, of one head or of the heads that share their keys."""
+    if own.packed:
+        rows = np.asarray(work.tokens) * (np.asarray(work.heads) / work.kv_heads)
+        return work.sequences * work.kv_heads * np.ceil(rows / BLOCK)
+    return work.sequences * work.heads * np.ceil(np.asarray(work.tokens) / BLOCK)
 
 
 def _reading_seconds(device: DeviceSpec, own: PrefillFit, work: Prefill) -> Any:

@@ -83,6 +83,16 @@ class GridFit(Value):
         return self
 
 
+class QuantizeFit(Value):
+    """Narrowing activations to 8 bits, each token by a scale of its own."""
+
+    share: float = Field(gt=0, le=1)
+    """Of the memory bandwidth on long rows."""
+    row: Seconds
+    """A row takes at least this long, all multiprocessors together."""
+    launch: Seconds
+
+
 class TileFit(Value):
     """Matrix multiplication in one width of operands: tiles, waves, split-K and memory."""
 
@@ -121,8 +131,8 @@ class TileFit(Value):
     launch: Seconds
     split_launch: Seconds
     """Of the kernel that adds up."""
-    quantize_launch: Seconds = 0.0
-    """Of the kernel that narrows the activations before."""
+    quantize: QuantizeFit | None = None
+    """The kernel that narrows the activations before."""
     by_shape: GridFit | None = None
     """Over m, n and k."""
     by_waves: GridFit | None = None
@@ -153,6 +163,8 @@ class PrefillFit(Value):
     """What a query costs outside the scores that it needs (masked halves of blocks), as so many keys."""
     block: Seconds
     """Starting and ending one block of queries on a multiprocessor."""
+    packed: bool = False
+    """Queries of heads that share their keys fill blocks together."""
     tail: float = Field(ge=0)
     """Of the longest block's time: what runs on when the other multiprocessors are done."""
     overlap: float = Field(ge=1)
@@ -252,17 +264,20 @@ class AttentionFit(Value):
     """Of engines measured on their own, by name and version, such as ``vllm-0.14.0``."""
 
     def of(self, engine: str | None) -> EngineAttention:
-        """The kernels of an engine, else of its last measured version, else those of whatever engine."""
-        if engine is not None:
-            family = [name for name in self.engines if name.partition("-")[0] == engine.partition("-")[0]]
-            nearest = engine if engine in self.engines else max(family, key=_version, default=None)
-            if nearest is not None:
-                return self.engines[nearest]
-        return EngineAttention.model_construct(prefill=self.prefill, decode=self.decode)
+        """The kernels of an engine, else of its nearest measured version, else those of whatever engine.
+
+        The nearest is the last one before, the first one after if there is none, the last for no version.
+        """
+        name, _, version = (engine or "").partition("-")
+        family = sorted((each for each in self.engines if each.partition("-")[0] == name), key=_version)
+        if not family:
+            return EngineAttention.model_construct(prefill=self.prefill, decode=self.decode)
+        before = [each for each in family if not version or _version(each) <= _version(f"{name}-{version}")]
+        return self.engines[(before or family[:1])[-1]]
 
 
-def _version(name: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in name.partition("-")[2].split(".") if part.isdigit())
+def _version(engine: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in engine.partition("-")[2].split(".") if part.isdigit())
 
 
 class StreamFit(Value):
@@ -338,6 +353,4 @@ class CollectiveFit(Value):
     host_launch: Seconds = 0.0
     """A serving engine's own time per collective where no graph replays it."""
     record: FitRecord
-    """Of messages of 4 MiB and more."""
-    short: Residuals
-    """Of messages below 4 MiB."""
+    """Parts: messages of 4 MiB and more, where bandwidth decides, and those below."""

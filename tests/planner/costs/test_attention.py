@@ -195,6 +195,24 @@ def test_an_engine_without_version_is_its_last_measured_one():
     assert decode_attention_seconds(device, **work, engine="vllm-0.14.0") != last
 
 
+@pytest.mark.parametrize(
+    ("engine", "measured"),
+    [("vllm-0.9", "vllm-0.14.0"), ("vllm-0.20.1", "vllm-0.14.0"), ("vllm-1.0.0rc1", "vllm-0.24.0")],
+)
+def test_an_engine_of_another_version_is_its_nearest_measured_one(engine, measured):
+    attention = read_device("h100").kernels.attention
+    assert attention.of(engine) is attention.engines[measured]
+
+
+def test_a_prefill_of_one_token_is_a_decode_step():
+    device = read_device("h100")
+    prefill = prefill_attention_seconds(
+        device, sequences=64, tokens=np.array([1, 2]), past_tokens=999, **LLAMA
+    )
+    assert prefill[0] == decode_attention_seconds(device, sequences=64, context=1000, **LLAMA)
+    assert prefill[1] == prefill_attention_seconds(device, sequences=64, tokens=2, past_tokens=999, **LLAMA)
+
+
 def test_an_engine_never_measured_takes_what_holds_for_any():
     device, work = read_device("h100"), {"sequences": 4, "context": 32_768, **LLAMA}
     any_engine = decode_attention_seconds(device, **work)
