@@ -167,7 +167,7 @@ def core_seconds(job: Job, cut: Cut) -> tuple[Numbers, Numbers]:
     if not job.stack.flash_attention:
         return unfused(backward=False) / cut.context, unfused(backward=True) / cut.context
     shape = {**unfused.keywords, "value_dim": mla.value_dim if mla else None}
-    forward = prefill_attention_seconds(job.device, **shape)
+    forward = prefill_attention_seconds(job.device, **shape, cached=False)
     return forward / cut.context, backward_attention_seconds(job.device, **shape) / cut.context
 
 
