@@ -24,7 +24,7 @@ from planner.calibration.search import FOLDS, folds_of
 from planner.costs.tiles import Rates, Shapes, square_waves
 from planner.domain.catalog import read_device
 from planner.domain.cluster import DeviceSpec
-from planner.domain.fits import FitRecord, GemmFit, GridFit, Residuals, TileFit
+from planner.domain.fits import FitRecord, GemmFit, GridFit, QuantizeFit, Residuals, TileFit
 from planner.domain.model import Precision
 
 COLUMNS = ("dtype", "m", "n", "k", "latency_ms")
@@ -34,6 +34,8 @@ FILES = {"a100-sxm-80gb": "gemm_a100_sxm.csv", "h100-sxm-80gb": "gemm_h100_sxm.c
 GRADIENT_GPU = "A100-PCIe"
 """Whose weight gradients were measured, on multiprocessors as those of A100 SXM."""
 AIM = "n, k >= 512"
+NARROW_WEIGHT = 0.6
+"""Of rows whose weights are smaller, in the grids."""
 SAMPLE = 4000
 """Rows that coefficients are searched on; the grids take all."""
 ROBUST = 0.03
@@ -68,14 +70,20 @@ TILES = {
 }
 """Tiles and the shares that their search starts from."""
 SHARES = (0.3, 1.2)
-QUANTIZE = (2e-6, 1e-7, 1e-5)
+QUANTIZE = {
+    "quantize_share": (0.36, 0.05, 1.0),
+    "row": (6e-9, 1e-10, 1e-7),
+    "quantize_launch": (2e-6, 1e-7, 1e-5),
+}
+SPLIT_OFF = (1e-4, 1e-6, 1e-2)
+"""Bounds of ``split_launch`` in 8 bits, whose kernels hardly split k."""
 
 NO_RECORD = FitRecord(source="", date="", rows=0, held_out=Residuals(rows=0, mape=0, p90=0, low=0, high=0))
 BY_SHAPE = Grid(
     axes=(
         (1, 16, 64, 128, 256, 1024, 4096, 32768),
-        (32, 512, 1536, 4096, 12288, 65536),
-        (32, 512, 2048, 8192, 65536),
+        (32, 128, 512, 1536, 4096, 12288, 65536),
+        (32, 128, 512, 2048, 8192, 65536),
     )
 )
 BY_WAVES = Grid(
@@ -213,25 +221,33 @@ def _search(device: DeviceSpec, products: Products, start: TileFit | None) -> Ti
 def _bounds(precision: Precision, start: TileFit | None) -> dict[str, tuple[float, float, float]]:
     bounds = dict(START) | {name: (share, *SHARES) for name, share in TILES.items()}
     if precision == "fp8":
-        bounds["quantize_launch"] = QUANTIZE
+        bounds |= QUANTIZE
+        bounds["split_launch"] = SPLIT_OFF
     if start is None:
         return bounds
     known = {**dict(start), **start.tiles}
+    if start.quantize:
+        own = start.quantize
+        known |= {"quantize_share": own.share, "row": own.row, "quantize_launch": own.launch}
     return {name: (known[name], low, high) for name, (_, low, high) in bounds.items()}
 
 
 def _fit_of(device: DeviceSpec, precision: Precision, values: Mapping[str, float]) -> TileFit:
-    known: dict[str, Any] = {"quantize_launch": 0.0} | dict(values)
+    known: dict[str, Any] = dict(values)
     tiles = {name: known.pop(name) for name in TILES}
+    if precision == "fp8":
+        known["quantize"] = QuantizeFit.model_construct(
+            share=known.pop("quantize_share"), row=known.pop("row"), launch=known.pop("quantize_launch")
+        )
     return TileFit.model_construct(
         architecture=device.architecture,
         multiprocessor=device.peak[precision] / device.multiprocessors,
         tiles=tiles,
+        **({"quantize": None} | known),
         by_shape=None,
         by_waves=None,
         engines={},
         record=NO_RECORD,
-        **known,
     )
 
 
@@ -257,7 +273,7 @@ def _grids(device: DeviceSpec, products: Products, logs: Floats) -> tuple[GridFi
     waves = square_waves(
         Rates(flops_per_s=1.0, bytes_per_s=1.0, multiprocessors=device.multiprocessors), shapes
     )
-    weights = np.where(products.is_wide, 1.0, 0.3)
+    weights = np.where(products.is_wide, 1.0, NARROW_WEIGHT)
     places = ((products.m, products.n, products.k), (waves, products.k))
     by_shape, by_waves = fitted_grids((BY_SHAPE, BY_WAVES), places, logs, weights)
     return by_shape, by_waves

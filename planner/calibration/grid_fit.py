@@ -12,9 +12,9 @@ from planner.domain.fits import GridFit
 
 Floats = NDArray[np.float64]
 
-SHRINK = 0.5
+SHRINK = 0.3
 """Rows of weight 1 that each grid point's zero counts as."""
-SMOOTH = 0.5
+SMOOTH = 0.3
 """The same for the difference of two neighbours."""
 ROBUST = 0.03
 """Errors beyond this count by their size, smaller ones by its square."""

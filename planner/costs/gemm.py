@@ -94,12 +94,15 @@ def gemm_floor_seconds(
 
 
 def quantize_seconds(device: DeviceSpec, m: Numbers, k: Numbers) -> Numbers:
-    """Seconds of narrowing x[m, k] from 16 to 8 bits in a kernel of its own."""
+    """Seconds of narrowing x[m, k] from 16 to 8 bits in a kernel of its own, a scale per row."""
     fit = gemm_fit(device, "fp8")
     moving = 3.0 * m * k / device.memory_bandwidth
     if isinstance(fit, FlatFit):
         return moving / fit.share + fit.launch
-    return moving / fit.memory + fit.quantize_launch
+    if fit.quantize is None:
+        return moving / fit.memory + fit.launch
+    seconds: Numbers = np.hypot(m * fit.quantize.row, moving / fit.quantize.share) + fit.quantize.launch
+    return seconds
 
 
 def gemm_fit(device: DeviceSpec, precision: Precision) -> TileFit | FlatFit:
