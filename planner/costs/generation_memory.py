@@ -19,7 +19,8 @@ def generation_bytes(setting: Setting, generate: GenerationStrategy) -> dict[str
     """Generation weights, cache and working set on the fullest device.
 
     The weights M / (t_g p_g) lie in a buffer of their own beside the training weights (HybridFlow, section 7
-    and table 2); the cache holds ``max_sequences`` sequences of the greatest length.
+    and table 2); the cache holds ``max_sequences`` sequences of the greatest length. Captured graphs share
+    one pool, as large as the largest batch's working set.
     """
     model, workload = setting.model, setting.workload
     replica = -(-workload.samples // generate.replicas)
@@ -27,6 +28,7 @@ def generation_bytes(setting: Setting, generate: GenerationStrategy) -> dict[str
     stack, longest = setting.stack.generation, workload.prompt_tokens.maximum
     prefill = min(replica * longest, stack.prefill_tokens)
     tokens = max(prefill, 0 if stack.chunked else longest, sequences)
+    captured = min(stack.graph_sequences, sequences) if setting.device.kind == "cuda" else 0
     stages = range(generate.pipeline)
     elements = max(generation_elements(model, generate.tensor, generate.pipeline, stage) for stage in stages)
     return {
@@ -34,6 +36,7 @@ def generation_bytes(setting: Setting, generate: GenerationStrategy) -> dict[str
         "kv_cache": sequences * cache_bytes(setting, generate, workload.maximum_tokens),
         "activations": tokens * working_bytes_per_token(setting, generate),
         "logits": sequences * model.vocab * (setting.element_bytes + 4),
+        "graphs": captured * working_bytes_per_token(setting, generate),
     }
 
 

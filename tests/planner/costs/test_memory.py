@@ -259,6 +259,18 @@ def test_the_cache_is_paged_and_a_latent_is_whole_on_every_rank(setting):
     assert cached(setting, "moonlight-16b-a3b", 8) == 2064 * 27 * 576 * 2
 
 
+def test_captured_graphs_keep_the_working_set_of_the_largest_batch(setting):
+    """Residual and norm, and in front of an MLP of width f its three tensors: 2 h + 3 f / t elements."""
+
+    def graphs(sequences):
+        generate = GenerationStrategy(tensor=8, replicas=2, max_sequences=sequences)
+        return generation_bytes(setting, generate)["graphs"]
+
+    per_token = 2 * (2 * setting.model.hidden + 3 * setting.model.ffn // 8)
+    assert graphs(100) == 100 * per_token
+    assert graphs(1024) == setting.stack.generation.graph_sequences * per_token
+
+
 def smallest_ppo_bytes(setting, devices):
     """Bytes per device of PPO's four models of one size, cut over all devices, each call at its leanest."""
     stages = devices // 8
