@@ -25,6 +25,9 @@ GRADIENT_BYTES = 8
 GENERATIONS = 0.4
 """Stated: between architectures, fixed times fall as this power of a multiprocessor's peak. Tiny kernels of
 H100 take 0.76 of the time of A100's, waves and short reads half of it, at 2.6 times the peak."""
+STRANGE_OVERLAP = 0.5
+"""Stated: how far a last wave overlaps with the others is up to the kernels of an architecture (A100 0.1,
+H100 0.8); half where none was measured."""
 
 
 def gemm_seconds(
@@ -130,17 +133,24 @@ def _product_seconds(
     spread = np.broadcast_arrays(m, n, k, groups, moved)
     columns = [np.asarray(size, dtype=np.float64).ravel() for size in spread]
     shapes = Shapes(m=columns[0], n=columns[1], k=columns[2], groups=columns[3], moved=columns[4])
-    seconds = tiled_seconds(_rates(device, fit, precision), fit, shapes)
+    fit = fit_elsewhere(fit, device, precision)
+    seconds = tiled_seconds(_rates(device, precision), fit, shapes)
     return np.maximum(seconds.reshape(spread[0].shape), floor)
 
 
-def _rates(device: DeviceSpec, fit: TileFit, precision: Precision) -> Rates:
-    peak = peak_flops_per_s(device, precision)
-    is_own = device.architecture == fit.architecture
-    generations = fit.multiprocessor * device.multiprocessors / peak
+def _rates(device: DeviceSpec, precision: Precision) -> Rates:
     return Rates(
-        flops_per_s=peak,
+        flops_per_s=peak_flops_per_s(device, precision),
         bytes_per_s=device.memory_bandwidth,
         multiprocessors=device.multiprocessors,
-        pace=1.0 if is_own else generations**GENERATIONS,
     )
+
+
+def fit_elsewhere(fit: TileFit, device: DeviceSpec, precision: Precision) -> TileFit:
+    """The coefficients as a device of another architecture than the measured one has them."""
+    if device.architecture == fit.architecture:
+        return fit
+    peak = peak_flops_per_s(device, precision) / device.multiprocessors
+    pace = (fit.multiprocessor / peak) ** GENERATIONS
+    fixed = {name: pace * getattr(fit, name) for name in ("launch", "split_launch", "wave", "ramp")}
+    return fit.model_copy(update={**fixed, "overlap": STRANGE_OVERLAP})

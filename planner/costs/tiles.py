@@ -35,8 +35,6 @@ class Rates:
     flops_per_s: float
     bytes_per_s: float
     multiprocessors: int
-    pace: float = 1.0
-    """Fixed times on this device over those on the device that was measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +67,7 @@ def tiled_seconds(rates: Rates, fit: TileFit, shapes: Shapes) -> Floats:
         stop = start + _CHUNK
         found[start:stop] = _computing_seconds(rates, fit, shapes.part(start, stop))
     moving = _moving_seconds(rates, fit, shapes.moved)
-    joined: Floats = (found**fit.norm + moving**fit.norm) ** (1 / fit.norm) + rates.pace * fit.launch
+    joined: Floats = (found**fit.norm + moving**fit.norm) ** (1 / fit.norm) + fit.launch
     joined *= np.exp(_correction(rates, fit, shapes))
     return joined
 
@@ -97,9 +95,9 @@ def _computing_seconds(rates: Rates, fit: TileFit, shapes: Shapes) -> Floats:
         turns = _waves(load / resident, fit.overlap)
         waiting = turns * arriving
         step = np.maximum(busy, waiting) + fit.exposed * np.minimum(busy, waiting)
-        seconds = step * (shapes.k / parts + fit.prologue) * heat + turns * rates.pace * fit.wave
+        seconds = step * (shapes.k / parts + fit.prologue) * heat + turns * fit.wave
         if blocks:
-            seconds += (parts > 1) * (parts * adding + rates.pace * fit.split_launch)
+            seconds += (parts > 1) * (parts * adding + fit.split_launch)
         best = np.minimum(best, seconds.min(axis=1))
     return best
 
@@ -124,7 +122,7 @@ def _slowdown(rates: Rates, fit: TileFit, shapes: Shapes) -> Floats:
 
 def _moving_seconds(rates: Rates, fit: TileFit, moved: Floats) -> Floats:
     """Every matrix once; short reads don't reach the bandwidth of long ones."""
-    ramp: Floats = (rates.bytes_per_s * rates.pace * fit.ramp / moved) ** fit.ramp_power
+    ramp: Floats = (rates.bytes_per_s * fit.ramp / moved) ** fit.ramp_power
     return moved / (rates.bytes_per_s * fit.memory) * (1 + ramp)
 
 

@@ -4,6 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.costs.gemm import (
+    GENERATIONS,
+    fit_elsewhere,
     gemm_backward_seconds,
     gemm_floor_seconds,
     gemm_gradient_seconds,
@@ -73,13 +75,20 @@ def test_groups_fill_waves_together():
     assert bare_seconds(groups=11.0) == pytest.approx(2 * bare_seconds())
 
 
-def test_fixed_times_pace_with_the_generation_and_grids_multiply():
-    slow = BARE.model_copy(update={"launch": 1.0})
-    faster = Rates(flops_per_s=1e13, bytes_per_s=1e18, multiprocessors=10, pace=0.5)
-    assert bare_seconds(slow, faster) == pytest.approx(0.5 + TILE_SECONDS)
+def test_grids_multiply():
     grid = GridFit(axes=((0.0, 20.0),) * 3, values=(0.1,) * 8)
     corrected = BARE.model_copy(update={"by_shape": grid})
     assert bare_seconds(corrected) == pytest.approx(np.exp(0.1) * TILE_SECONDS)
+
+
+def test_another_architecture_scales_fixed_times_by_a_multiprocessor_s_peak():
+    slow = BARE.model_copy(update={"launch": 1.0})
+    a100, h100 = DEVICES["a100-sxm-80gb"], DEVICES["h100-sxm-80gb"]
+    moved = slow.model_copy(update={"architecture": "ampere", "multiprocessor": 312e12 / 108})
+    assert fit_elsewhere(moved, a100, "bf16") is moved
+    there = fit_elsewhere(moved, h100, "bf16")
+    assert there.launch == pytest.approx((312 / 108 * 132 / 989.4) ** GENERATIONS)
+    assert 0 < there.overlap < 1
 
 
 @given(st.sampled_from(NAMES), sizes, sizes, sizes, st.integers(min_value=1, max_value=64))
