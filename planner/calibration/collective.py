@@ -5,7 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from planner.calibration.collective_fit import fit
-from planner.calibration.collective_rows import Measured, batches_of, measured_of, predicted_seconds
+from planner.calibration.collective_rows import (
+    LARGE,
+    SMALL,
+    Measured,
+    batches_of,
+    measured_of,
+    predicted_seconds,
+)
 from planner.calibration.evaluation import Advance, Evaluation, Judged, Skipped
 from planner.calibration.rows import Row, device_of, parse_all
 from planner.costs.bands import band_of
@@ -16,9 +23,6 @@ from planner.domain.fits import CollectiveFit, Residuals
 __all__ = ["COLUMNS", "evaluate", "fit"]
 
 COLUMNS = ("op", "num_gpus", "bytes", "latency_ms")
-
-LARGE_BYTES = 4 * 2**20
-"""From here on bandwidth decides, below it latency: two records of what is left unexplained."""
 
 
 def evaluate(rows: Sequence[Row], device: DeviceSpec | None, advance: Advance) -> Evaluation:
@@ -50,11 +54,8 @@ def _unusable(row: Measured, device: DeviceSpec | None) -> str | None:
 
 def _judge(device: DeviceSpec, rows: Sequence[Measured]) -> list[Judged]:
     seconds = predicted_seconds(device, batches_of(rows))
-    bands = {is_large: _residuals(device, is_large=is_large) for is_large in (False, True)}
-    ends = [
-        band_of(predicted, bands[row.full_bytes >= LARGE_BYTES])
-        for row, predicted in zip(rows, seconds, strict=True)
-    ]
+    bands = {part: _residuals(device, part) for part in (LARGE, SMALL)}
+    ends = [band_of(predicted, bands[row.part]) for row, predicted in zip(rows, seconds, strict=True)]
     return [
         Judged(
             line=row.line,
@@ -69,9 +70,10 @@ def _judge(device: DeviceSpec, rows: Sequence[Measured]) -> list[Judged]:
     ]
 
 
-def _residuals(device: DeviceSpec, *, is_large: bool) -> Residuals:
+def _residuals(device: DeviceSpec, part: str) -> Residuals:
     fitted = device.kernels.collective
     record = None
     if isinstance(fitted, CollectiveFit):
-        record = fitted.record if is_large else fitted.record.model_copy(update={"held_out": fitted.short})
+        held_out = fitted.record.parts.get(part, fitted.record.held_out)
+        record = fitted.record.model_copy(update={"held_out": held_out})
     return kernel_uncertainty(device, record, kernel="collectives").residuals

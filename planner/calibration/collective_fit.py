@@ -9,6 +9,9 @@ from pydantic import BaseModel
 from scipy.optimize import least_squares
 
 from planner.calibration.collective_rows import (
+    LARGE,
+    LARGE_BYTES,
+    SMALL,
     Batch,
     Floats,
     Measured,
@@ -36,7 +39,6 @@ SEND_SYSTEMS = {"a100_dgx": "a100_sxm", "h100_dgx": "h100_sxm"}
 SEND_COLUMNS = ("system", "op", "num_workers", "devices_per_node", "size_bytes", "median_ms")
 COLUMNS = ("system", "op", "num_gpus", "bytes", "latency_ms")
 RINGS = ("all_reduce", "all_gather", "reduce_scatter")
-LARGE_BYTES = 4 * 2**20
 SMALL_WEIGHT = 0.4
 """Of rows below `LARGE_BYTES`, whose residuals are of latencies."""
 TABLE = 0.78
@@ -62,7 +64,6 @@ UNFITTED = CollectiveFit(
     ),
     exchange_copy=1.5,
     record=FitRecord(source="", date="", rows=0, held_out=NONE),
-    short=NONE,
 )
 """Where every search starts."""
 NEVER_NCCL = EngineReduceFit(
@@ -111,25 +112,21 @@ def _with_send(device: DeviceSpec, fitted: CollectiveFit, rows: Sequence[Row]) -
 
 
 def fit_recorded(device: DeviceSpec, rows: Sequence[Measured]) -> CollectiveFit:
-    """The fit of all rows, with the residuals of group sizes that a fit of the others had not seen.
-
-    The least size is never left out: latencies of one step can't be told from those of none.
-    """
-    fitted = fit_rows(device, rows)
-    sizes = sorted({row.ranks for row in rows})
-    held_out = [part for size in sizes[1:] for part in _unseen(device, rows, size)]
-    large = [part for part in held_out if part[0].full_bytes >= LARGE_BYTES]
-    small = [part for part in held_out if part[0].full_bytes < LARGE_BYTES]
+    """The fit of all rows, with the residuals of those that a fit of the others had not seen."""
+    rounded: CollectiveFit = _rounded(fit_rows(device, rows))
+    held_out = [part for fold in _folds(rows) for part in _unseen(device, rows, fold)]
     ranks = [float(row.ranks) for row in rows]
     record = FitRecord(
         source=SOURCE,
         date=DATE,
         rows=len(rows),
         covers={"devices": (min(ranks), max(ranks))},
-        held_out=_residuals(large),
+        held_out=_residuals(held_out),
+        parts={
+            part: _residuals([pair for pair in held_out if pair[0].part == part]) for part in (LARGE, SMALL)
+        },
     )
-    rounded: CollectiveFit = _rounded(fitted)
-    return rounded.model_copy(update={"record": record, "short": _residuals(small)})
+    return rounded.model_copy(update={"record": record})
 
 
 def _residuals(held_out: Sequence[tuple[Measured, float]]) -> Residuals:
@@ -140,10 +137,23 @@ def _residuals(held_out: Sequence[tuple[Measured, float]]) -> Residuals:
     )
 
 
-def _unseen(device: DeviceSpec, rows: Sequence[Measured], ranks: int) -> list[tuple[Measured, float]]:
-    """Rows of one group size with what a fit of the others predicts for them."""
-    left_out = [row for row in rows if row.ranks == ranks]
-    seen = with_fit(device, fit_rows(device, [row for row in rows if row.ranks != ranks]))
+def _folds(rows: Sequence[Measured]) -> list[set[int]]:
+    """Lines left out together: a group size between two others, or a library that has other versions."""
+    sizes = sorted({row.ranks for row in rows})[1:-1]
+    folds = [{row.line for row in rows if row.ranks == size} for size in sizes]
+    versions: dict[str, set[str]] = {}
+    for row in rows:
+        if not row.is_eager:
+            versions.setdefault(row.library.partition("-")[0], set()).add(row.library)
+    for library in sorted(name for names in versions.values() if len(names) > 1 for name in names):
+        folds.append({row.line for row in rows if row.library == library})
+    return folds
+
+
+def _unseen(device: DeviceSpec, rows: Sequence[Measured], fold: set[int]) -> list[tuple[Measured, float]]:
+    """The rows of a fold with what a fit of the others predicts for them."""
+    left_out = [row for row in rows if row.line in fold]
+    seen = with_fit(device, fit_rows(device, [row for row in rows if row.line not in fold]))
     return list(zip(left_out, predicted_seconds(seen, batches_of(left_out)).tolist(), strict=True))
 
 

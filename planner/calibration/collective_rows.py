@@ -63,6 +63,10 @@ COPY_SHARE = 0.9
 COPY_LAUNCH_S = 4e-6
 """What that copy takes beside moving bytes."""
 
+LARGE_BYTES = 4 * 2**20
+LARGE, SMALL = "4 MiB and more", "below 4 MiB"
+"""Parts of a record: from `LARGE_BYTES` on bandwidth decides, below latency."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
@@ -88,6 +92,11 @@ class Measured:
         if self.op != "engine":
             return None
         return "trtllm" if self.library.casefold().startswith("trtllm") else "vllm"
+
+    @property
+    def part(self) -> str:
+        """The part of a record that it belongs to."""
+        return LARGE if self.full_bytes >= LARGE_BYTES else SMALL
 
     @property
     def is_eager(self) -> bool:
