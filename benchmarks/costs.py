@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from planner.costs.memory import persistent_bytes, training_bytes
-from planner.costs.rates import rates_of
 from planner.costs.setting import Setting
 from planner.costs.table import Configurations, training_table
 from planner.costs.training import RECOMPUTE, optimizer_step_seconds
@@ -133,5 +132,4 @@ def _setting(model: str) -> Setting:
         workload=Workload.model_validate(workload),
         node_pool=node_pool,
         stack=stack,
-        rates=rates_of(node_pool, "bf16"),
     )

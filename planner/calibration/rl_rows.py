@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from planner.calibration.rows import Row, device_of
 from planner.calibration.serving_rows import known_model, known_stack, node_of
-from planner.costs.rates import rates_of
 from planner.costs.setting import Setting
 from planner.domain.catalog import read_training_stack
 from planner.domain.cluster import DeviceSpec
@@ -149,7 +148,6 @@ def iteration_of(row: Row, given: DeviceSpec | None) -> Iteration | str:
             workload=workload,
             node_pool=pool,
             stack=Stack(training=training, generation=serving),
-            rates=rates_of(pool, "bf16"),
         ),
         update=strategy_of(row, layout, "max_tok_actor"),
         inference=strategy_of(row, layout, "max_tok_logp"),

@@ -10,7 +10,6 @@ from planner.calibration.rows import Row, device_of, parse_all
 from planner.calibration.serving_rows import known_model
 from planner.costs.bands import band_of
 from planner.costs.broadcast import Mode, broadcast_transition
-from planner.costs.rates import rates_of
 from planner.costs.setting import Setting
 from planner.costs.uncertainty import kernel_uncertainty
 from planner.domain.catalog import read_generation_stack, read_training_stack
@@ -189,5 +188,4 @@ def _setting(device: DeviceSpec, model: ModelSpec, placement: Placement) -> Sett
         workload=NO_MATTER,
         node_pool=pool,
         stack=stack,
-        rates=rates_of(pool, "bf16"),
     )

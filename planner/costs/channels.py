@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from planner.costs.rates import Rates
 from planner.domain.cluster import NodePool
 from planner.domain.fits import CollectiveFit, FlatFit, LineFit
 
@@ -72,7 +71,7 @@ class Channel:
         return np.where(np.asarray(self.size) > 1, seconds, 0.0)[()]
 
 
-def channel(node_pool: NodePool | Rates, *, size: Numbers, stride: Numbers, devices: Numbers) -> Channel:
+def channel(node_pool: NodePool, *, size: Numbers, stride: Numbers, devices: Numbers) -> Channel:
     """The channel of groups of ``size`` ranks that stand ``stride`` apart in a pool of ``devices``.
 
     A group inside a node uses the devices' links. When groups span nodes, a ring enters and leaves each
@@ -84,10 +83,8 @@ def channel(node_pool: NodePool | Rates, *, size: Numbers, stride: Numbers, devi
     return group_channel(node_pool, size=size, local=local[()], sharing=np.minimum(stride, node))
 
 
-def group_channel(node_pool: NodePool | Rates, *, size: Numbers, local: Numbers, sharing: Numbers) -> Channel:
+def group_channel(node_pool: NodePool, *, size: Numbers, local: Numbers, sharing: Numbers) -> Channel:
     """The channel of groups of which ``local`` ranks stand on a node, together with ``sharing`` groups."""
-    if isinstance(node_pool, Rates):
-        return _effective_channel(node_pool, size=size, local=local, sharing=sharing)
     network = node_pool.network.bandwidth / node_pool.oversubscription
     ports = min(node_pool.rails, node_pool.devices_per_node)
     return Channel(
@@ -99,17 +96,4 @@ def group_channel(node_pool: NodePool | Rates, *, size: Numbers, local: Numbers,
         port_bytes_per_s=network / np.maximum(sharing, ports),
         network_latency_s=node_pool.network.latency,
         fit=node_pool.device.kernels.collective,
-    )
-
-
-def _effective_channel(rates: Rates, *, size: Numbers, local: Numbers, sharing: Numbers) -> Channel:
-    return Channel(
-        size=size,
-        local=local,
-        link_bytes_per_s=rates.link_bytes_per_s,
-        link_latency_s=rates.link_latency_s,
-        network_bytes_per_s=rates.network_bytes_per_s / sharing,
-        port_bytes_per_s=rates.network_bytes_per_s / sharing,
-        network_latency_s=rates.network_latency_s,
-        fit=FlatFit(share=1.0),
     )

@@ -7,7 +7,6 @@ from planner.costs.corrections import Corrections, workload_of
 from planner.costs.generation import generation_seconds
 from planner.costs.inference import inference_seconds
 from planner.costs.memory import generation_bytes, inference_bytes, persistent_bytes, training_bytes
-from planner.costs.rates import rates_of
 from planner.costs.setting import Setting
 from planner.costs.training import training_seconds
 from planner.costs.transition import reshard_seconds
@@ -112,7 +111,6 @@ class CostModel:
                 workload=self.scenario.workload,
                 node_pool=node_pool,
                 stack=self.scenario.stack,
-                rates=rates_of(node_pool, self.scenario.precision),
             )
             self._settings[key] = (node_pool, setting)
         return self._settings[key][1]

@@ -3,12 +3,12 @@
 import math
 from dataclasses import dataclass, field
 
-from planner.costs.rates import Rates
 from planner.costs.stages import Stage, stages_of
 from planner.domain.cluster import DeviceSpec, NodePool
 from planner.domain.model import PARAMETER_BYTES, Head, ModelSpec, Precision
 from planner.domain.stack import Speeds, Stack, TrainingStack
 from planner.domain.workload import Workload
+from planner.errors import SpecError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,11 +50,11 @@ class Setting:
     workload: Workload
     node_pool: NodePool
     stack: Stack
-    rates: Rates
     job: Job = field(init=False)
     """What training and inference depend on."""
 
     def __post_init__(self) -> None:
+        _check_precision(self.device, self.precision)
         job = Job(
             model=self.model,
             head=self.head,
@@ -87,3 +87,12 @@ class Setting:
         """
         stages = stages_of(self.model, self.head, count)
         return stages[0], stages[-1]
+
+
+def _check_precision(device: DeviceSpec, precision: Precision) -> None:
+    """Raise SpecError if the device's file states no peak for the precision."""
+    if precision not in device.peak:
+        known = ", ".join(device.peak)
+        raise SpecError(
+            f"{device.name}: peak names no {precision} (known: {known}); add it or change precision"
+        )

@@ -16,30 +16,6 @@ class LinkSpec(Value):
     latency: Seconds
 
 
-class Efficiencies(Value):
-    """The share of a data sheet's peak that a phase reaches; stated, cited in the device's file."""
-
-    training: float = Field(gt=0, le=1)
-    inference: float = Field(gt=0, le=1)
-    prefill: float = Field(gt=0, le=1)
-    decode: float = Field(gt=0, le=1)
-    """Of the memory bandwidth; the others are of the peak FLOPs."""
-    link: float = Field(gt=0, le=1)
-
-
-class Overheads(Value):
-    """Seconds that do not shrink with the work."""
-
-    layer: Seconds
-    """Launching one transformer layer forward."""
-    decode_step: Seconds
-    """The engine's own work per decode step, whatever the batch: scheduling, launching."""
-    decode_sequence: Seconds = 0.0
-    """The same per sequence of the batch: its block table, sampling, detokenizing."""
-    reshard: Seconds
-    """Reloading the generation buffer and restarting the engine, once per weight sync."""
-
-
 class KernelFits(Value):
     """How near a device's kernels come to its data sheet."""
 
@@ -52,7 +28,7 @@ class KernelFits(Value):
 
 
 class DeviceSpec(Value):
-    """One accelerator, as its data sheet and its efficiencies describe it."""
+    """One accelerator, as its data sheet and measurements of its kernels describe it."""
 
     name: str
     aliases: tuple[str, ...] = ()
@@ -72,8 +48,6 @@ class DeviceSpec(Value):
     host_link: LinkSpec = LinkSpec(bandwidth="25 GB/s", latency="10 us")
     """To host memory, per device and direction."""
     kernels: KernelFits = Field(default_factory=KernelFits)
-    efficiencies: Efficiencies
-    overheads: Overheads
     sources: tuple[str, ...] = ()
 
     @property

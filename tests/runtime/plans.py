@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from planner.domain.algorithm import PpoOptions
-from planner.domain.cluster import Cluster, DeviceSpec, Efficiencies, LinkSpec, NodePool, Overheads
+from planner.domain.cluster import Cluster, DeviceSpec, LinkSpec, NodePool
 from planner.domain.model import ModelSpec
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from planner.domain.plan import CallPrediction, Plan, Pool, Prediction, Proof, RoleMemory, RoleStrategy
@@ -39,8 +39,6 @@ def cpu_device() -> DeviceSpec:
         peak={"fp32": "50 GFLOP/s"},
         memory_bandwidth="10 GB/s",
         link=LinkSpec(bandwidth="1 GB/s", latency="50 us"),
-        efficiencies=Efficiencies(training=0.5, inference=0.5, prefill=0.5, decode=0.5, link=0.5),
-        overheads=Overheads(layer="100 us", decode_step="1 ms", reshard="10 ms"),
     )
 
 

@@ -1,8 +1,5 @@
-from dataclasses import replace
-
 import pytest
 
-from planner.costs.rates import rates_of
 from planner.costs.setting import Setting
 from planner.domain.catalog import read_device, read_generation_stack, read_model, read_training_stack
 from planner.domain.cluster import NodePool
@@ -48,22 +45,4 @@ def setting(node_pool, workload, stack):
         workload=workload,
         node_pool=node_pool,
         stack=stack,
-        rates=rates_of(node_pool, "bf16"),
     )
-
-
-@pytest.fixture(scope="session")
-def faster():
-    """A function that multiplies every speed of some rates and divides every latency."""
-
-    def scale(rates, factor):
-        names = type(rates.overheads).model_fields
-        shorter = {name: getattr(rates.overheads, name) / factor for name in names}
-        overheads = rates.overheads.model_copy(update=shorter)
-        speeds = {name: getattr(rates, name) * factor for name in rates.__slots__ if name.endswith("per_s")}
-        delays = {
-            name: getattr(rates, name) / factor for name in rates.__slots__ if name.endswith("latency_s")
-        }
-        return replace(rates, overheads=overheads, **speeds, **delays)
-
-    return scale

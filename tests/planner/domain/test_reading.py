@@ -17,8 +17,6 @@ DEVICE = {
     "peak": {"bf16": "100 TFLOP/s"},
     "memory_bandwidth": "1 TB/s",
     "link": {"bandwidth": "100 GB/s", "latency": "5 us"},
-    "efficiencies": {"training": 0.5, "inference": 0.5, "prefill": 0.5, "decode": 0.5, "link": 0.8},
-    "overheads": {"layer": "10 us", "decode_step": "1 ms", "reshard": "1 s"},
 }
 MODEL = {
     "name": "toy",

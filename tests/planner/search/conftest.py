@@ -87,8 +87,6 @@ def small_scenario(graph: DataflowGraph, **changes: Any) -> Scenario:
         "peak": {"bf16": "1 TFLOP/s"},
         "memory_bandwidth": "1 GB/s",
         "link": {"bandwidth": "1 GB/s", "latency": "0 s"},
-        "efficiencies": {"training": 1, "inference": 1, "prefill": 1, "decode": 1, "link": 1},
-        "overheads": {"layer": "0 s", "decode_step": "0 s", "decode_sequence": "0 s", "reshard": "0 s"},
     }
     model = {
         "name": "toy",
