@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from planner.costs.attention import (
     backward_attention_seconds,
@@ -90,15 +91,15 @@ def layer_kernels(
     """
     tokens = np.asarray(sequences) * job.tokens / context
     cut = Cut(tensor=tensor, context=context, expert=expert, sequences=sequences, tokens=tokens)
-    matrices = layer_matrices(job.model, is_sparse=is_sparse)
+    maps = products_of(job, layer_matrices(job.model, is_sparse=is_sparse), cut)
     core, core_backward = core_seconds(job, cut)
     streams, streams_backward = stream_seconds(job, cut, is_sparse=is_sparse)
     reduce_s, reduce_backward = tensor_seconds(job, cut, is_sparse=is_sparse)
     hop, hop_backward = hop_seconds(job, cut)
     return LayerKernels(
         cut=cut,
-        products=sum(product_seconds(job, matrix, cut) for matrix in matrices),
-        products_backward=sum(product_backward_seconds(job, matrix, cut) for matrix in matrices),
+        products=product_seconds(job, maps),
+        products_backward=product_backward_seconds(job, maps),
         core=core,
         core_backward=core_backward,
         streams=streams,
@@ -108,37 +109,59 @@ def layer_kernels(
         expert=expert_seconds(job, cut) if is_sparse else 0.0,
         hop=hop,
         hop_backward=hop_backward,
-        floor=floor_seconds(job, matrices, cut),
+        floor=floor_seconds(job, maps),
     )
 
 
-def floor_seconds(job: Job, matrices: tuple[Matrix, ...], cut: Cut) -> Numbers:
-    """The linear maps' FLOPs forward at the data sheet's peak."""
-    flops = sum(_flops(job, matrix, cut) for matrix in matrices)
-    return flops / peak_flops_per_s(job.device, job.precision)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Products:
+    """Linear maps of one layer on one rank, y[m, n] = x[m, k] w[k, n]; maps in the first axis."""
+
+    m: NDArray[np.float64]
+    n: NDArray[np.float64]
+    k: NDArray[np.float64]
+    groups: NDArray[np.float64]
+    """Equal products in one kernel, one for each routed expert."""
 
 
-def _flops(job: Job, matrix: Matrix, cut: Cut) -> Numbers:
-    m, groups = _routed(job, matrix, cut)
-    return 2.0 * groups * m * matrix.columns(cut.tensor) * matrix.rows(cut.tensor)
+def products_of(job: Job, matrices: tuple[Matrix, ...], cut: Cut) -> Products:
+    """The shapes of a layer's linear maps."""
+    tokens, groups = zip(*(_routed(job, matrix, cut) for matrix in matrices), strict=True)
+    columns = (matrix.columns(cut.tensor) for matrix in matrices)
+    rows = (matrix.rows(cut.tensor) for matrix in matrices)
+    shapes = np.broadcast_arrays(*tokens, *columns, *rows, *groups)
+    stacked = np.stack(shapes).astype(np.float64).reshape(4, len(matrices), *shapes[0].shape)
+    return Products(m=stacked[0], n=stacked[1], k=stacked[2], groups=stacked[3])
 
 
-def product_seconds(job: Job, matrix: Matrix, cut: Cut) -> Numbers:
-    """One linear map forward, with the casts of its input under fp8."""
-    m, groups = _routed(job, matrix, cut)
-    n, k = matrix.columns(cut.tensor), matrix.rows(cut.tensor)
-    cast = elementwise_seconds(job.device, 4.0 * groups * m * k) if job.precision == "fp8" else 0.0
-    return gemm_seconds(job.device, m, n, k, precision=job.precision, groups=groups) + cast
+def product_seconds(job: Job, maps: Products) -> Numbers:
+    """All linear maps forward, with the casts of their inputs under fp8."""
+    seconds = gemm_seconds(job.device, maps.m, maps.n, maps.k, precision=job.precision, groups=maps.groups)
+    return (seconds + _cast_seconds(job, maps.groups * maps.m * maps.k)).sum(axis=0)
 
 
-def product_backward_seconds(job: Job, matrix: Matrix, cut: Cut) -> Numbers:
-    """Gradients of a linear map's input and weights; of its input alone where weights are frozen."""
-    m, groups = _routed(job, matrix, cut)
-    n, k = matrix.columns(cut.tensor), matrix.rows(cut.tensor)
-    cast = elementwise_seconds(job.device, 4.0 * groups * m * n) if job.precision == "fp8" else 0.0
+def product_backward_seconds(job: Job, maps: Products) -> Numbers:
+    """Gradients of their inputs and weights; of inputs alone where weights are frozen."""
     if job.is_frozen:
-        return gemm_seconds(job.device, m, k, n, precision=job.precision, groups=groups) + cast
-    return gemm_backward_seconds(job.device, m, n, k, precision=job.precision, groups=groups) + cast
+        seconds = gemm_seconds(
+            job.device, maps.m, maps.k, maps.n, precision=job.precision, groups=maps.groups
+        )
+    else:
+        seconds = gemm_backward_seconds(
+            job.device, maps.m, maps.n, maps.k, precision=job.precision, groups=maps.groups
+        )
+    return (seconds + _cast_seconds(job, maps.groups * maps.m * maps.n)).sum(axis=0)
+
+
+def _cast_seconds(job: Job, elements: Numbers) -> Numbers:
+    """Casting to 8 bits: 16 read, 8 written, and as much for the transpose that the backward pass takes."""
+    return elementwise_seconds(job.device, 4.0 * elements) if job.precision == "fp8" else 0.0
+
+
+def floor_seconds(job: Job, maps: Products) -> Numbers:
+    """The linear maps' FLOPs forward at the data sheet's peak."""
+    flops = (2.0 * maps.groups * maps.m * maps.n * maps.k).sum(axis=0)
+    return flops / peak_flops_per_s(job.device, job.precision)
 
 
 def _routed(job: Job, matrix: Matrix, cut: Cut) -> tuple[Numbers, Numbers]:

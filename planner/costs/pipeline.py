@@ -55,7 +55,7 @@ def slots(job: Job, passages: Passages, *, pipeline: Numbers, virtual: Numbers =
     (`planner.domain.resharding.stage_layers`); dense layers come first.
     """
     layers, dense = job.model.layers, job.model.dense_layers
-    full = np.ceil(layers / (np.asarray(pipeline) * virtual)) * virtual
+    full = np.minimum(layers, np.ceil(layers / (np.asarray(pipeline) * virtual)) * virtual)
     last = np.where(
         np.asarray(pipeline) == 1, layers, np.floor(layers / (np.asarray(pipeline) * virtual)) * virtual
     )

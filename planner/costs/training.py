@@ -216,6 +216,8 @@ def data_seconds(
 
 
 def _offload_seconds(job: Job, exchange: Exchange, offload: Numbers) -> Numbers:
+    if isinstance(offload, int) and offload == 0:
+        return 0.0
     weights = exchange.held.dense + exchange.held.experts
     code = np.asarray(offload)
     return offload_seconds(job, exchange.part * (code >= 1), weights * (code == 2))
