@@ -128,3 +128,77 @@ def test_an_unknown_kind_or_device_names_the_nearest(
 def test_a_file_that_is_not_there_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", "scales", str(tmp_path / "absent.csv")]) == 2
     assert "absent.csv: cannot be read: No such file" in capsys.readouterr().err
+
+
+GPT = "lab,A100-SXM-80GB,4,Megatron-DeepSpeed,gpt,12,1024,16,16,4096,51200,0,1024,16,8,2,2,fp16,full,none"
+TRAINING = (
+    "source,gpu,n_gpus,framework,model,layers,hidden,heads,kv_heads,ffn,vocab,gated,seq,gbs,mbs,tp,pp,"
+    "precision,recompute,sharding,step_time_s"
+)
+RL = (
+    "algo,model,gpu,n_gpus,train_parallel,gen_parallel,max_prompt_len,max_response_len,mean_response_len,"
+    "prompts_per_step,samples_per_prompt,mini_bs,max_tok_actor,step_s,rollout_s,generation_s,update_actor_s,"
+    "old_logp_s,reshard_s,ref_s"
+)
+ROWS = {
+    "training": (TRAINING, f"{GPT},0.126"),
+    "generation": (
+        "backend,model_path,system,isl,osl,concurrency,tp_size,silicon_ttft_ms,silicon_tpot_ms",
+        "vllm,Qwen/Qwen3-32B,h100_sxm,1024,128,8,4,200,15",
+    ),
+    "gemm": ("device,dtype,m,n,k,latency_ms", "a100_sxm,bfloat16,4096,4096,4096,0.6"),
+    "attention-prefill": (
+        "device,batch_size,seq_len,num_heads,num_kv_heads,head_dim,latency_ms",
+        "H100,1,8192,32,8,128,1.2",
+    ),
+    "attention-decode": (
+        "device,batch_size,kv_len,num_heads,num_kv_heads,head_dim,latency_ms",
+        "H100,64,4096,32,8,128,0.4",
+    ),
+    "collective": ("system,op,num_gpus,bytes,latency_ms", "h100_sxm,all_reduce,8,268435456,1.3"),
+    "rl": (RL, "GRPO,qwen2.5-7b,H100,8,tp4pp2,tp4,2k,8k,,512,16,32,20k,700,330,320,260,100,2.2,"),
+    "weight-sync": (
+        "model,placement,mode,sync_s_low,sync_s_high,gpu",
+        "Qwen2.5-7B,1+1 nodes,nccl full broadcast,5.5,6.0,H100",
+    ),
+}
+"""One row of each kind, as a measurement might be written down."""
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_a_row_of_each_kind_is_predicted_within_an_order_of_magnitude(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header, row = ROWS[kind]
+    assert main(["validate", kind, written(tmp_path, f"{header}\n{row}\n"), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert set(answer) == KEYS
+    assert (answer["rows"], answer["evaluated"], answer["skipped"]) == (1, 1, 0)
+    assert answer["worst"] < 2
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_every_broken_row_of_each_kind_is_named(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header, row = ROWS[kind]
+    numbers = [index for index, field in enumerate(row.split(",")) if field.replace(".", "").isdigit()]
+    first, last = numbers[0], numbers[-1]
+    broken = [with_field(row, first, "-3"), row, with_field(row, last, "soon")]
+    assert main(["validate", kind, written(tmp_path, "\n".join([header, *broken]) + "\n")]) == 2
+    found = capsys.readouterr()
+    names = header.split(",")
+    assert found.out == ""
+    assert f"line 2: {names[first]}: expected" in found.err
+    assert f"line 4: {names[last]}: expected" in found.err
+    assert "line 3" not in found.err
+
+
+def with_field(row: str, index: int, text: str) -> str:
+    fields = row.split(",")
+    fields[index] = text
+    return ",".join(fields)
+
+
+def test_every_kind_has_a_row_here() -> None:
+    assert set(ROWS) | {"scales"} == set(kinds.KINDS)
