@@ -136,6 +136,18 @@ def test_long_prefill_counts_half_of_the_scores():
     assert set(shapes.heads[decode_parts(shapes) == GROUPED_DECODE]) == {8, 12, 32, 40}
 
 
+@pytest.mark.parametrize("name", ["a100-sxm-80gb", "h100-sxm-80gb"])
+def test_what_is_shipped_holds_on_heads_that_it_has_not_seen(name):
+    engines = read_device(name).kernels.attention.engines
+    assert len(engines) == 2
+    for kernels in engines.values():
+        assert kernels.prefill.record.parts[LONG_PREFILL].mape < 0.06
+        assert kernels.decode.record.parts[GROUPED_DECODE].mape < 0.06
+        for record in (kernels.prefill.record, kernels.decode.record):
+            assert record.held_out.mape < 0.08
+            assert record.held_out.coverage == pytest.approx(0.9, abs=0.02)
+
+
 def test_a_prefill_fit_finds_a_device_that_follows_the_model():
     device = read_device("a100")
     found = fit_prefill(device, grid(lambda shapes: prefill_seconds(device, shapes, "vllm-0.14.0")))

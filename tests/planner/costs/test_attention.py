@@ -236,6 +236,30 @@ def test_unfused_attention_moves_the_scores():
     assert seconds > scores * (4 * 2 + 1) / device.memory_bandwidth
 
 
+PINNED = [
+    ("a100-sxm-80gb", None, (4, 4096, 32, 8), (3136, 68.57, 8640)),
+    ("a100-sxm-80gb", "vllm", (16, 2048, 64, 8), (7157, 126.4, 17460)),
+    ("a100-sxm-80gb", "sglang", (1, 16384, 8, 1), (2997, 35.32, 8860)),
+    ("h100-sxm-80gb", None, (4, 4096, 32, 8), (1082, 34.86, 2891)),
+    ("h100-sxm-80gb", "vllm-0.24.0", (16, 2048, 64, 8), (2389, 56.07, 6053)),
+    ("h100-sxm-80gb", "vllm-0.14.0", (1, 16384, 8, 1), (978.4, 22.35, 2874)),
+    ("b200-sxm-180gb", None, (4, 4096, 32, 8), (629.5, 19.64, 1468)),
+]
+"""Device, engine; sequences, tokens, heads, key-value heads; microseconds of prefill, decode and backward."""
+
+
+@pytest.mark.parametrize(("name", "engine", "shape", "microseconds"), PINNED)
+def test_predictions_move_only_with_a_reason(name, engine, shape, microseconds):
+    device, (sequences, tokens, heads, kv_heads) = read_device(name), shape
+    shared = {"sequences": sequences, "heads": heads, "kv_heads": kv_heads, "head_dim": 128}
+    predicted = (
+        prefill_attention_seconds(device, tokens=tokens, engine=engine, **shared),
+        decode_attention_seconds(device, context=tokens, engine=engine, warm=True, **shared),
+        backward_attention_seconds(device, tokens=tokens, **shared),
+    )
+    assert np.array(predicted) * 1e6 == pytest.approx(microseconds, rel=0.01)
+
+
 def test_a_precision_without_a_peak_is_refused():
     with pytest.raises(SpecError, match="peak names no fp8"):
         prefill_attention_seconds(flat(), sequences=1, tokens=8, precision="fp8", **LLAMA)
