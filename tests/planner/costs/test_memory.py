@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from planner.costs.activations import Batch, head_bytes, layer_bytes_per_token
@@ -33,7 +33,7 @@ layouts = st.builds(
     context=st.sampled_from([1, 2]),
 )
 models = st.sampled_from(["llama-2-7b", "qwen2.5-1.5b", "opt-13b", "qwen3-30b-a3b", "moonlight-16b-a3b"])
-quick = settings(deadline=None, max_examples=60)
+quick = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.fixture(scope="module")
@@ -228,6 +228,7 @@ def test_arrays_of_layouts_are_counted_like_one(setting, name, seed):
         assert alone == pytest.approx(together[index], rel=1e-12, abs=1)
 
 
+@quick
 @given(st.sampled_from([1, 2, 4, 8]), st.integers(1, 1023))
 def test_more_sequences_at_once_need_more_cache(setting, tensor, max_sequences):
     def peak(sequences):
