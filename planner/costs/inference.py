@@ -4,6 +4,7 @@ import numpy as np
 
 from planner.costs.collectives import Numbers
 from planner.costs.data_parallel import Sizes, exposed_seconds, pipeline_channel
+from planner.costs.optimizer import onload_seconds
 from planner.costs.pipeline import forward_passages, hops_seconds, schedule_seconds, slots
 from planner.costs.setting import Job, Setting
 from planner.costs.training import Exchange, Tables, cached_tables, micro_batches_of, scalar_exchange
@@ -11,13 +12,16 @@ from planner.domain.plan import RoleStrategy
 
 
 def inference_seconds(setting: Setting, strategy: RoleStrategy) -> float:
-    """All samples forward once, on the fullest replica."""
+    """All samples forward once, on the fullest replica; offloaded weights come to the device before."""
     layout, job = strategy.layout, setting.job
     total = -(-setting.workload.samples // layout.data)
     sequences, micro_batches = micro_batches_of(job, strategy, total)
     exchange, sizes = scalar_exchange(job, layout)
     tables = cached_tables(job, layout.tensor, layout.context, layout.expert, sequences)
     seconds = forward_seconds(job, tables, exchange, sizes, sequences=sequences, micro_batches=micro_batches)
+    if strategy.offload == "all":
+        weights = (exchange.held.dense + exchange.held.experts) * job.element_bytes
+        seconds = seconds + onload_seconds(job, weights)
     return float(seconds)
 
 

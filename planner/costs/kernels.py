@@ -1,20 +1,16 @@
-"""FLOPs and bytes of a transformer's kernels, and the roofline that turns them into seconds."""
+"""FLOPs of a transformer, which no device computes faster than its peak."""
 
 from planner.domain.model import Head, ModelSpec
 
 
-def roofline_seconds(flops: float, moved_bytes: float, *, flops_per_s: float, bytes_per_s: float) -> float:
-    """The slower of computing and moving (Williams et al. 2009; Yuan et al. 2402.16363, section 2)."""
-    return max(flops / flops_per_s, moved_bytes / bytes_per_s)
-
-
-def layer_flops(model: ModelSpec, tokens: float) -> float:
+def layer_flops(model: ModelSpec, tokens: float, *, is_sparse: bool = False) -> float:
     """Forward FLOPs of one layer over one sequence of ``tokens``, causal attention.
 
     Two per matrix parameter and token; scores and weighted values take 4 q s^2 for query width q, of which
     the causal mask leaves half (Narayanan et al. 2104.04473, appendix; FlashAttention-2, section 4.1).
     """
-    return tokens * (2 * model.layer_matrix_parameters + 2 * model.query_size * tokens)
+    matrices = model.active_layer_matrix_parameters if is_sparse else model.dense_layer_matrix_parameters
+    return tokens * (2 * matrices + (model.query_size + model.value_size) * tokens)
 
 
 def head_flops(model: ModelSpec, head: Head, tokens: float) -> float:
@@ -25,16 +21,6 @@ def head_flops(model: ModelSpec, head: Head, tokens: float) -> float:
 
 def forward_flops(model: ModelSpec, head: Head, tokens: float) -> float:
     """Forward FLOPs of the whole model over one sequence of ``tokens``."""
-    return model.layers * layer_flops(model, tokens) + head_flops(model, head, tokens)
-
-
-def elementwise_bytes(model: ModelSpec, tensor: int, element_bytes: int) -> float:
-    """Bytes per token that one layer's elementwise kernels move forward, on one rank of a tensor group.
-
-    Whole on every rank without sequence parallelism (Korthikanti et al. 2205.05198, section 4.2.2): two norms
-    that read and write h, two residual additions that read 2 h and write h. Cut over the group: rotary
-    embedding reads and writes q + kv, the gate reads 2 f and writes f.
-    """
-    whole = 10 * model.hidden
-    split = 2 * (model.query_size + model.kv_size) + 3 * model.ffn
-    return (whole + split / tensor) * element_bytes
+    dense = model.dense_layers * layer_flops(model, tokens)
+    sparse = model.expert_layers * layer_flops(model, tokens, is_sparse=True)
+    return dense + sparse + head_flops(model, head, tokens)

@@ -23,7 +23,7 @@ from planner.costs.data_parallel import (
 from planner.costs.ends import EndCosts, EndKernels, end_kernels, engine_ends
 from planner.costs.layer import LayerCosts, engine_layer
 from planner.costs.layer_kernels import LayerKernels, layer_kernels
-from planner.costs.optimizer import MASTER_BYTES, offload_seconds, optimizer_part, optimizer_seconds
+from planner.costs.optimizer import offload_seconds, optimizer_part, optimizer_seconds
 from planner.costs.pipeline import hops_seconds, schedule_seconds, slots, training_passages
 from planner.costs.setting import Job, Setting
 from planner.domain.parallelism import ParallelStrategy
@@ -31,8 +31,6 @@ from planner.domain.plan import Offload, Recompute, RoleStrategy
 
 RECOMPUTE: dict[Recompute, int] = {"none": 0, "selective": 1, "full": 2}
 """Codes of the modes, for arrays."""
-GRADIENT_BYTES = 4
-OPTIMIZER_BYTES = MASTER_BYTES
 OFFLOAD: dict[Offload, int] = {"none": 0, "optimizer": 1, "all": 2}
 
 
