@@ -49,7 +49,9 @@ def predicted_phases(iteration: Iteration) -> Mapping[str, float]:
     generate = iteration.generate(places(iteration))
     phases = {
         "generation": generation_seconds(setting, generate),
-        "reshard": reshard_seconds(setting, iteration.update.layout, generate),
+        "reshard": reshard_seconds(
+            setting, iteration.update.layout, generate, offload=iteration.update.offload
+        ),
         "logprobs": inference_seconds(setting, iteration.inference),
         "ref": inference_seconds(setting, iteration.inference),
         "update": training_seconds(setting, iteration.update),

@@ -219,11 +219,12 @@ def layout_of(sizes: Mapping[str, int], devices: int) -> ParallelStrategy | None
 def strategy_of(row: Row, layout: ParallelStrategy, column: str) -> RoleStrategy:
     """The layout with its micro-batches: sequences where the number is small, else a budget of tokens.
 
-    Without dynamic batches the budget says nothing, and each sequence passes alone.
+    Without dynamic batches the budget says nothing, and each sequence passes alone. Weights and optimizer
+    leave the device for generation unless the row says otherwise, as the seconds of its weight syncs tell.
     """
     note = (row.optional_text("note") or "").casefold()
     recompute: Recompute = "full" if "recompute=true" in note else "none"
-    offload: Offload = "all" if "offload=true" in note else "none"
+    offload: Offload = "none" if "offload=false" in note else "all"
     size = quantity(row, column)
     if "dynamic_batch=false" in note:
         return RoleStrategy(train=layout, micro_batch=1, recompute=recompute, offload=offload)
