@@ -4,6 +4,7 @@ Exit codes: 0 done, 2 the input is wrong.
 """
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -85,7 +86,7 @@ def _lines(found: Iterable[tuple[str, FitRecord]]) -> Iterable[str]:
         inside = "" if of.coverage is None else f"{100 * of.coverage:.0f} %"
         yield (
             f"{name:<52} {record.rows:>6} {of.rows:>8} {100 * of.mape:>5.1f} % {100 * of.p90:>5.1f} % "
-            f"{100 * of.low:>+6.1f} to {100 * of.high:>+5.1f} % {inside:>7}"
+            f"{100 * math.expm1(of.low):>+6.1f} to {100 * math.expm1(of.high):>+5.1f} % {inside:>7}"
         )
 
 

@@ -262,13 +262,13 @@ def _widenings() -> str:
 
 def _either_way(half_width: float) -> str:
     """A logarithm as the percentages that it takes down and up."""
-    return f"-{100 * (1 - math.exp(-half_width)):.0f} to +{100 * (math.exp(half_width) - 1):.0f} %"
+    return f"{100 * math.expm1(-half_width):+.0f} to {100 * math.expm1(half_width):+.0f} %"
 
 
 def _residual_cells(residuals: Residuals) -> Iterator[str]:
     yield f"{residuals.rows:,}"
     yield from map(_percent, (residuals.mape, residuals.p90))
-    yield f"{100 * residuals.low:+.1f} to {100 * residuals.high:+.1f} %"
+    yield f"{100 * math.expm1(residuals.low):+.1f} to {100 * math.expm1(residuals.high):+.1f} %"
     yield "" if residuals.coverage is None else _percent(residuals.coverage)
 
 

@@ -21,7 +21,7 @@ def test_places_are_filled_and_the_rest_is_kept(tmp_path: Path, monkeypatch: pyt
     write_report(tmp_path, tmp_path / "page.md", template=template)
     page = (tmp_path / "page.md").read_text()
     assert page.startswith("# Page\n\n| fit |")
-    assert "| toy.gemm | 5,000 | 1,200 | 4.0 % | 11.0 % | -10.0 to +12.0 % | 91.0 % | 3.0 % | 5.0 % |" in page
+    assert "| toy.gemm | 5,000 | 1,200 | 4.0 % | 11.0 % | -9.5 to +12.7 % | 91.0 % | 3.0 % | 5.0 % |" in page
     assert "-5 to +5 %, 20" in page
     assert "{{" not in page
 
