@@ -113,9 +113,9 @@ def _judge(
 
 
 def _record(scoring: Scoring, device: DeviceSpec, engine: str, part: str) -> FitRecord | None:
-    """The record of the kernels that a row is predicted by, with the residuals of its part."""
+    """The record of an engine, or of any where its version was not measured; residuals are the part's."""
     fit = device.kernels.attention
     if not isinstance(fit, AttentionFit):
         return None
-    record = scoring.record(fit.of(engine or None))
+    record = scoring.record(fit.of(engine if engine in fit.engines else None))
     return record.model_copy(update={"held_out": record.parts.get(part, record.held_out)})

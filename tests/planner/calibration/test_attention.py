@@ -84,6 +84,13 @@ def test_frameworks_are_sources_and_have_kernels_of_their_own():
     assert len({judged.predicted for judged in found}) == 3
 
 
+def test_a_version_never_measured_is_less_certain_than_its_neighbour():
+    rows = [row(2, framework="vllm-0.24.0"), row(3, framework="vllm-0.24.1")]
+    measured, other = attention_prefill.evaluate(rows, read_device("h100"), ignore).judged
+    assert other.predicted == measured.predicted
+    assert other.high / other.low > measured.high / measured.low
+
+
 @pytest.mark.parametrize("column", ["device", "system", "gpu"])
 def test_a_column_may_name_the_device(column):
     found = attention_decode.evaluate([row(2, **{column: "h100_sxm"})], None, ignore).judged
