@@ -19,7 +19,8 @@ def ring_seconds(on: Channel, full_bytes: Numbers, *, passes: int, copy: float) 
     """A buffer of ``full_bytes`` around a ring: once in a gather or scatter, twice in an all-reduce.
 
     NCCL takes the protocol that its own table calls the fastest. A message never takes longer than the least
-    one that would take the next protocol.
+    one that would take the next protocol. Between nodes the fastest is taken, as the table would choose a
+    slower protocol on some faster networks.
 
     Parameters
     ----------
@@ -32,15 +33,24 @@ def ring_seconds(on: Channel, full_bytes: Numbers, *, passes: int, copy: float) 
     copies = (early, early, copy)
     ways = list(zip(on.lines, copies, strict=True))
     if on.fit.table is None:
-        candidates = [_protocol_seconds(on, line, full_bytes, passes=passes, copy=own) for line, own in ways]
-        return np.minimum(np.minimum(candidates[0], candidates[1]), candidates[2])
+        return _fastest_seconds(on, ways, full_bytes, passes=passes)
     middle, large = _switch_points(on, on.fit.table, passes=passes)
     low = _protocol_seconds(on, ways[0][0], full_bytes, passes=passes, copy=early)
     mid_bytes, large_bytes = np.maximum(full_bytes, middle), np.maximum(full_bytes, large)
     mid = _protocol_seconds(on, ways[1][0], mid_bytes, passes=passes, copy=early)
     high = _protocol_seconds(on, ways[2][0], large_bytes, passes=passes, copy=copy)
     best = np.where((full_bytes < large) & (middle < large), np.minimum(mid, high), high)
-    return np.where(full_bytes < middle, np.minimum(low, best), best)
+    chosen = np.where(full_bytes < middle, np.minimum(low, best), best)
+    if not np.any(on.crosses):
+        return chosen
+    return np.where(on.crosses, _fastest_seconds(on, ways, full_bytes, passes=passes), chosen)
+
+
+def _fastest_seconds(
+    on: Channel, ways: list[tuple[LineFit, float]], full_bytes: Numbers, *, passes: int
+) -> Numbers:
+    candidates = [_protocol_seconds(on, line, full_bytes, passes=passes, copy=own) for line, own in ways]
+    return np.minimum(np.minimum(candidates[0], candidates[1]), candidates[2])
 
 
 def tree_seconds(on: Channel, full_bytes: Numbers) -> Numbers:
