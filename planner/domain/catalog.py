@@ -1,5 +1,6 @@
 """Facts by name: devices and models, from the user's ``profiles/`` first, then from those shipped."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -143,4 +144,5 @@ def _candidates(kind: str, suffix: str) -> Iterator[Path]:
 
 
 def _plain(name: str) -> str:
-    return name.casefold().replace("-", "").replace("_", "")
+    """A name without case, vendor and separators, as `nvidia-smi` and people write them."""
+    return re.sub(r"[-_\s]+", "", name.casefold()).removeprefix("nvidia")

@@ -22,6 +22,10 @@ ALIASES = {
     "B200": "b200-sxm-180gb",
     "gb200_sxm": "gb200-sxm-186gb",
     "B300": "b300-sxm-288gb",
+    "GB300": "gb300-sxm-288gb",
+    "NVIDIA H100 80GB HBM3": "h100-sxm-80gb",
+    "NVIDIA A100-SXM4-40GB": "a100-sxm-40gb",
+    "H100 SXM5": "h100-sxm-80gb",
     "l40s": "l40s-48gb",
     "a40": "a40-48gb",
 }
