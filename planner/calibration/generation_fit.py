@@ -23,8 +23,11 @@ FILE = "end_to_end_generation_silicon.csv"
 SOURCE = "ai-dynamo/aiconfigurator @095f58a5, Apache-2.0"
 DATE = "2026-11-20"
 
-START: Floats = np.array([3e-4, 1e-5, 1.05])
-"""Of the search for the constants: seconds per step, seconds per sequence, slowdown of the kernels."""
+START: Floats = np.array([5e-4, 2e-5, 1.075])
+"""Expected constants: seconds per step, seconds per sequence, slowdown of the kernels by a job's heat."""
+SPREAD: Floats = np.array([5e-4, 4e-5, 0.02])
+"""How far an engine may lie from them, one standard deviation. Steps of one layout alone hardly tell work
+per step from slowdown."""
 LOWEST: Floats = np.array([0.0, 0.0, 1.0])
 HIGHEST: Floats = np.array([0.02, 1e-3, 2.0])
 CHANGES: Floats = np.array([1e-4, 5e-6, 0.02])
@@ -93,7 +96,7 @@ def _solved(at: Floats, slopes: Floats, around: Floats) -> Floats:
 
     def errors(values: Floats) -> Floats:
         ratios: Floats = at + slopes @ (values - around)
-        return ratios - 1
+        return np.append(ratios - 1, TOLERATED * (values - START) / SPREAD)
 
     found = least_squares(
         errors, around, bounds=(LOWEST, HIGHEST), x_scale=CHANGES, loss="soft_l1", f_scale=TOLERATED

@@ -20,6 +20,7 @@ from planner.costs.engine_step import (
     prefill_layer_seconds,
 )
 from planner.costs.gemm import Numbers
+from planner.costs.peaks import peak_flops_per_s
 from planner.domain.parallelism import GenerationStrategy
 from planner.domain.resharding import stage_layers
 from planner.domain.stack import GenerationStack
@@ -42,6 +43,10 @@ CONTEXTS: Floats = np.array(
 )
 
 
+COMPUTING = 0.7
+"""Share of the peak at which matrices do nothing but compute; what large products reach."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StepTable:
     """Steps of one replica. Seconds never fall with the tokens, the sequences or the context."""
@@ -51,7 +56,7 @@ class StepTable:
     layers: tuple[int, int]
     """Of the first and of the last stage; one of them is the slowest."""
     linear: Floats
-    """Matrices of one layer, at `TOKENS`."""
+    """Matrices, small kernels and all-reduces of one layer, at `TOKENS`."""
     hop: Floats
     """To the next stage, at `TOKENS`."""
     head: Floats
@@ -99,7 +104,7 @@ class StepTable:
             layer = layer + self._prefill_seconds(prompts, prompt_tokens, past_tokens)
         head = at(TOKENS, self.head, sequences + np.asarray(prompts))
         first, last = self.layers
-        device = np.maximum(first * layer, last * layer + head) / self.stack.sustained
+        device = np.maximum(first * layer, last * layer + head)
         is_eager = tokens > self.stack.graph_sequences
         launch = np.where(is_eager, max(self.layers) * self.stack.layer_launch, 0.0)
         return np.maximum(device, launch) + at(TOKENS, self.hop, tokens)
@@ -112,13 +117,14 @@ class StepTable:
         return np.where(np.asarray(sequences) > 0, bilinear(self.attention, sequences, context), 0.0)
 
     def _prefill_seconds(self, prompts: Numbers, tokens: Numbers, past_tokens: Numbers) -> Any:
-        return prefill_layer_seconds(
+        alone = prefill_layer_seconds(
             self.engine,
             self.generate,
             sequences=np.maximum(prompts, 1e-9),
             tokens=np.maximum(tokens, 1),
             past_tokens=past_tokens,
         )
+        return alone / self.stack.sustained
 
 
 def step_table(engine: Engine, generate: GenerationStrategy) -> StepTable:
@@ -144,11 +150,23 @@ def _step_table(engine: Engine, generate: GenerationStrategy) -> StepTable:
         engine=engine,
         generate=generate,
         layers=(stages[0], stages[-1]),
-        linear=rising(linear_seconds(engine, generate, TOKENS)),
+        linear=rising(_sustained_seconds(engine, generate, linear_seconds(engine, generate, TOKENS))),
         hop=np.broadcast_to(hop_seconds(engine, generate, TOKENS), TOKENS.shape).astype(np.float64),
         head=rising(head_seconds(engine, generate, TOKENS)),
         attention=np.maximum.accumulate(np.maximum.accumulate(attention, axis=0), axis=1),
     )
+
+
+def _sustained_seconds(engine: Engine, generate: GenerationStrategy, alone: Floats) -> Floats:
+    """A layer's matrices at `TOKENS` inside a long job, where power limits the clock but not the memory.
+
+    They slow down as far as they compute: fully from `COMPUTING` of the peak on, and not at all when they
+    only read their weights.
+    """
+    flops = 2 * engine.model.active_layer_matrix_parameters / generate.tensor * TOKENS
+    share = flops / peak_flops_per_s(engine.device, engine.precision) / alone
+    slower: Floats = 1 + (1 / engine.stack.sustained - 1) * np.minimum(1.0, share / COMPUTING)
+    return alone * slower
 
 
 def rising(seconds: Numbers) -> Floats:

@@ -102,7 +102,7 @@ class GenerationStack(Value):
     memory_share: float = Field(default=0.9, gt=0, le=1)
     """Of the device, for weights and cache (vLLM's ``gpu_memory_utilization``)."""
     sustained: float = Field(default=1.0, gt=0, le=1)
-    """Speed of kernels inside a long job over that of the same kernels alone."""
+    """Speed of kernels that compute, inside a long job over alone; those that only read run as fast."""
     wake: Seconds = 0.0
     """Restarting the engine, once per weight sync."""
     tensor_sync: Seconds = 0.0

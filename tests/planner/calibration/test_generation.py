@@ -161,15 +161,14 @@ def made_up(tmp_path: Path, constants) -> Path:
 
 def test_a_fit_finds_the_constants_that_made_the_rows(tmp_path):
     stack = fit_stack(points_of(made_up(tmp_path, [1e-3, 5e-5, 1.1])))
-    assert (stack.step, stack.sequence, 1 / stack.sustained) == pytest.approx((1e-3, 5e-5, 1.1), rel=0.05)
+    assert (stack.step, stack.sequence, 1 / stack.sustained) == pytest.approx((1e-3, 5e-5, 1.1), rel=0.1)
     assert stack.record.rows == 6
     assert stack.record.held_out.mape < 0.02
 
 
-def test_a_slower_stack_is_slower():
-    one = point()
+def test_a_slower_stack_computes_slower_and_reads_as_fast():
+    one = point(concurrency=1, osl=1024)
     slower = one.stack.model_copy(update={"sustained": one.stack.sustained / 2})
-    assert (
-        predicted(replace(engine_of(one), stack=slower), one).output_token
-        > 1.5 * predicted(engine_of(one), one).output_token
-    )
+    fast, slow = (predicted(replace(engine_of(one), stack=stack), one) for stack in (one.stack, slower))
+    assert slow.first_token > 1.5 * fast.first_token
+    assert slow.output_token < 1.1 * fast.output_token
