@@ -152,5 +152,5 @@ def fit_elsewhere(fit: TileFit, device: DeviceSpec, precision: Precision) -> Til
         return fit
     peak = peak_flops_per_s(device, precision) / device.multiprocessors
     pace = (fit.multiprocessor / peak) ** GENERATIONS
-    fixed = {name: pace * getattr(fit, name) for name in ("launch", "split_launch", "wave", "ramp")}
+    fixed = {name: pace * getattr(fit, name) for name in ("launch", "split_launch", "wave", "latency")}
     return fit.model_copy(update={**fixed, "overlap": STRANGE_OVERLAP})

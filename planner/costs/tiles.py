@@ -121,9 +121,8 @@ def _slowdown(rates: Rates, fit: TileFit, shapes: Shapes) -> Floats:
 
 
 def _moving_seconds(rates: Rates, fit: TileFit, moved: Floats) -> Floats:
-    """Every matrix once; short reads don't reach the bandwidth of long ones."""
-    ramp: Floats = (rates.bytes_per_s * fit.ramp / moved) ** fit.ramp_power
-    return moved / (rates.bytes_per_s * fit.memory) * (1 + ramp)
+    """Every matrix once."""
+    return moved / (rates.bytes_per_s * fit.memory) + fit.latency
 
 
 def _correction(rates: Rates, fit: TileFit, shapes: Shapes) -> Floats:

@@ -120,10 +120,8 @@ class TileFit(Value):
     """How much longer computing takes in the end, when power limits the clock."""
     memory: float = Field(gt=0, le=1)
     """Share of the memory bandwidth on long reads."""
-    ramp: Seconds
-    """Reads of this time at full bandwidth take twice as long."""
-    ramp_power: float = Field(ge=0, le=1)
-    """How the ramp's share falls with the size: 1 is a constant time."""
+    latency: Seconds
+    """Until the memory delivers at that rate."""
     reduce: float = Field(gt=0)
     """Speed of adding up the parts of a split k, as a multiple of the memory bandwidth."""
     norm: float = Field(ge=1)
