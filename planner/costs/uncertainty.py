@@ -46,8 +46,11 @@ BEYOND_HALF_WIDTH = 0.15
 FORWARD_HALF_WIDTH = 0.15
 """Stated: forward passes by themselves, which training rows have as parts of steps only."""
 
-EXACT_BYTES = frozenset({"generation_weights", "kv_cache"})
-"""Kinds of bytes during a call that follow from shapes and layouts alone, as all persistent ones do."""
+EXACT_BYTES = frozenset(
+    {"parameters", "gradients", "optimizer", "gathered", "generation_weights", "kv_cache"}
+)
+"""Kinds of bytes during a call that follow from shapes and layouts alone, as all persistent ones do; states
+that were offloaded are among them while they are back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
