@@ -5,7 +5,7 @@ import numpy as np
 from planner.costs.collectives import Numbers
 from planner.costs.data_parallel import Sizes, exposed_seconds, pipeline_channel
 from planner.costs.optimizer import onload_seconds
-from planner.costs.pipeline import forward_passages, hops_seconds, schedule_seconds, slots
+from planner.costs.pipeline import forward_passages, hop_seconds, hops_seconds, schedule_seconds, slots
 from planner.costs.setting import Job, Setting
 from planner.costs.training import Exchange, Tables, cached_tables, micro_batches_of, scalar_exchange
 from planner.domain.plan import RoleStrategy
@@ -40,15 +40,9 @@ def forward_seconds(
     """
     one = slots(job, forward_passages(tables.dense, tables.sparse, tables.ends), pipeline=sizes.pipeline)
     passes, bubble = schedule_seconds(one, micro_batches=micro_batches)
-    sends = hops_seconds(
-        job,
-        pipeline_channel(job, sizes),
-        tensor=sizes.tensor,
-        context=sizes.context,
-        sequences=sequences,
-        micro_batches=micro_batches,
-        ways=1,
-    )
+    on = pipeline_channel(job, sizes)
+    hop = hop_seconds(job, on, tensor=sizes.tensor, context=sizes.context, sequences=sequences, ways=1)
+    sends = hops_seconds(job, hop, pipeline=sizes.pipeline, micro_batches=micro_batches)
     layers = np.ceil(job.model.layers / np.asarray(sizes.pipeline))
     beside = tables.sparse.forward.sum(0)
     gather = exposed_seconds(exchange.forward_s, beside=beside, overlap=job.stack.gradient_overlap)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.costs.collectives import Numbers
+from planner.costs.data_parallel import exposed_seconds
 from planner.costs.layer_kernels import Cut, LayerKernels, layer_kernels
 from planner.costs.setting import Job
 
@@ -59,7 +60,7 @@ def layer_costs(
 
 def engine_layer(job: Job, kernels: LayerKernels) -> LayerCosts:
     """What the job's engine makes of a layer's kernels."""
-    speeds, exposed = job.speeds, 1 - job.stack.tensor_overlap
+    speeds, overlap = job.speeds, job.stack.tensor_overlap
     core, core_backward = kernels.core / speeds.attention, kernels.core_backward / speeds.attention
     products = np.maximum(kernels.products / speeds.products, kernels.floor)
     once = 1 if job.is_frozen else 2
@@ -70,14 +71,14 @@ def engine_layer(job: Job, kernels: LayerKernels) -> LayerCosts:
         forward=_by_kind(
             host,
             products + core + kernels.streams / speeds.streams,
-            exposed * kernels.tensor,
+            exposed_seconds(kernels.tensor, beside=products, overlap=overlap),
             kernels.expert,
             (context - 1) * np.maximum(0.0, kernels.hop - core / context),
         ),
         backward=_by_kind(
             host,
             products_backward + core_backward + kernels.streams_backward / speeds.streams,
-            exposed * kernels.tensor_backward,
+            exposed_seconds(kernels.tensor_backward, beside=products_backward, overlap=overlap),
             kernels.expert,
             (context - 1) * np.maximum(0.0, kernels.hop_backward - core_backward / context),
         ),

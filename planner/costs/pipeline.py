@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.costs.collectives import Channel, Numbers, send_seconds
+from planner.costs.data_parallel import exposed_seconds
 from planner.costs.ends import EndCosts
 from planner.costs.layer import LayerCosts
 from planner.costs.setting import Job
@@ -81,23 +82,36 @@ def schedule_seconds(
     return busy, (one.all.sum(0) - one.slowest.sum(0)) / virtual
 
 
-def hops_seconds(
-    job: Job,
-    on: Channel,
-    *,
-    tensor: Numbers,
-    context: Numbers,
-    sequences: Numbers,
-    micro_batches: Numbers,
-    virtual: Numbers = 1,
-    ways: int = 2,
+def hop_seconds(
+    job: Job, on: Channel, *, tensor: Numbers, context: Numbers, sequences: Numbers, ways: int = 2
 ) -> Numbers:
-    """Exposed sends of activations and gradients between stages.
+    """One micro-batch's activations to the next stage, and with two ways their gradients back.
 
-    Each tensor rank sends its own part (Narayanan et al. 2104.04473, section 4.1). 1F1B waits for each send
-    of its micro-batches and of the filling pipeline; interleaved chunks send v times as often, and overlap
-    all but those of the filling pipeline as far as the stack does.
+    Each tensor rank sends its own part (Narayanan et al. 2104.04473, section 4.1).
     """
     message = np.asarray(sequences) * job.tokens / context / tensor * job.model.hidden * job.element_bytes
-    waits = np.where(np.asarray(virtual) > 1, virtual * (1 - job.stack.pipeline_overlap), 1.0)
-    return ways * send_seconds(on, message) * (micro_batches * waits + on.size - 1)
+    return ways * send_seconds(on, message)
+
+
+def hops_seconds(
+    job: Job,
+    hop: Numbers,
+    *,
+    pipeline: Numbers,
+    micro_batches: Numbers,
+    virtual: Numbers = 1,
+    beside: Numbers = 0.0,
+) -> Numbers:
+    """Exposed sends between stages.
+
+    1F1B waits for each hop of its micro-batches and of the filling pipeline; interleaved chunks send v times
+    as often, and all but those of the filling pipeline run beside computation as far as the stack overlaps.
+
+    Parameters
+    ----------
+    beside
+        Seconds of one micro-batch on the slowest stage.
+    """
+    hidden = exposed_seconds(virtual * hop, beside=beside, overlap=job.stack.pipeline_overlap)
+    each = np.where(np.asarray(virtual) > 1, hidden, hop)
+    return micro_batches * each + hop * (np.asarray(pipeline) - 1)

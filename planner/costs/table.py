@@ -18,7 +18,14 @@ from planner.costs.data_parallel import Sizes, pipeline_channel
 from planner.costs.grouping import Groups, Whole, chunks, groups_of, joined, taken
 from planner.costs.layer import KINDS
 from planner.costs.memory import gathered_bytes
-from planner.costs.pipeline import Slots, hops_seconds, schedule_seconds, slots, training_passages
+from planner.costs.pipeline import (
+    Slots,
+    hop_seconds,
+    hops_seconds,
+    schedule_seconds,
+    slots,
+    training_passages,
+)
 from planner.costs.rounding import Numbers
 from planner.costs.setting import Job, Setting
 from planner.costs.stages import fullest_stages
@@ -144,12 +151,13 @@ def _step_seconds(job: Job, work: _Work, by: Mapping[str, Groups]) -> StepSecond
     tables = _tables(job, work.at(kernel.rows))
     slot = joined(by["pipeline"], by["virtual"], by["recompute"], kernel)
     one, bubble = _slots(job, work.at(slot.rows), taken(tables, kernel.of[slot.rows]))
-    send = joined(by["pipeline"], by["cut"], by["data"], by["virtual"], by["micro_batch"])
+    send = joined(by["pipeline"], by["cut"], by["data"], by["sequences"])
+    hop = _hop(job, work.at(send.rows))
     exchange = exchange_of(job, work.at(by["layout"].rows).sizes)
     step = StepSeconds(
         passes=np.empty((len(KINDS), len(work))),
         bubble=slot.spread(bubble),
-        sends=send.spread(_sends(job, work.at(send.rows))),
+        sends=np.empty(len(work)),
         data=np.empty(len(work)),
         optimizer=by["layout"].spread(exchange.optimizer_s),
         offload=np.broadcast_to(0.0, len(work)),
@@ -158,14 +166,22 @@ def _step_seconds(job: Job, work: _Work, by: Mapping[str, Groups]) -> StepSecond
     busy, is_gathered = one.slowest.sum(0), job.stack.sharding in ("gradients", "full")
     for rows in chunks(len(work)):
         chunk, at = work.at(rows), slot.of[rows]
-        micro_batches = chunk.micro_batches
+        micro_batches, slot_s = chunk.micro_batches, np.take(busy, at)
         np.multiply(micro_batches, np.take(one.slowest, at, axis=-1), out=step.passes[:, rows])
+        step.sends[rows] = hops_seconds(
+            job,
+            np.take(hop, send.of[rows]),
+            pipeline=chunk.sizes.pipeline,
+            micro_batches=micro_batches,
+            virtual=chunk.sizes.virtual,
+            beside=slot_s,
+        )
         step.data[rows] = data_seconds(
             job,
             taken(tables, kernel.of[rows]) if is_gathered else tables,
             taken(exchange, by["layout"].of[rows]),
             chunk.sizes,
-            np.take(busy, at),
+            slot_s,
             micro_batches,
             chunk.recompute,
         )
@@ -187,16 +203,10 @@ def _slots(job: Job, work: _Work, tables: Tables) -> tuple[Slots, Floats]:
     return one, bubble
 
 
-def _sends(job: Job, work: _Work) -> Floats:
-    seconds = hops_seconds(
-        job,
-        pipeline_channel(job, work.sizes),
-        tensor=work.sizes.tensor,
-        context=work.sizes.context,
-        sequences=work.sequences,
-        micro_batches=work.micro_batches,
-        virtual=work.sizes.virtual,
-    )
+def _hop(job: Job, work: _Work) -> Floats:
+    sizes = work.sizes
+    on = pipeline_channel(job, sizes)
+    seconds = hop_seconds(job, on, tensor=sizes.tensor, context=sizes.context, sequences=work.sequences)
     return np.broadcast_to(seconds, len(work))
 
 

@@ -24,7 +24,7 @@ from planner.costs.ends import EndCosts, EndKernels, end_kernels, engine_ends
 from planner.costs.layer import LayerCosts, engine_layer
 from planner.costs.layer_kernels import LayerKernels, layer_kernels
 from planner.costs.optimizer import offload_seconds, optimizer_part, optimizer_seconds
-from planner.costs.pipeline import hops_seconds, schedule_seconds, slots, training_passages
+from planner.costs.pipeline import hop_seconds, hops_seconds, schedule_seconds, slots, training_passages
 from planner.costs.setting import Job, Setting
 from planner.domain.parallelism import ParallelStrategy
 from planner.domain.plan import Offload, Recompute, RoleStrategy
@@ -171,20 +171,21 @@ def step_seconds(
     passages = training_passages(tables.dense, tables.sparse, tables.ends, recompute=recompute)
     one = slots(job, passages, pipeline=sizes.pipeline, virtual=sizes.virtual)
     passes, bubble = schedule_seconds(one, micro_batches=micro_batches, virtual=sizes.virtual)
-    sends = hops_seconds(
-        job,
-        pipeline_channel(job, sizes),
-        tensor=sizes.tensor,
-        context=sizes.context,
-        sequences=sequences,
-        micro_batches=micro_batches,
-        virtual=sizes.virtual,
-    )
+    slot_s = one.slowest.sum(0)
+    on = pipeline_channel(job, sizes)
+    hop = hop_seconds(job, on, tensor=sizes.tensor, context=sizes.context, sequences=sequences)
     return StepSeconds(
         passes=passes,
         bubble=bubble,
-        sends=sends,
-        data=data_seconds(job, tables, exchange, sizes, one.slowest.sum(0), micro_batches, recompute),
+        sends=hops_seconds(
+            job,
+            hop,
+            pipeline=sizes.pipeline,
+            micro_batches=micro_batches,
+            virtual=sizes.virtual,
+            beside=slot_s,
+        ),
+        data=data_seconds(job, tables, exchange, sizes, slot_s, micro_batches, recompute),
         optimizer=exchange.optimizer_s,
         offload=_offload_seconds(job, exchange, offload),
         engine=job.stack.step,
