@@ -61,10 +61,12 @@ def small_all_reduce_seconds(on: Channel, full_bytes: Numbers, *, engine: str = 
     """All-reduce of a serving engine, which has kernels of its own for small messages inside a node.
 
     One shot reads g - 1 whole buffers, two shots 2 (g - 1) / g of one; what is too large for either, or
-    crosses nodes, goes to NCCL (vLLM, ``custom_all_reduce.py`` and ``symm_mem.py``).
+    crosses nodes, goes to NCCL (vLLM, ``custom_all_reduce.py`` and ``symm_mem.py``). Engines that were not
+    measured have vLLM's kernels.
     """
     general = all_reduce_seconds(on, full_bytes)
-    own = on.fit.engines.get(engine) if isinstance(on.fit, CollectiveFit) else None
+    engines = on.fit.engines if isinstance(on.fit, CollectiveFit) else {}
+    own = engines.get(engine, engines.get("vllm"))
     if own is None:
         return general
     one = _line_seconds(on, own.one_shot, steps=on.size - 1, moved=(on.size - 1) * full_bytes)

@@ -115,6 +115,19 @@ def test_more_bytes_never_take_less_time(seconds, size, few, more):
     assert seconds(on, few) <= seconds(on, more)
 
 
+def test_engines_hand_large_messages_to_nccl_and_unknown_ones_have_vllms_kernels(node_pool):
+    pool = node_pool.model_copy(update={"device": read_device("h100-sxm-80gb")})
+    on = channel(pool, size=2, stride=1, devices=2)
+    assert small_all_reduce_seconds(on, 2**16) < all_reduce_seconds(on, 2**16) / 1.4
+    assert small_all_reduce_seconds(on, 2**28) == all_reduce_seconds(on, 2**28)
+    assert small_all_reduce_seconds(on, 2**16, engine="abacus") == small_all_reduce_seconds(on, 2**16)
+
+
+def test_exchanges_of_pairs_and_nodes_share_the_network(node_pool):
+    one, two = (channel(node_pool, size=size, stride=1, devices=128) for size in (8, 16))
+    assert all_to_all_seconds(two, 1e9) > 3 * all_to_all_seconds(one, 1e9)
+
+
 DEVICES = ("a100-sxm-80gb", "h100-sxm-80gb", "b200-sxm-180gb", "l40s-48gb")
 known_device = lru_cache(read_device)
 SECONDS = {seconds.__name__: seconds for seconds in EVERY}
