@@ -1,7 +1,7 @@
 """Fit what serving engines add to their kernels: host work per step and per sequence, sustained speed."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +32,6 @@ LOWEST: Floats = np.array([0.0, 0.0, 1.0])
 HIGHEST: Floats = np.array([0.02, 1e-3, 2.0])
 CHANGES: Floats = np.array([1e-4, 5e-6, 0.02])
 """Over which slopes are taken."""
-PASSES = 2
 TOLERATED = 0.05
 """Relative error beyond which a point pulls less than in proportion."""
 
@@ -54,10 +53,12 @@ def points_of(path: Path) -> list[Point]:
 
 def fit_stack(points: Sequence[Point]) -> GenerationStack:
     """The stack of all points, with the residuals of each layout under the constants of the others."""
+    stack = points[0].stack
+    lines = lines_of(points, lines_of(points, START).solved())
     held_out = np.zeros((len(points), 2))
     groups = np.array([point.group for point in points])
     for group in dict.fromkeys(groups):
-        others = fitted([point for point in points if point.group != group])
+        others = with_constants(stack, lines.part(groups != group).solved())
         held_out[groups == group] = latencies(others, [point for point in points if point.group == group])
     measured = measured_of(points)
     first, output = (
@@ -70,39 +71,56 @@ def fit_stack(points: Sequence[Point]) -> GenerationStack:
         )
         for column in (0, 1)
     )
-    sources = with_source(points[0].stack, f"step, sequence, sustained: {SOURCE}")
-    return fitted(points).model_copy(update={"record": output, "first_token": first, "sources": sources})
+    sources = with_source(stack, f"step, sequence, sustained: {SOURCE}")
+    found = {"record": output, "first_token": first, "sources": sources}
+    return with_constants(stack, lines.solved()).model_copy(update=found)
 
 
-def fitted(points: Sequence[Point]) -> GenerationStack:
-    """The stack whose constants suit the times per output token of these points best.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lines:
+    """Predicted over measured seconds per output token, as linear in the constants around some of them.
 
-    A step is its kernels over their sustained share and the host's work, so that the times are linear in the
-    constants but for the loop of clients, which is run anew around each solution.
+    A step is its kernels, slowed down, and the host's work: linear but for the loop of clients.
     """
-    stack, measured, values = points[0].stack, measured_of(points)[:, 1], START
-    for _ in range(PASSES):
-        at = latencies(with_constants(stack, values), points)[:, 1]
-        slopes = [
-            (latencies(with_constants(stack, values + change), points)[:, 1] - at) / change.sum()
-            for change in np.diag(CHANGES)
-        ]
-        values = _solved(at / measured, np.array(slopes).T / measured[:, None], values)
-    return with_constants(stack, values)
+
+    around: Floats
+    at: Floats
+    slopes: Floats
+    """[points, constants]."""
+
+    def part(self, points: npt.NDArray[np.bool_]) -> "Lines":
+        """Of some points only."""
+        return Lines(around=self.around, at=self.at[points], slopes=self.slopes[points])
+
+    def solved(self) -> Floats:
+        """Constants for which predictions come nearest to the measurements."""
+
+        def errors(values: Floats) -> Floats:
+            ratios: Floats = self.at + self.slopes @ (values - self.around)
+            return np.append(ratios - 1, TOLERATED * (values - START) / SPREAD)
+
+        found = least_squares(
+            errors,
+            self.around,
+            bounds=(LOWEST, HIGHEST),
+            x_scale=CHANGES,
+            loss="soft_l1",
+            f_scale=TOLERATED,
+        )
+        values: Floats = found.x
+        return values
 
 
-def _solved(at: Floats, slopes: Floats, around: Floats) -> Floats:
-    """Constants for which predictions over measurements come nearest to 1."""
-
-    def errors(values: Floats) -> Floats:
-        ratios: Floats = at + slopes @ (values - around)
-        return np.append(ratios - 1, TOLERATED * (values - START) / SPREAD)
-
-    found = least_squares(
-        errors, around, bounds=(LOWEST, HIGHEST), x_scale=CHANGES, loss="soft_l1", f_scale=TOLERATED
-    )
-    values: Floats = found.x
-    return values
+def lines_of(points: Sequence[Point], around: Floats) -> Lines:
+    """Predictions around some constants."""
+    stack, measured = points[0].stack, measured_of(points)[:, 1]
+    inside = np.clip(around, LOWEST, HIGHEST - CHANGES)
+    at = latencies(with_constants(stack, inside), points)[:, 1] / measured
+    changed = [
+        latencies(with_constants(stack, inside + change), points)[:, 1] / measured
+        for change in np.diag(CHANGES)
+    ]
+    return Lines(around=inside, at=at, slopes=(np.array(changed).T - at[:, None]) / CHANGES)
 
 
 def with_constants(stack: GenerationStack, values: Floats) -> GenerationStack:

@@ -63,10 +63,12 @@ def fit_uncaptured(folder: Path) -> dict[str, GenerationStack]:
         others = fitted([each for each in rows if each.tensor != tensor])
         held_out[sizes == tensor] = predicted(others, [each for each in rows if each.tensor == tensor])
     measured = np.array([each.seconds for each in rows])
+    parameters = [float(each.model.parameters()) for each in rows]
     record = FitRecord(
         source=SOURCE,
         date=DATE,
         rows=len(rows),
+        covers={"parameters": (min(parameters), max(parameters))},
         held_out=residuals_of(measured, held_out, [str(size) for size in sizes]),
     )
     sources = with_source(read_generation_stack(NAME), f"step, sequence, layer_launch: {SOURCE}")
