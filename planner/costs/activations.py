@@ -201,19 +201,30 @@ def _attention_elements(job: Job, tensor: Numbers) -> Numbers:
 
 
 def _mlp_bytes(job: Job, tensor: Numbers, *, is_sparse: bool) -> Numbers:
-    """Of an MLP, or of a router, the shared experts and a token's routed experts.
+    """Of an MLP, or of a router, the shared experts and a token's routed experts with their inputs.
 
-    Routed tokens are copied to their experts and back, k h each; the copies into an expert are whole on each
-    rank of the tensor group, which cuts its width.
+    The copies of a token that go into its experts are whole on each rank of the tensor group, which cuts the
+    experts' width; those that come back are kept by nobody, as the router's weights are applied inside
+    (Megatron-Core 0.16, ``TEGroupedMLP``).
     """
     model, moe = job.model, job.model.moe
     per_width = (2 if model.gated else 1) * job.element_bytes + _saved_bytes(job)
     if not is_sparse or moe is None:
         return per_width * model.ffn / tensor
     used = moe.shared_ffn + moe.experts_per_token * moe.expert_ffn
-    copies = moe.experts_per_token * model.hidden * (1 + 1 / _shared(job, tensor)) * job.element_bytes
     routing = 2 * _FP32 * moe.experts / _shared(job, tensor)
-    return per_width * used / tensor + copies + routing
+    return per_width * used / tensor + _copies_bytes(job, is_sparse=True) + routing
+
+
+def _copies_bytes(job: Job, *, is_sparse: bool) -> int:
+    """Of a token on its way to all of its experts, or back."""
+    moe = job.model.moe
+    return moe.experts_per_token * job.model.hidden * job.element_bytes if moe and is_sparse else 0
+
+
+def _working_bytes(job: Job, tensor: Numbers, *, is_sparse: bool) -> Numbers:
+    """An MLP's tensors while it works, what comes back of its experts included."""
+    return _mlp_bytes(job, tensor, is_sparse=is_sparse) + _copies_bytes(job, is_sparse=is_sparse)
 
 
 def _by_mode(job: Job, tensor: Numbers, tokens: int, recompute: Numbers, *, is_sparse: bool) -> Numbers:
@@ -242,13 +253,13 @@ def _greatest_layer_bytes(job: Job, tensor: Numbers, tokens: int) -> Numbers:
 
 def _gradient_bytes_per_token(job: Job, tensor: Numbers) -> Numbers:
     """Gradients that a layer's backward pass holds at once: the MLP's activations' and two streams'."""
-    return _greatest(job, partial(_mlp_bytes, job, tensor)) + 2 * _stream_bytes(job, tensor)
+    return _greatest(job, partial(_working_bytes, job, tensor)) + 2 * _stream_bytes(job, tensor)
 
 
 def forward_bytes_per_token(job: Job, tensor: Numbers) -> Numbers:
     """A layer's working set when nothing is kept: a norm's output, and attention's tensors or the MLP's."""
     attention = _attention_elements(job, tensor) * job.element_bytes
-    mlp = _greatest(job, partial(_mlp_bytes, job, tensor))
+    mlp = _greatest(job, partial(_working_bytes, job, tensor))
     return job.model.hidden * job.element_bytes + greater(attention, mlp)
 
 

@@ -122,6 +122,15 @@ def test_without_flash_attention_scores_are_kept_until_selective_recomputation(j
     assert kept == again + 5 * 96 * 2048
 
 
+def test_a_layer_with_experts_keeps_a_tokens_copies_and_the_width_that_it_uses(job):
+    """Qwen3-30B-A3B in bf16: 8 copies of 2048, 3 x 8 x 768 of the experts, the router's 128 in fp32 twice."""
+    model = read_model("qwen3-30b-a3b")
+    moe = replace(job, model=model)
+    kept = layer_bytes_per_token(moe, 1, 2048, is_sparse=True)
+    attention = 2 * (4 * 2048 + 2 * 4096 + 2 * 512) + 4 * 32
+    assert kept == attention + 2 * (8 * 2048 + 3 * 8 * 768) + 8 * 128
+
+
 def test_every_rank_keeps_at_least_one_key_head(job):
     grouped = replace(job, model=read_model("qwen2.5-7b"))
 
