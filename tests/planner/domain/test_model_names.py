@@ -22,6 +22,9 @@ AS_MEASURED = {
     "mistralai/Mixtral-8x7B-Instruct-v0.1": "mixtral-8x7b",
     "moonshotai/Moonlight-16B-A3B-Instruct": "moonlight-16b-a3b",
     "gpt3-175b": "gpt-3-175b",
+    "meta-llama/Llama-3.3-70B-Instruct": "llama-3.1-70b",
+    "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B": "qwen2.5-7b",
+    "Qwen/Qwen3-32B-FP8": "qwen3-32b",
 }
 
 
