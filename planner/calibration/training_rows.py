@@ -37,6 +37,12 @@ COLUMNS = (
     "step_time_s",
 )
 
+ADAPTERS = ("lora", "peft")
+TUNING = ("sft", *ADAPTERS)
+"""Tasks as rows name them."""
+PACKED_SOURCES = {"nemo-docs": 256}
+"""Sources whose fine-tuning rows pack short samples into each sequence, with their mean length (SQuAD's), and
+leave out the model chunks of a stage, of one layer each by their recipes (NeMo's ``perf_recipes``)."""
 UNKNOWN_SHARDED, UNKNOWN_ELSE = "fsdp", "megatron-core"
 """Stacks that stand for a framework that nothing was measured of: where parameters are sharded, and else."""
 
@@ -100,14 +106,15 @@ def measured_of(row: Row, device: DeviceSpec | None) -> Measured | str:
     if seconds is None:
         return "neither the step's seconds nor tokens per second are stated"
     sequences, micro_batches = _micro_batches(row, work, sizes)
+    samples = max(1, work.tokens // PACKED_SOURCES[row.text("source")]) if _is_packed(row) else 1
     job = Job(
         model=model,
         head="vocabulary",
         precision=precision,
         node_pool=servers_of(spec, int(sizes.devices), note=row.optional_text("note") or ""),
         stack=_stack(row),
-        tokens=work.tokens,
-        is_frozen=work.task in ("lora", "peft"),
+        tokens=work.tokens / samples,
+        is_frozen=work.task in ADAPTERS,
     )
     return Measured(
         line=row.line,
@@ -115,7 +122,7 @@ def measured_of(row: Row, device: DeviceSpec | None) -> Measured | str:
         framework=row.text("framework"),
         job=job,
         sizes=sizes,
-        sequences=sequences,
+        sequences=sequences * samples,
         micro_batches=micro_batches,
         recompute=recompute_of(row.optional_text("recompute") or ""),
         batch=work.batch,
@@ -153,10 +160,23 @@ def _sizes(row: Row) -> Sizes | str:
         pipeline=pipeline,
         tensor=tensor,
         data=devices // replica,
-        virtual=virtual if pipeline > 1 else 1,
+        virtual=_chunks(row, virtual, pipeline),
         context=context,
         expert=expert,
     )
+
+
+def _chunks(row: Row, stated: int, pipeline: int) -> int:
+    """Model chunks of a stage: one layer each where `PACKED_SOURCES` leave them out."""
+    if pipeline == 1:
+        return 1
+    layers = row.optional_count("layers") or pipeline
+    return max(1, layers // pipeline) if stated == 1 and _is_packed(row) else stated
+
+
+def _is_packed(row: Row) -> bool:
+    task = (row.optional_text("task") or "").casefold()
+    return task in TUNING and row.text("source") in PACKED_SOURCES
 
 
 def _micro_batches(row: Row, work: _Work, sizes: Sizes) -> tuple[int, int]:

@@ -122,6 +122,10 @@ class Products:
     k: NDArray[np.float64]
     groups: NDArray[np.float64]
     """Equal products in one kernel, one for each routed expert."""
+    gathered: NDArray[np.float64]
+    """Ranks that the input is gathered from, each of which casts its own part."""
+    scattered: NDArray[np.float64]
+    """Ranks that the output is scattered over."""
 
 
 def products_of(job: Job, matrices: tuple[Matrix, ...], cut: Cut) -> Products:
@@ -129,15 +133,18 @@ def products_of(job: Job, matrices: tuple[Matrix, ...], cut: Cut) -> Products:
     tokens, groups = zip(*(_routed(job, matrix, cut) for matrix in matrices), strict=True)
     columns = (matrix.columns(cut.tensor) for matrix in matrices)
     rows = (matrix.rows(cut.tensor) for matrix in matrices)
-    shapes = np.broadcast_arrays(*tokens, *columns, *rows, *groups)
-    stacked = np.stack(shapes).astype(np.float64).reshape(4, len(matrices), *shapes[0].shape)
-    return Products(m=stacked[0], n=stacked[1], k=stacked[2], groups=stacked[3])
+    ranks = cut.tensor if job.stack.sequence_parallel else 1
+    gathered = (ranks if matrix.cut == "outputs" else 1 for matrix in matrices)
+    scattered = (ranks if matrix.cut == "inputs" else 1 for matrix in matrices)
+    shapes = np.broadcast_arrays(*tokens, *columns, *rows, *groups, *gathered, *scattered)
+    stacked = np.stack(shapes).astype(np.float64).reshape(6, len(matrices), *shapes[0].shape)
+    return Products(**dict(zip(Products.__slots__, stacked, strict=True)))
 
 
 def product_seconds(job: Job, maps: Products) -> Numbers:
     """All linear maps forward, with the casts of their inputs under fp8."""
     seconds = gemm_seconds(job.device, maps.m, maps.n, maps.k, precision=job.precision, groups=maps.groups)
-    return (seconds + _cast_seconds(job, maps.groups * maps.m * maps.k)).sum(axis=0)
+    return (seconds + _cast_seconds(job, maps.groups * maps.m * maps.k / maps.gathered)).sum(axis=0)
 
 
 def product_backward_seconds(job: Job, maps: Products) -> Numbers:
@@ -150,7 +157,7 @@ def product_backward_seconds(job: Job, maps: Products) -> Numbers:
         seconds = gemm_backward_seconds(
             job.device, maps.m, maps.n, maps.k, precision=job.precision, groups=maps.groups
         )
-    return (seconds + _cast_seconds(job, maps.groups * maps.m * maps.n)).sum(axis=0)
+    return (seconds + _cast_seconds(job, maps.groups * maps.m * maps.n / maps.scattered)).sum(axis=0)
 
 
 def _cast_seconds(job: Job, elements: Numbers) -> Numbers:
@@ -234,7 +241,8 @@ def tensor_seconds(job: Job, cut: Cut, *, is_sparse: bool) -> tuple[Numbers, Num
 
     Two all-reduces of the activations each way (Megatron-LM, 1909.08053, figure 4), or with sequence
     parallelism two all-gathers and two reduce-scatters, and backward two all-gathers more of the inputs that
-    were kept cut (Korthikanti et al. 2205.05198, section 4.2.2). Experts exchange their routed tokens.
+    were kept cut (Korthikanti et al. 2205.05198, section 4.2.2), in 8 bits under fp8 (Transformer Engine).
+    Experts exchange their routed tokens.
     """
     on = channel(job.node_pool, size=cut.tensor, stride=1, devices=job.node_pool.devices)
     moe = job.model.moe
@@ -243,7 +251,8 @@ def tensor_seconds(job: Job, cut: Cut, *, is_sparse: bool) -> tuple[Numbers, Num
     if not job.stack.sequence_parallel:
         both = all_reduce_seconds(on, token_bytes) + all_reduce_seconds(on, copies * token_bytes)
         return both, both
-    gather = all_gather_seconds(on, token_bytes) + all_gather_seconds(on, copies * token_bytes)
+    gathered_bytes = token_bytes / 2 if job.precision == "fp8" else token_bytes
+    gather = all_gather_seconds(on, gathered_bytes) + all_gather_seconds(on, copies * gathered_bytes)
     scatter = reduce_scatter_seconds(on, token_bytes) + reduce_scatter_seconds(on, copies * token_bytes)
     again = 0.0 if job.is_frozen else gather
     return gather + scatter, gather + scatter + again

@@ -265,3 +265,10 @@ def test_recomputation_counts_as_none_unless_stated():
 def test_servers_of_one_switch_are_one_node():
     device = read_device("h100-sxm-80gb").model_copy(update={"name": "gb200-nvl"})
     assert servers_of(device, 144).nodes == 2
+
+
+def test_a_source_that_packs_short_samples_is_taken_at_its_word():
+    packed = measured(source="nemo-docs", task="sft", pp=2, tp=2)
+    assert (packed.job.tokens, packed.sequences, packed.sizes.virtual) == (256, 2 * 16, 4)
+    plain = measured(source="nemo-docs", task="pretrain", pp=2, tp=2)
+    assert (plain.job.tokens, plain.sequences, plain.sizes.virtual) == (4096, 2, 1)
