@@ -24,7 +24,7 @@ WIDEST_CORRECTION = 0.5
 """Of the logarithm of seconds by grids."""
 _SQUARE = 128 * 128
 _MOST_RESIDENT = 4.0
-_CHUNK = 256
+_CHUNK = 512
 """Shapes at a time, so that what they need stays in the processor's cache."""
 
 

@@ -120,6 +120,11 @@ def test_arrays_broadcast_and_equal_the_scalar_path():
     np.testing.assert_allclose(together, alone, rtol=1e-12)
 
 
+def test_an_empty_product_costs_about_its_launch():
+    device = DEVICES["h100-sxm-80gb"]
+    assert 1e-6 < gemm_seconds(device, 0, 4096, 4096) <= gemm_seconds(device, 1, 4096, 4096)
+
+
 def test_backward_is_one_product_to_the_input_and_one_to_the_weight():
     device = DEVICES["a100-sxm-80gb"]
     both = gemm_backward_seconds(device, 4096, 6144, 2048)
