@@ -130,7 +130,8 @@ def prefill_attention_seconds(
     seconds = own.launch + _blocks_seconds(device, own, work, peak) + _reading_seconds(device, own, work)
     if cached:
         seconds = seconds + _appending_seconds(device, own, work)
-    if np.any(np.asarray(tokens) <= 1):
+    is_step = (np.asarray(tokens) > 0) & (np.asarray(tokens) <= 1)
+    if is_step.any():
         step = decode_attention_seconds(
             device,
             sequences=sequences,
@@ -141,7 +142,7 @@ def prefill_attention_seconds(
             precision=precision,
             engine=engine,
         )
-        seconds = np.where(np.asarray(tokens) <= 1, step, seconds)[()]
+        seconds = np.where(is_step, step, seconds)[()]
     return np.maximum(seconds, floor)
 
 

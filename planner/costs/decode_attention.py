@@ -22,6 +22,8 @@ TILE_HEADS = 16
 SPLIT_CONTEXT = 128
 """Cached tokens of the least part of a split context."""
 LONG_CONTEXT = 512
+_FEWEST_UNITS = 1e-9
+"""Above none, so that no sequences at all take no more than a launch."""
 BUSY = 0.8
 """Share of the device's blocks from which kernels don't split (FlashAttention's ``num_splits_heuristic``)."""
 
@@ -101,7 +103,7 @@ def decode_attention_seconds(
 
 
 def _split_seconds(device: DeviceSpec, own: DecodeFit, work: Decode, *, peak: float, warm: bool) -> Any:
-    load = work.units / (own.blocks * device.multiprocessors)
+    load = np.maximum(work.units, _FEWEST_UNITS) / (own.blocks * device.multiprocessors)
     waves = np.where(load > (1.0 if own.whole else BUSY), np.ceil(load), 1.0)
     splits = _splits(own, work, load)
     context, wide = np.asarray(work.context, dtype=float), np.asarray(work.head_dim) / 128
@@ -127,7 +129,7 @@ def _splits(own: DecodeFit, work: Decode, load: Any) -> Any:
     """Parts of each context: as many as idle blocks, the kernel's own limit and the context allow."""
     splits = 1.0 / load
     if own.parts is not None:
-        splits = np.minimum(splits, np.maximum(own.parts / np.asarray(work.sequences), 2.0))
+        splits = np.minimum(splits, np.maximum(own.parts / np.maximum(work.sequences, 1.0), 2.0))
     if own.whole:
         splits = np.floor(splits)
     most = np.maximum(np.asarray(work.context) / SPLIT_CONTEXT, 1.0)

@@ -1,3 +1,5 @@
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,9 +11,10 @@ from planner.costs.attention import (
     prefill_attention_seconds,
     unfused_attention_seconds,
 )
-from planner.domain.catalog import read_device
+from planner.domain import catalog
 from planner.errors import SpecError
 
+read_device = cache(catalog.read_device)
 DEVICES = ("a100-sxm-80gb", "h100-sxm-80gb", "b200-sxm-180gb", "h200-sxm-141gb", "l40s-48gb")
 LLAMA = {"heads": 32, "kv_heads": 8, "head_dim": 128}
 HEADS = st.sampled_from([(1, 1), (8, 1), (16, 16), (32, 8), (40, 8), (64, 4), (96, 96)])
@@ -211,6 +214,15 @@ def test_a_prefill_of_one_token_is_a_decode_step():
     )
     assert prefill[0] == decode_attention_seconds(device, sequences=64, context=1000, **LLAMA)
     assert prefill[1] == prefill_attention_seconds(device, sequences=64, tokens=2, past_tokens=999, **LLAMA)
+
+
+def test_no_work_takes_a_launch():
+    device = read_device("h100")
+    launch = device.kernels.attention
+    decode = decode_attention_seconds(device, sequences=np.array([0, 1]), context=0, **LLAMA)
+    assert decode[0] <= decode[1] < 2 * launch.decode.launch
+    prefill = prefill_attention_seconds(device, sequences=np.array([0, 1]), tokens=np.array([64, 0]), **LLAMA)
+    assert prefill == pytest.approx(launch.prefill.launch, rel=0.2)
 
 
 def test_an_engine_never_measured_takes_what_holds_for_any():
