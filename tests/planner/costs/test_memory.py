@@ -339,3 +339,25 @@ def test_peaks_near_the_measured_ones_stay_as_they_are(node_pool, layout, peak):
     assert fits(job, sizes, batch(1, 4, 4096), recompute=0)
     small = replace(job, node_pool=node_pool.model_copy(update={"device": read_device("a40")}))
     assert fits(small, sizes, batch(1, 4, 4096), recompute=0) == (peak < 43)
+
+
+RAN = [
+    ("llama-2-70b", "nemo", "h100", "fp8", "p4t4d1v20", batch(16, 512, 256), 0),
+    ("llama-2-70b", "nemo", "h100", "fp8", "p4t4d4v20", batch(1, 32, 4096), 0),
+    ("llama-3.1-70b", "nemo", "h100", "bf16", "p4t4d2c2v5", batch(1, 64, 8192), 0),
+    ("llama-2-13b", "nemo", "h100", "fp8", "p1t4d16", batch(1, 8, 4096), 0),
+]
+"""Configurations of published training runs (NeMo's performance summary and NVIDIA's DGXC recipes)."""
+
+
+@pytest.mark.parametrize(("model", "stack", "device", "precision", "layout", "ran", "recompute"), RAN)
+def test_what_ran_has_room(node_pool, model, stack, device, precision, layout, ran, recompute):
+    job = Job(
+        model=read_model(model),
+        head="vocabulary",
+        precision=precision,
+        node_pool=node_pool.model_copy(update={"device": read_device(device)}),
+        stack=read_training_stack(stack),
+        tokens=ran.tokens,
+    )
+    assert fits(job, sizes_of(ParallelStrategy.parse(layout)), ran, recompute=recompute)
