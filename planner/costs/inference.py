@@ -44,6 +44,7 @@ def forward_seconds(
     hop = hop_seconds(job, on, tensor=sizes.tensor, context=sizes.context, sequences=sequences, ways=1)
     sends = hops_seconds(job, hop, pipeline=sizes.pipeline, micro_batches=micro_batches)
     layers = np.ceil(job.model.layers / np.asarray(sizes.pipeline))
-    beside = tables.sparse.forward.sum(0)
-    gather = exposed_seconds(exchange.forward_s, beside=beside, overlap=job.stack.gradient_overlap)
-    return passes.sum(0) + bubble + sends + micro_batches * layers * gather
+    gather = exposed_seconds(
+        layers * exchange.forward_s, beside=one.slowest.sum(0), overlap=job.stack.gradient_overlap
+    )
+    return passes.sum(0) + bubble + sends + micro_batches * gather

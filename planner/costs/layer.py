@@ -65,21 +65,21 @@ def engine_layer(job: Job, kernels: LayerKernels) -> LayerCosts:
     products = np.maximum(kernels.products / speeds.products, kernels.floor)
     once = 1 if job.is_frozen else 2
     products_backward = np.maximum(kernels.products_backward / speeds.products, once * kernels.floor)
-    forward = products + core + kernels.streams / speeds.streams
-    backward = products_backward + core_backward + kernels.streams_backward / speeds.streams
+    forward = products + kernels.streams / speeds.streams
+    backward = products_backward + kernels.streams_backward / speeds.streams
     context = np.asarray(kernels.cut.context)
     host = host_seconds(job, kernels.cut)
     return LayerCosts(
         forward=_by_kind(
             host,
-            forward,
+            forward + core,
             exposed_seconds(kernels.tensor, beside=forward, overlap=overlap),
             kernels.expert,
             (context - 1) * np.maximum(0.0, kernels.hop - core / context),
         ),
         backward=_by_kind(
             host,
-            backward,
+            backward + core_backward,
             exposed_seconds(kernels.tensor_backward, beside=backward, overlap=overlap),
             kernels.expert,
             (context - 1) * np.maximum(0.0, kernels.hop_backward - core_backward / context),

@@ -110,8 +110,8 @@ def hops_seconds(
     Parameters
     ----------
     beside
-        Seconds of one micro-batch on the slowest stage.
+        Seconds of one micro-batch on the slowest stage; gradients are exchanged beside the last one.
     """
-    hidden = exposed_seconds(virtual * hop, beside=beside, overlap=job.stack.pipeline_overlap)
-    each = np.where(np.asarray(virtual) > 1, hidden, hop)
-    return micro_batches * each + hop * (np.asarray(pipeline) - 1)
+    sends, room = micro_batches * virtual * hop, (micro_batches - 1) * beside
+    exposed = exposed_seconds(sends, beside=room, overlap=job.stack.pipeline_overlap)
+    return np.where(np.asarray(virtual) > 1, exposed, sends) + hop * (np.asarray(pipeline) - 1)

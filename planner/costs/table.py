@@ -30,7 +30,7 @@ from planner.costs.rounding import Numbers
 from planner.costs.setting import Job, Setting
 from planner.costs.stages import fullest_stages
 from planner.costs.states import States, stage_layers_of, states_at
-from planner.costs.training import StepSeconds, Tables, data_seconds, exchange_of, tables_of
+from planner.costs.training import StepSeconds, Tables, data_seconds, exchange_of, is_gathered, tables_of
 from planner.errors import SpecError
 
 Floats = NDArray[np.float64]
@@ -163,7 +163,7 @@ def _step_seconds(job: Job, work: _Work, by: Mapping[str, Groups]) -> StepSecond
         offload=np.broadcast_to(0.0, len(work)),
         engine=np.broadcast_to(job.stack.step, len(work)),
     )
-    busy, is_gathered = one.slowest.sum(0), job.stack.sharding in ("gradients", "full")
+    busy = one.slowest.sum(0)
     for rows in chunks(len(work)):
         chunk, at = work.at(rows), slot.of[rows]
         micro_batches, slot_s = chunk.micro_batches, np.take(busy, at)
@@ -174,16 +174,14 @@ def _step_seconds(job: Job, work: _Work, by: Mapping[str, Groups]) -> StepSecond
             pipeline=chunk.sizes.pipeline,
             micro_batches=micro_batches,
             virtual=chunk.sizes.virtual,
-            beside=slot_s,
+            beside=0.0 if is_gathered(job) else slot_s,
         )
         step.data[rows] = data_seconds(
             job,
-            taken(tables, kernel.of[rows]) if is_gathered else tables,
             taken(exchange, by["layout"].of[rows]),
             chunk.sizes,
-            slot_s,
-            micro_batches,
-            chunk.recompute,
+            slot_s=slot_s,
+            micro_batches=micro_batches,
         )
     return step
 

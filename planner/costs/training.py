@@ -115,7 +115,7 @@ def exchange_of(job: Job, sizes: Sizes) -> Exchange:
         backward_s=0.0,
         ends_s=0.0,
     )
-    if job.stack.sharding in ("none", "optimizer"):
+    if not is_gathered(job):
         return replace(once, step_s=step_exchange_seconds(job, sizes))
     gathers = gather_seconds(job, sizes)
     again = gathers.layer if job.stack.sharding == "full" else 0.0
@@ -183,9 +183,9 @@ def step_seconds(
             pipeline=sizes.pipeline,
             micro_batches=micro_batches,
             virtual=sizes.virtual,
-            beside=slot_s,
+            beside=0.0 if is_gathered(job) else slot_s,
         ),
-        data=data_seconds(job, tables, exchange, sizes, slot_s, micro_batches, recompute),
+        data=data_seconds(job, exchange, sizes, slot_s=slot_s, micro_batches=micro_batches),
         optimizer=exchange.optimizer_s,
         offload=_offload_seconds(job, exchange, offload),
         engine=job.stack.step,
@@ -193,25 +193,20 @@ def step_seconds(
 
 
 def data_seconds(
-    job: Job,
-    tables: Tables,
-    exchange: Exchange,
-    sizes: Sizes,
-    slot_s: Numbers,
-    micro_batches: Numbers,
-    recompute: Numbers,
+    job: Job, exchange: Exchange, sizes: Sizes, *, slot_s: Numbers, micro_batches: Numbers
 ) -> Numbers:
-    """Exposed exchange: once per step beside one micro-batch, or per layer beside its passes."""
+    """Exposed exchange: once per step beside one micro-batch, or with each beside itself."""
     overlap = job.stack.gradient_overlap
-    if job.stack.sharding in ("none", "optimizer"):
+    if not is_gathered(job):
         return exposed_seconds(exchange.step_s, beside=slot_s, overlap=overlap)
-    costs = tables.sparse
-    forward = costs.forward.sum(0)
-    backward = (costs.backward + costs.recomputed(recompute)).sum(0)
     layers = np.ceil(job.model.layers / np.asarray(sizes.pipeline))
-    each = exposed_seconds(exchange.forward_s, beside=forward, overlap=overlap)
-    each = each + exposed_seconds(exchange.backward_s, beside=backward, overlap=overlap)
-    return micro_batches * (layers * each + exchange.ends_s)
+    needed = layers * (exchange.forward_s + exchange.backward_s)
+    return micro_batches * (exposed_seconds(needed, beside=slot_s, overlap=overlap) + exchange.ends_s)
+
+
+def is_gathered(job: Job) -> bool:
+    """Whether ranks exchange parameters or gradients with every micro-batch."""
+    return job.stack.sharding in ("gradients", "full")
 
 
 def _offload_seconds(job: Job, exchange: Exchange, offload: Numbers) -> Numbers:
