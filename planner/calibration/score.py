@@ -10,8 +10,9 @@ import numpy as np
 from planner.calibration.evaluation import Evaluation, Judged
 from planner.errors import PlannerError
 
-MEMORY = "memory"
-"""The measure in bytes; it is reported by itself, the headline is of seconds."""
+APART = frozenset({"memory", "ttft"})
+"""Measures that are reported by themselves, not in the headline: bytes, and times to the first token, most
+of which is waiting for other requests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,7 @@ class Score:
     skipped_reasons: Mapping[str, int]
     """Rows by reason, the most frequent first."""
     errors: Errors | None
-    """Of seconds, unless the file measures bytes only; none when no row was evaluated."""
+    """Of measures not `APART`, unless the file has no other; none when no row was evaluated."""
     by_source: Mapping[str, Errors]
     by_measure: Mapping[str, Errors]
     regret: Regret | None
@@ -69,7 +70,7 @@ def score(evaluation: Evaluation, *, rows: int) -> Score:
     _check(evaluation, rows)
     lines = {each.line for each in judged}
     skipped = {each.line: each.reason for each in evaluation.skipped if each.line not in lines}
-    timed = [each for each in judged if each.measure != MEMORY] or judged
+    timed = [each for each in judged if each.measure not in APART] or judged
     return Score(
         rows=rows,
         evaluated=len(lines),
