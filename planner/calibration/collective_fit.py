@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel
 from scipy.optimize import least_squares
 
 from planner.calibration.collective_rows import (
@@ -29,6 +28,7 @@ from planner.domain.fits import (
     LineFit,
     Residuals,
 )
+from planner.domain.quantities import Value
 
 SOURCE = "ai-dynamo/aiconfigurator @095f58a5, Apache-2.0"
 DATE = "2026-11-20"
@@ -289,7 +289,7 @@ def _rounded(value: Any) -> Any:
         return tuple(map(_rounded, value))
     if isinstance(value, dict):
         return {key: _rounded(entry) for key, entry in value.items()}
-    if isinstance(value, BaseModel):
+    if isinstance(value, Value):
         return value.model_copy(update={name: _rounded(part) for name, part in value})
     return value
 
