@@ -22,6 +22,8 @@ SEQUENCES = 1024
 COLOCATED_SHARE = 0.6
 """Of a device's memory, for the weights and the cache of an engine that shares it with a trainer; rows don't
 state it (verl's recipes set ``gpu_memory_utilization`` to 0.5 to 0.7)."""
+LEAST_CACHE_SHARE = 0.15
+"""Of a device's memory, for the cache of a model whose weights leave less; assumed."""
 LENGTH_HALF_WIDTHS = {"stated": 0.0, "rate": 0.1, "utilization": 0.15, "assumed": 0.7}
 """90 % half-widths of what an unstated mean length adds, as logarithms; stated."""
 UNSTATED_HALF_WIDTH = 0.25
@@ -74,7 +76,8 @@ def places(iteration: Iteration) -> int:
 def cache_room(engine: Engine, generate: GenerationStrategy) -> float:
     """Bytes for the cache on one device."""
     weights = engine.model.parameters() * engine.element_bytes / (generate.tensor * generate.pipeline)
-    return COLOCATED_SHARE * engine.device.memory - weights
+    memory = engine.device.memory
+    return max(COLOCATED_SHARE * memory - weights, LEAST_CACHE_SHARE * memory)
 
 
 def judged_phases(iteration: Iteration) -> Iterator[Judged]:

@@ -109,21 +109,25 @@ def iteration_of(row: Row, given: DeviceSpec | None) -> Iteration | str:
     """
     device, devices = device_of(row, "gpu", given), row.count("n_gpus")
     model = known_model(row.text("model"))
-    names = (row.optional_text("backend") or "megatron+vllm").casefold().partition("+")
+    trainer, _, server = (row.optional_text("backend") or "megatron+vllm").casefold().partition("+")
+    serving, is_sharded = known_stack(server or "vllm"), trainer.startswith("fsdp")
     measured = {name: row.optional_number(column) for name, column in MEASURES.items()}
-    train, generate = sizes_of(row.text("train_parallel")), sizes_of(row.text("gen_parallel"))
+    train = sizes_of(row.optional_text("train_parallel") or "", alone=is_sharded)
+    generate = sizes_of(row.optional_text("gen_parallel") or "")
     batch = batch_of(row)
+    if "coloc" not in (row.optional_text("placement") or "colocated").casefold():
+        return "roles on devices of their own"
     if device is None:
         return f"no device {row.text('gpu')!r} in the catalog"
     if model is None:
         return f"no model {row.text('model')!r} in the catalog"
-    if not (serving := known_stack(names[2] or "vllm")):
-        return f"no serving engine {names[2]!r} in the catalog"
+    if serving is None:
+        return f"no serving engine {server!r} in the catalog"
     if batch is None:
         return "neither prompts and samples per prompt nor samples per step are given"
     if train is None or generate is None:
         return "parallel sizes that cannot be read"
-    training = read_training_stack("fsdp" if names[0].startswith("fsdp") else TRAINER)
+    training = read_training_stack("fsdp" if is_sharded else TRAINER)
     layout, copies = layout_of(train, devices), devices // (generate["tp"] * generate["pp"])
     if layout is None or not copies:
         return "parallel sizes that need more devices than the row has"
@@ -140,7 +144,7 @@ def iteration_of(row: Row, given: DeviceSpec | None) -> Iteration | str:
     return Iteration(
         line=row.line,
         source=row.optional_text("source") or "unknown",
-        name=f"{model.name} {device.name} {row.text('algo')}",
+        name=f"{model.name} {device.name} {row.optional_text('algo')}",
         setting=Setting(
             model=model,
             head="vocabulary",
@@ -154,7 +158,7 @@ def iteration_of(row: Row, given: DeviceSpec | None) -> Iteration | str:
         tensor=generate["tp"],
         pipeline=generate["pp"],
         replicas=copies,
-        has_reference=row.text("algo").casefold() not in WITHOUT_REFERENCE,
+        has_reference=(row.optional_text("algo") or "").casefold() not in WITHOUT_REFERENCE,
         lengths_from=known_by,
         measured={name: value for name, value in measured.items() if value is not None},
     )
@@ -171,7 +175,7 @@ def batch_of(row: Row) -> tuple[int, int, int] | None:
     return prompts, samples, 1 if mini is None else min(prompts, -(-prompts // mini))
 
 
-def sizes_of(text: str) -> dict[str, int] | None:
+def sizes_of(text: str, *, alone: bool = False) -> dict[str, int] | None:
     """Parallel sizes by name from ``tp4pp2`` or from a list such as ``[TP,CP,EP,PP,VPP]=[1,1,1,1,n/a]``.
 
     Of a list the first value is the tensor size, the last two the pipeline's and the virtual one's where
@@ -181,17 +185,24 @@ def sizes_of(text: str) -> dict[str, int] | None:
     {'tp': 4, 'pp': 2, 'cp': 1, 'ep': 1, 'vpp': 1}
     >>> sizes_of("[TP,PP]=[2,1]")
     {'tp': 2, 'pp': 1, 'cp': 1, 'ep': 1, 'vpp': 1}
+
+    Parameters
+    ----------
+    alone
+        Whether a text without sizes says that there is data parallelism alone.
     """
     sizes = {"tp": 1, "pp": 1, "cp": 1, "ep": 1, "vpp": 1}
     names, bracket, values = text.casefold().partition("=[")
     if not bracket:
         found = {name: int(size) for name, size in _SIZE.findall(names)}
-        return (
-            sizes | {name: max(1, size) for name, size in found.items() if name in sizes} if found else None
-        )
+        if not found and not alone:
+            return None
+        return sizes | {name: max(1, size) for name, size in found.items() if name in sizes}
     keys = names.strip("[] ").split(",")
     listed = [int(value) if value.strip().isdigit() else 1 for value in values.strip("] ").split(",")]
     ends = 2 if keys[-1].strip() == "vpp" else 1
+    if len(listed) < len(keys):
+        return None
     for key, value in [
         *zip(keys[:-ends], listed[:-ends], strict=False),
         *zip(keys[-ends:], listed[-ends:], strict=True),

@@ -88,6 +88,9 @@ def test_layouts_are_read_as_rows_write_them(text, sizes):
         ({"backend": "megatron+pencil"}, "no serving engine"),
         ({"prompts_per_step": ""}, "neither prompts"),
         ({"train_parallel": "as usual"}, "cannot be read"),
+        ({"gen_parallel": ""}, "cannot be read"),
+        ({"gen_parallel": "[TP,PP]=[1]"}, "cannot be read"),
+        ({"placement": "8 + 8 async"}, "devices of their own"),
         ({"gen_parallel": "tp16"}, "more devices"),
         (
             dict.fromkeys(("step_s", "generation_s", "update_actor_s", "old_logp_s", "reshard_s"), ""),
@@ -99,6 +102,10 @@ def test_what_cannot_be_predicted_is_skipped_with_its_reason(fields, reason):
     found = evaluate([row(**fields)], None, ignore)
     assert not found.judged
     assert reason in found.skipped[0].reason
+
+
+def test_fully_sharded_trainers_need_no_sizes():
+    assert str(iteration(backend="fsdp+vllm", train_parallel="").update.layout) == "p1t1d8"
 
 
 def test_a_count_may_be_in_thousands_and_nothing_else():
