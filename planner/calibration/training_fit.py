@@ -6,7 +6,7 @@ constant that no row tells anything of stays where it is stated.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -57,13 +57,16 @@ ENGINE = {
 
 def fit(folder: Path) -> dict[str, TrainingStack]:
     """The training engines that rows were measured of, and the runtime's own, by name."""
-    rows = measured_rows(folder / TRAINING_FILE)
-    names = list(dict.fromkeys(row.job.stack.name for row in rows))
-    stacks = {name: fit_stack([row for row in rows if row.job.stack.name == name]) for name in names}
+    by_stack: dict[str, list[Measured]] = {}
+    for row in measured_rows(folder / TRAINING_FILE):
+        by_stack.setdefault(row.job.stack.name, []).append(row)
+    stacks: dict[str, TrainingStack] = {}
+    for name, own in sorted(by_stack.items(), key=lambda item: -len(models_of(item[1]))):
+        is_alone = len(models_of(own)) == 1
+        stacks[name] = fit_stack(own, like=stacks.get(OWN_ENGINE_ROWS) if is_alone else None)
     products = products_by_architecture(list(stacks.values()))
-    stacks = {
-        name: stack.model_copy(update={"speeds": carried(stack, products)}) for name, stack in stacks.items()
-    }
+    for name, stack in stacks.items():
+        stacks[name] = stack.model_copy(update={"speeds": carried(stack, products)})
     if OWN_ENGINE_ROWS in stacks:
         stacks[OWN_ENGINE] = own_engine(stacks[OWN_ENGINE_ROWS])
     return stacks
@@ -76,11 +79,22 @@ def measured_rows(path: Path) -> list[Measured]:
     return list({(row.choice, row.sizes, row.sequences, round(row.seconds, 3)): row for row in rows}.values())
 
 
-def fit_stack(rows: Sequence[Measured]) -> TrainingStack:
-    """The stack of all rows, with the residuals of each model under the constants of the others."""
+def models_of(rows: Sequence[Measured]) -> list[str]:
+    """Names of the rows' models."""
+    return list(dict.fromkeys(row.job.model.name for row in rows))
+
+
+def fit_stack(rows: Sequence[Measured], *, like: TrainingStack | None = None) -> TrainingStack:
+    """The stack of all rows, with the residuals of each model under the constants of the others.
+
+    Parameters
+    ----------
+    like
+        The stack whose constants those of a stack with one model only are expected near.
+    """
     seconds = np.array([row.seconds for row in rows])
-    held_out = held_out_seconds(rows)
-    stack = fitted(rows)
+    held_out = held_out_seconds(rows, like=like)
+    stack = fitted(rows, like=like)
     record = FitRecord(
         source=", ".join(dict.fromkeys(row.source for row in rows)),
         date=DATE,
@@ -91,28 +105,32 @@ def fit_stack(rows: Sequence[Measured]) -> TrainingStack:
     return stack.model_copy(update={"record": record})
 
 
-def held_out_seconds(rows: Sequence[Measured]) -> Floats:
-    """Every row as a fit to the other models predicts it; all rows where there is one model only."""
-    models = [row.job.model.name for row in rows]
+def held_out_seconds(rows: Sequence[Measured], *, like: TrainingStack | None = None) -> Floats:
+    """Every row as a fit to the other models predicts it; to the other layouts of the only model."""
+    folds = [row.job.model.name for row in rows]
+    if len(set(folds)) == 1:
+        folds = [str(row.sizes) for row in rows]
     predicted = np.zeros(len(rows))
-    for model in dict.fromkeys(models):
-        inside = np.array([each == model for each in models])
+    for fold in dict.fromkeys(folds):
+        inside = np.array([each == fold for each in folds])
         others = [row for row, out in zip(rows, inside, strict=True) if not out]
-        stack = fitted(others or rows)
+        stack = fitted(others or rows, like=like)
         predicted[inside] = predicted_seconds(
             batches_of([row for row, out in zip(rows, inside, strict=True) if out]), stack
         )
     return predicted
 
 
-def fitted(rows: Sequence[Measured]) -> TrainingStack:
-    """The rows' stack with the constants that explain them best.
+def fitted(rows: Sequence[Measured], *, like: TrainingStack | None = None) -> TrainingStack:
+    """The rows' stack with the constants that explain them best, the least far from those of another stack.
 
     Rows of one model are much alike: ten times as many count three times as much.
     """
     stack = rows[0].job.stack
     keys = speed_keys(rows)
     priors = constants_of(keys, hides_gradients=stack.sharding != "none")
+    if like is not None:
+        priors = {name: near(prior, like, name) for name, prior in priors.items()}
     batches = batches_of(rows)
     seconds = np.array([row.seconds for row in rows])
     weights = model_weights(rows)
@@ -159,6 +177,22 @@ def constants_of(keys: Sequence[str], *, hides_gradients: bool) -> dict[str, Pri
     return {name: prior for name, prior in found.items() if hides_gradients or name != "gradient_exposed"}
 
 
+def near(prior: Prior, stack: TrainingStack, name: str) -> Prior:
+    """The prior about what a stack has, but for products, which differ by architecture."""
+    usual = stack.speeds_on(ANY, "bf16") if ANY in stack.speeds else next(iter(stack.speeds.values()))
+    medians = {
+        "streams": usual.streams,
+        "ends": usual.ends,
+        "attention": usual.attention,
+        "layer_launch": stack.layer_launch,
+        "rank_wait": stack.rank_wait,
+        "gradient_exposed": 1 - stack.gradient_overlap,
+        "tensor_exposed": 1 - stack.tensor_overlap,
+    }
+    median = medians.get(name.split()[0], prior.median)
+    return replace(prior, median=min(max(median, prior.low), prior.high))
+
+
 def with_constants(stack: TrainingStack, keys: Sequence[str], constants: dict[str, float]) -> TrainingStack:
     """The stack with other constants."""
     speeds = {
@@ -198,7 +232,7 @@ def carried(stack: TrainingStack, products: dict[str, float]) -> dict[str, Speed
     """The stack's speeds, and on architectures that it was not measured on the products of other stacks."""
     own = [speeds for key, speeds in stack.speeds.items() if "/" not in key]
     usual = Speeds(
-        products=_mean([speeds.products for speeds in own]),
+        products=_mean([speed for key, speed in products.items() if "/" not in key]),
         attention=_mean([speeds.attention for speeds in own]),
         streams=_mean([speeds.streams for speeds in own]),
         ends=_mean([speeds.ends for speeds in own]),

@@ -17,7 +17,7 @@ from planner.costs.setting import Job
 KINDS = ("compute", "tensor", "expert", "context", "launch")
 """What a pass through a layer waits for: kernels, exposed collectives of three groups, the host."""
 
-LAUNCH_NORM = 4
+LAUNCH_NORM = 8
 """Launching and computing overlap in a queue of kernels: their maximum, rounded by this norm."""
 
 UNFUSED_SOFTMAX = 1.25
