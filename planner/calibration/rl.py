@@ -1,5 +1,6 @@
 """KIND rl: the phases of an iteration of reinforcement learning on colocated devices."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from planner.calibration.evaluation import Advance, Evaluation, Judged, Skipped
@@ -13,7 +14,7 @@ from planner.costs.training import training_seconds
 from planner.costs.transition import reshard_seconds
 from planner.costs.uncertainty import Uncertainty, kernel_uncertainty
 from planner.domain.cluster import DeviceSpec
-from planner.domain.parallelism import GenerationStrategy
+from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 
 __all__ = ["COLUMNS", "evaluate"]
 
@@ -47,19 +48,30 @@ def evaluate(rows: Sequence[Row], device: DeviceSpec | None, advance: Advance) -
 
 def predicted_phases(iteration: Iteration) -> Mapping[str, float]:
     """Seconds of each phase."""
-    setting = iteration.setting
+    setting, train = iteration.setting, iteration.update.layout
     generate = iteration.generate(places(iteration))
     phases = {
         "generation": generation_seconds(setting, generate),
-        "reshard": reshard_seconds(
-            setting, iteration.update.layout, generate, offload=iteration.update.offload
-        ),
+        "reshard": reshard_seconds(setting, train, nested(train, generate), offload=iteration.update.offload),
         "logprobs": inference_seconds(setting, iteration.inference),
         "ref": inference_seconds(setting, iteration.inference),
         "update": training_seconds(setting, iteration.update),
     }
     left_out = () if iteration.has_reference or "ref" in iteration.measured else ("ref",)
     return phases | {"step": sum(seconds for name, seconds in phases.items() if name not in left_out)}
+
+
+def nested(train: ParallelStrategy, generate: GenerationStrategy) -> GenerationStrategy:
+    """The widest generation layout that the costs of a weight sync know, cut as the engine's or less."""
+    tensor = math.gcd(train.tensor, generate.tensor)
+    pipeline = math.gcd(train.pipeline, generate.pipeline)
+    return generate.model_copy(
+        update={
+            "tensor": tensor,
+            "pipeline": pipeline,
+            "replicas": max(1, train.devices // (tensor * pipeline)),
+        }
+    )
 
 
 def places(iteration: Iteration) -> int:

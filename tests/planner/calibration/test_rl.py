@@ -146,6 +146,11 @@ def test_the_cache_limits_what_runs_at_once():
     assert places(iteration(mean_response_len="4000")) < places(iteration()) <= 1024
 
 
+def test_a_generation_layout_wider_than_the_training_layout_can_be_synced():
+    wide = phases(n_gpus=32, train_parallel="tp2pp4", gen_parallel="tp8")
+    assert 0 < wide["reshard"] < wide["step"]
+
+
 def test_twice_the_devices_are_not_slower():
     assert phases(n_gpus="16")["step"] < phases()["step"]
 
