@@ -44,8 +44,7 @@ def generation_stack_names() -> list[str]:
 
 def read_device(name: str) -> DeviceSpec:
     """The catalog device of that name or alias, without regard to case, ``-`` and ``_``."""
-    device = _by_name("devices", name, DeviceSpec)
-    return _with_relative(device) if device.kernels.relative else device
+    return _with_relative(_by_name("devices", name, DeviceSpec))
 
 
 def read_training_stack(name: str) -> TrainingStack:
@@ -103,9 +102,14 @@ def _model_aliases(path: Path) -> list[str]:
     return list(config.get("aliases", ())) if isinstance(config, dict) else []
 
 
-def _with_relative(device: DeviceSpec) -> DeviceSpec:
-    """The device with its measured relative's fits where it has none of its own."""
-    relative = _by_name("devices", str(device.kernels.relative), DeviceSpec).kernels
+def _with_relative(device: DeviceSpec, followed: tuple[str, ...] = ()) -> DeviceSpec:
+    """The device with its relative's fits where it has none of its own."""
+    name = device.kernels.relative
+    if name is None:
+        return device
+    if name in followed:
+        raise SpecError(f"{device.name}: kernels: relative: {name} leads back to itself")
+    relative = _with_relative(_by_name("devices", name, DeviceSpec), (*followed, name)).kernels
     own = {name: getattr(device.kernels, name) for name in device.kernels.model_fields_set}
     return device.model_copy(update={"kernels": relative.model_copy(update=own)})
 

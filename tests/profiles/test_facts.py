@@ -62,9 +62,15 @@ def test_no_two_devices_answer_to_the_same_name():
 def test_a_device_that_was_not_measured_takes_its_kernels_from_one_that_was_and_says_so():
     for name in set(device_names()) - MEASURED - {"cpu"}:
         device = read_device(name)
-        relative = "a100-sxm-80gb" if device.architecture == "ampere" else "h100-sxm-80gb"
+        old = device.architecture in ("ampere", "ada")
+        relative = "a100-sxm-80gb" if old else "h100-sxm-80gb"
         assert device.kernels.gemm == read_device(relative).kernels.gemm
         assert any(text.startswith("kernels: ") and relative in text for text in device.sources), name
+
+
+def test_kernels_of_a_relative_that_borrows_are_those_it_borrows():
+    assert read_device("gb200").kernels.gemm == read_device("h100").kernels.gemm
+    assert read_device("gb200").kernels.attention == read_device("b200").kernels.attention
 
 
 def test_every_shipped_fact_can_be_read_and_cites_its_source():
