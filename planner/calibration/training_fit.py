@@ -22,6 +22,8 @@ from planner.domain.stack import ANY, Speeds, TrainingStack
 
 TRAINING_FILE = "end_to_end_training.csv"
 DATE = "2026-11-20"
+DIGITS = 4
+"""That constants are written with."""
 SCATTER = 0.02
 """Logarithm beyond which a row counts as an outlier, whose pull grows no further."""
 
@@ -66,7 +68,10 @@ def fit(folder: Path) -> dict[str, TrainingStack]:
         stacks[name] = fit_stack(own, like=stacks.get(OWN_ENGINE_ROWS) if is_alone else None)
     products = products_by_architecture(list(stacks.values()))
     for name, stack in stacks.items():
-        stacks[name] = stack.model_copy(update={"speeds": carried(stack, products)})
+        is_alone = len(models_of(by_stack[name])) == 1
+        usual = stacks.get(OWN_ENGINE_ROWS, stack) if is_alone else stack
+        speeds = {**carried(usual, products), **stack.speeds}
+        stacks[name] = stack.model_copy(update={"speeds": speeds})
     if OWN_ENGINE_ROWS in stacks:
         stacks[OWN_ENGINE] = own_engine(stacks[OWN_ENGINE_ROWS])
     return stacks
@@ -146,7 +151,8 @@ def fitted(rows: Sequence[Measured], *, like: TrainingStack | None = None) -> Tr
     found = least_squares(
         misses, medians, bounds=tuple(zip(*bounds, strict=True)), diff_step=1e-3, max_nfev=30
     )
-    return with_constants(stack, keys, dict(zip(priors, np.exp(found.x), strict=True)))
+    constants = dict(zip(priors, np.exp(found.x), strict=True))
+    return with_constants(stack, keys, constants, digits=DIGITS)
 
 
 def softened(scaled: Floats) -> Floats:
@@ -193,30 +199,29 @@ def near(prior: Prior, stack: TrainingStack, name: str) -> Prior:
     return replace(prior, median=min(max(median, prior.low), prior.high))
 
 
-def with_constants(stack: TrainingStack, keys: Sequence[str], constants: dict[str, float]) -> TrainingStack:
-    """The stack with other constants."""
+def with_constants(
+    stack: TrainingStack, keys: Sequence[str], constants: dict[str, float], *, digits: int = 12
+) -> TrainingStack:
+    """The stack with other constants, rounded to so many digits."""
+    rounded = {name: float(f"{value:.{digits}g}") for name, value in constants.items()}
     speeds = {
         key: Speeds(
-            products=_round(constants[f"products {key}"]),
-            attention=_round(constants[f"attention {key.split('/')[0]}"]),
-            streams=_round(constants["streams"]),
-            ends=_round(constants["ends"]),
+            products=rounded[f"products {key}"],
+            attention=rounded[f"attention {key.split('/')[0]}"],
+            streams=rounded["streams"],
+            ends=rounded["ends"],
         )
         for key in keys
     }
     return stack.model_copy(
         update={
             "speeds": speeds,
-            "layer_launch": _round(constants["layer_launch"]),
-            "rank_wait": _round(constants["rank_wait"]),
-            "gradient_overlap": _round(1 - constants.get("gradient_exposed", 1.0)),
-            "tensor_overlap": _round(1 - constants["tensor_exposed"]),
+            "layer_launch": rounded["layer_launch"],
+            "rank_wait": rounded["rank_wait"],
+            "gradient_overlap": round(1 - rounded.get("gradient_exposed", 1.0), digits),
+            "tensor_overlap": round(1 - rounded["tensor_exposed"], digits),
         }
     )
-
-
-def _round(value: float) -> float:
-    return float(f"{value:.6g}")
 
 
 def products_by_architecture(stacks: Sequence[TrainingStack]) -> dict[str, float]:
@@ -237,12 +242,15 @@ def carried(stack: TrainingStack, products: dict[str, float]) -> dict[str, Speed
         streams=_mean([speeds.streams for speeds in own]),
         ends=_mean([speeds.ends for speeds in own]),
     )
-    others = {key: usual.model_copy(update={"products": _round(value)}) for key, value in products.items()}
+    others = {
+        key: usual.model_copy(update={"products": float(f"{value:.{DIGITS}g}")})
+        for key, value in products.items()
+    }
     return {**others, **stack.speeds, ANY: usual}
 
 
 def _mean(values: Sequence[float]) -> float:
-    return _round(math.exp(sum(map(math.log, values)) / len(values)))
+    return float(f"{math.exp(sum(map(math.log, values)) / len(values)):.{DIGITS}g}")
 
 
 def own_engine(measured: TrainingStack) -> TrainingStack:
