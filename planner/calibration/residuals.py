@@ -12,6 +12,7 @@ from planner.domain.fits import Residuals
 Floats = npt.NDArray[np.float64]
 FOLDS = 5
 MANY_GROUPS = 10
+OTHER_FITS = 2
 
 
 def residuals_of(measured: npt.ArrayLike, predicted: npt.ArrayLike, groups: Sequence[Hashable]) -> Residuals:
@@ -72,13 +73,14 @@ def band_of_groups(logs: Floats, groups: Sequence[Hashable]) -> tuple[float, flo
     """(low, high) that 90 % of the rows of another group are expected in.
 
     The percentiles of the rows where there are many groups. A few tell little of how groups differ: there
-    the shared part counts with Student's quantile for so many groups (JCGM 100:2008, annex G.3).
+    the shared part counts with Student's quantile (JCGM 100:2008, annex G.3), what is known of other fits
+    taken for two groups more.
     """
     low, high = np.quantile(logs, (0.05, 0.95))
     count = len(set(groups))
     if count < MANY_GROUPS:
         shared, own = variance_parts(logs, groups)
-        quantile = student.ppf(0.95, max(1, count - 1))
+        quantile = student.ppf(0.95, count - 1 + OTHER_FITS)
         half_width = np.hypot(quantile * shared, DEVIATIONS * own)
         low, high = min(low, -half_width), max(high, half_width)
     return float(low), float(high)

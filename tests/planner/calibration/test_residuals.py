@@ -47,7 +47,7 @@ def test_a_few_groups_that_differ_leave_room_for_another() -> None:
     logs = means[groups] + random.normal(0, 0.01, len(groups))
     few = band_of_groups(logs, groups.tolist())
     shared, own = variance_parts(logs, groups.tolist())
-    assert few[1] == pytest.approx(np.hypot(2.353 * shared, 1.645 * own), rel=1e-3)
+    assert few[1] == pytest.approx(np.hypot(2.015 * shared, 1.645 * own), rel=1e-3)
     many = band_of_groups(logs, (np.arange(200) % 40).tolist())
     assert many == tuple(np.quantile(logs, (0.05, 0.95)))
     assert few[0] < many[0] < many[1] < few[1]
