@@ -43,7 +43,7 @@ TUNING = ("sft", *ADAPTERS)
 PACKED_SOURCES = {"nemo-docs": 256}
 """Sources whose fine-tuning rows pack short samples into each sequence, with their mean length (SQuAD's), and
 leave out the model chunks of a stage, of one layer each by their recipes (NeMo's ``perf_recipes``)."""
-UNKNOWN_SHARDED, UNKNOWN_ELSE = "fsdp", "nemo"
+UNKNOWN_SHARDED, UNKNOWN_ELSE = "composer-fsdp", "nemo"
 """Stacks that stand for a framework that nothing was measured of: where parameters are sharded, and else."""
 
 
