@@ -60,6 +60,10 @@ def _parse_pin(key: str, setting: object) -> dict[PinKey, int | str]:
     parts = key.split(".")
     if len(parts) == 2 and parts[1] in ("train", "infer"):
         layout = ParallelStrategy.parse(str(setting))
+        if layout.context * layout.expert * layout.virtual > 1:
+            raise ValueError(
+                f"{key}: {setting} has more than pipeline, tensor and data sizes; others are not chosen yet"
+            )
         return {PinKey(parts[0], parts[1], name): getattr(layout, name) for name in _LAYOUT_FIELDS}
     if len(parts) == 2 and parts[1] in _ROLE_FIELDS:
         return {PinKey(parts[0], "", parts[1]): _pinned_value(key, parts[1], setting)}

@@ -25,6 +25,8 @@ def test_pins_survive_a_file() -> None:
         {"actor.devices": True},
         {"actor": 4},
         {"a.b.c.d": 4},
+        {"actor.train": "p1t2d4c2"},
+        {"actor.train": "p2t2d4v2"},
     ],
 )
 def test_what_is_not_a_pin_is_refused(pin: dict[str, object]) -> None:
