@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from planner.costs.attention import decode_attention_seconds, prefill_attention_seconds
-from planner.costs.collectives import all_reduce_seconds, channel, send_seconds, small_all_reduce_seconds
+from planner.costs.collectives import channel, send_seconds, small_all_reduce_seconds
 from planner.costs.elementwise import elementwise_seconds
 from planner.costs.gemm import Numbers, gemm_seconds
 from planner.costs.matrices import Matrix, layer_matrices
@@ -116,9 +116,7 @@ def linear_seconds(engine: Engine, generate: GenerationStrategy, tokens: Numbers
     return seconds / model.layers + 2 * _reduce_seconds(engine, generate, tokens)
 
 
-def _layer_seconds(
-    engine: Engine, generate: GenerationStrategy, tokens: Numbers, *, is_sparse: bool
-) -> Any:
+def _layer_seconds(engine: Engine, generate: GenerationStrategy, tokens: Numbers, *, is_sparse: bool) -> Any:
     matrices = layer_matrices(engine.model, is_sparse=is_sparse)
     products = sum(_product_seconds(engine, matrix, generate.tensor, tokens) for matrix in matrices)
     moved = tokens * _elementwise_bytes(engine, generate.tensor, is_sparse=is_sparse)
@@ -161,7 +159,7 @@ def _reduce_seconds(engine: Engine, generate: GenerationStrategy, tokens: Number
     """
     on = channel(engine.node_pool, size=generate.tensor, stride=1, devices=generate.devices)
     message = tokens * engine.model.hidden * engine.element_bytes
-    return np.minimum(small_all_reduce_seconds(on, message), all_reduce_seconds(on, message))
+    return small_all_reduce_seconds(on, message, engine=engine.stack.name.partition("-")[0])
 
 
 def hop_seconds(engine: Engine, generate: GenerationStrategy, tokens: Numbers) -> Any:

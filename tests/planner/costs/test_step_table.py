@@ -32,7 +32,7 @@ def test_a_step_is_its_layers_its_head_and_the_host(engine):
     engine = with_stack(engine, step=1e-3, sequence=1e-5, sustained=1.0)
     layer = linear_seconds(engine, TWO, 64) + decode_layer_seconds(engine, TWO, sequences=64, context=1024)
     whole = 32 * layer + head_seconds(engine, TWO, 64) + 1e-3 + 64e-5
-    assert step_table(engine, TWO).seconds(64, 1024) == pytest.approx(whole)
+    assert step_table(engine, TWO).seconds(64, 1024) == pytest.approx(whole, rel=0.02)
 
 
 @given(st.floats(1, 600), st.floats(1, 30000))
