@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from planner.costs.corrections import Corrections, workload_of
+from planner.costs.foresight import Foresight, key_of
 from planner.costs.generation import generation_seconds
 from planner.costs.inference import inference_seconds
 from planner.costs.memory import generation_bytes, inference_bytes, persistent_bytes, training_bytes
@@ -34,7 +35,23 @@ class CostModel:
         self._profiles = tuple(profiles)
         self._settings: dict[tuple[str, int], tuple[NodePool, Setting]] = {}
         self._corrections: dict[int, tuple[NodePool, Corrections]] = {}
+        self._foresights: dict[int, Foresight] = {}
         self._generations: dict[tuple[str, int, GenerationStrategy], float] = {}
+
+    def foresee(self, role: str, strategies: Sequence[RoleStrategy], node_pool: NodePool) -> None:
+        """Predict the role's updates and forward passes in all of these strategies at once.
+
+        Whoever asks for any of them later gets these answers.
+        """
+        known = [strategy for strategy in strategies if key_of("infer", strategy)]
+        setting = self.setting(role, node_pool)
+        foresight = self._foresight(setting)
+        kinds = {call.kind for call in self.graph.calls_of(role)}
+        if known and "train" in kinds:
+            foresight.train(setting, known)
+        new = {key: each for each in known if (key := key_of("infer", each)) not in foresight.seconds}
+        if new and "infer" in kinds:
+            foresight.infer(setting, list(new.values()))
 
     def call(self, call: ModelCall, strategy: RoleStrategy, node_pool: NodePool) -> CallPrediction:
         """Seconds of one whole call of one iteration: all samples, and all epochs of an update.
@@ -60,7 +77,8 @@ class CostModel:
         """(seconds of the call, those of them that are the weight sync's), from the device's rates alone."""
         setting = self.setting(call.role, node_pool)
         if call.kind != "generate":
-            return _seconds(setting, call.kind, strategy), 0.0
+            known = self._foresight(setting).seconds.get(key_of(call.kind, strategy))
+            return (_seconds(setting, call.kind, strategy) if known is None else known), 0.0
         assert strategy.generate is not None, "a role that generates has a generation layout"
         key = (call.role, id(node_pool), strategy.generate)
         if key not in self._generations:
@@ -87,12 +105,16 @@ class CostModel:
         self, role: str, layout: ParallelStrategy, node_pool: NodePool, *, offload: Offload = "none"
     ) -> dict[str, int]:
         """Bytes of the role during the whole iteration, by kind."""
-        is_trained = role in self.graph.trained_roles
-        return persistent_bytes(self.setting(role, node_pool), layout, is_trained=is_trained, offload=offload)
+        is_trained, setting = role in self.graph.trained_roles, self.setting(role, node_pool)
+        known = None if offload != "none" else self._foresight(setting).persistent.get((layout, is_trained))
+        return known or persistent_bytes(setting, layout, is_trained=is_trained, offload=offload)
 
     def transient_bytes(self, call: ModelCall, strategy: RoleStrategy, node_pool: NodePool) -> dict[str, int]:
         """Bytes beside those during one call, by kind."""
         setting = self.setting(call.role, node_pool)
+        known = self._foresight(setting).transient.get(key_of(call.kind, strategy))
+        if known is not None:
+            return known
         if call.kind == "train":
             return training_bytes(setting, strategy)
         if call.kind == "infer":
@@ -104,16 +126,26 @@ class CostModel:
         """What the role's costs on a node pool depend on."""
         key = (role, id(node_pool))
         if key not in self._settings:
-            setting = Setting(
-                model=self.scenario.models[role],
-                head=head_of(role),
-                precision=self.scenario.precision,
-                workload=self.scenario.workload,
-                node_pool=node_pool,
-                stack=self.scenario.stack,
-            )
-            self._settings[key] = (node_pool, setting)
+            self._settings[key] = (node_pool, self._shared_setting(role, node_pool))
         return self._settings[key][1]
+
+    def _shared_setting(self, role: str, node_pool: NodePool) -> Setting:
+        """One for all roles of the same model and head, which so share what is remembered of it."""
+        model, head = self.scenario.models[role], head_of(role)
+        for _, setting in self._settings.values():
+            if setting.node_pool is node_pool and (setting.model, setting.head) == (model, head):
+                return setting
+        return Setting(
+            model=model,
+            head=head,
+            precision=self.scenario.precision,
+            workload=self.scenario.workload,
+            node_pool=node_pool,
+            stack=self.scenario.stack,
+        )
+
+    def _foresight(self, setting: Setting) -> Foresight:
+        return self._foresights.setdefault(id(setting), Foresight())
 
     def _corrections_of(self, node_pool: NodePool) -> Corrections:
         if id(node_pool) not in self._corrections:

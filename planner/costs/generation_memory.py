@@ -1,6 +1,7 @@
 """Bytes of a serving engine on its fullest device, by kind."""
 
 import math
+from collections.abc import Mapping
 from functools import lru_cache
 
 from planner.costs.parameters import layer_tensors
@@ -22,6 +23,11 @@ def generation_bytes(setting: Setting, generate: GenerationStrategy) -> dict[str
     and table 2); the cache holds ``max_sequences`` sequences of the greatest length. Captured graphs share
     one pool, as large as the largest batch's working set.
     """
+    return dict(_generation_bytes(setting, generate))
+
+
+@lru_cache(maxsize=65536)
+def _generation_bytes(setting: Setting, generate: GenerationStrategy) -> Mapping[str, int]:
     model, workload = setting.model, setting.workload
     replica = -(-workload.samples // generate.replicas)
     sequences = min(generate.max_sequences, replica)

@@ -1,5 +1,7 @@
 """Seconds of a forward pass over the iteration's samples: values, log-probabilities, scores."""
 
+from functools import lru_cache
+
 import numpy as np
 
 from planner.costs.collectives import Numbers
@@ -13,6 +15,21 @@ from planner.domain.plan import RoleStrategy
 
 def inference_seconds(setting: Setting, strategy: RoleStrategy) -> float:
     """All samples forward once, on the fullest replica; offloaded weights come to the device before."""
+    return _inference_seconds(setting, forward_only(strategy))
+
+
+def forward_only(strategy: RoleStrategy) -> RoleStrategy:
+    """What a forward pass depends on: not on what training recomputes, nor on how the role generates."""
+    return RoleStrategy(
+        infer=strategy.layout,
+        micro_batch=strategy.micro_batch,
+        micro_batch_tokens=strategy.micro_batch_tokens,
+        offload=strategy.offload,
+    )
+
+
+@lru_cache(maxsize=65536)
+def _inference_seconds(setting: Setting, strategy: RoleStrategy) -> float:
     layout, job = strategy.layout, setting.job
     total = -(-setting.workload.samples // layout.data)
     sequences, micro_batches = micro_batches_of(job, strategy, total)

@@ -8,6 +8,7 @@ import numpy as np
 from planner.costs.activations import Batch, Kept, Pass, forward_kept, stage_kept, training_pass
 from planner.costs.data_parallel import Sizes
 from planner.costs.generation_memory import generation_bytes as generation_bytes
+from planner.costs.inference import forward_only
 from planner.costs.parameters import embedding_elements, layer_tensors
 from planner.costs.rounding import Numbers, ceil_div, greater
 from planner.costs.setting import Job, Setting
@@ -58,6 +59,11 @@ def training_bytes(setting: Setting, strategy: RoleStrategy) -> dict[str, int]:
 
 def inference_bytes(setting: Setting, strategy: RoleStrategy) -> dict[str, int]:
     """What a pass over all samples needs on the fullest stage; nothing is kept for a backward pass."""
+    return dict(_inference_bytes(setting, forward_only(strategy)))
+
+
+@lru_cache(maxsize=65536)
+def _inference_bytes(setting: Setting, strategy: RoleStrategy) -> Mapping[str, int]:
     layout, job = strategy.layout, setting.job
     batch = _batch(setting, strategy, ceil_div(setting.workload.samples, layout.data))
     sizes = sizes_of(layout)

@@ -29,7 +29,7 @@ from planner.costs.pipeline import (
 from planner.costs.rounding import Numbers
 from planner.costs.setting import Job, Setting
 from planner.costs.stages import fullest_stages
-from planner.costs.states import States, stage_layers_of, states_at
+from planner.costs.states import States, frozen_states, stage_layers_of, states_at
 from planner.costs.training import StepSeconds, Tables, data_seconds, exchange_of, is_gathered, tables_of
 from planner.errors import SpecError
 
@@ -93,18 +93,19 @@ def training_table(setting: Setting, configurations: Configurations) -> Training
 
     Configurations need not differ, nor be sorted.
     """
-    work = _Work(configurations=configurations, mini_batch=setting.mini_batch)
+    work = Work(configurations=configurations, batch=setting.mini_batch)
     by = work.groups()
-    held = _state_bytes(setting.job, work, by) | _step_bytes(setting, work, by)
+    held = state_bytes(setting.job, work, by, is_trained=True) | _step_bytes(setting, work, by)
     return TrainingTable(seconds=_step_seconds(setting.job, work, by), bytes=held)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Work:
+class Work:
     """Configurations and the batches that they pass."""
 
     configurations: Configurations
-    mini_batch: int
+    batch: int
+    """Sequences of one pass on all replicas together."""
 
     def __len__(self) -> int:
         return len(self.configurations)
@@ -119,8 +120,8 @@ class _Work:
 
     @property
     def total(self) -> Whole:
-        """Sequences of one optimizer step on the fullest replica."""
-        return -(-self.mini_batch // self.configurations.data)
+        """Sequences of one pass on the fullest replica."""
+        return -(-self.batch // self.configurations.data)
 
     @property
     def sequences(self) -> Whole:
@@ -131,9 +132,9 @@ class _Work:
     def micro_batches(self) -> Whole:
         return -(-self.total // self.sequences)
 
-    def at(self, rows: Whole | slice) -> "_Work":
+    def at(self, rows: Whole | slice) -> "Work":
         """Some of the rows."""
-        return _Work(configurations=taken(self.configurations, rows), mini_batch=self.mini_batch)
+        return Work(configurations=taken(self.configurations, rows), batch=self.batch)
 
     def groups(self) -> dict[str, Groups]:
         """Rows of equal value in each column."""
@@ -145,10 +146,10 @@ class _Work:
         return by
 
 
-def _step_seconds(job: Job, work: _Work, by: Mapping[str, Groups]) -> StepSeconds:
+def _step_seconds(job: Job, work: Work, by: Mapping[str, Groups]) -> StepSeconds:
     """The parts of an optimizer step, each from the table of what it depends on."""
     kernel = joined(by["cut"], by["expert"], by["sequences"])
-    tables = _tables(job, work.at(kernel.rows))
+    tables = kernel_tables(job, work.at(kernel.rows))
     slot = joined(by["pipeline"], by["virtual"], by["recompute"], kernel)
     one, bubble = _slots(job, work.at(slot.rows), taken(tables, kernel.of[slot.rows]))
     send = joined(by["pipeline"], by["cut"], by["data"], by["sequences"])
@@ -186,14 +187,14 @@ def _step_seconds(job: Job, work: _Work, by: Mapping[str, Groups]) -> StepSecond
     return step
 
 
-def _tables(job: Job, work: _Work) -> Tables:
+def kernel_tables(job: Job, work: Work) -> Tables:
     sizes = work.sizes
     return tables_of(
         job, tensor=sizes.tensor, context=sizes.context, expert=sizes.expert, sequences=work.sequences
     )
 
 
-def _slots(job: Job, work: _Work, tables: Tables) -> tuple[Slots, Floats]:
+def _slots(job: Job, work: Work, tables: Tables) -> tuple[Slots, Floats]:
     """(One micro-batch through the stages, seconds that the slowest stage idles)."""
     passages = training_passages(tables.dense, tables.sparse, tables.ends, recompute=work.recompute)
     one = slots(job, passages, pipeline=work.sizes.pipeline, virtual=work.sizes.virtual)
@@ -201,22 +202,24 @@ def _slots(job: Job, work: _Work, tables: Tables) -> tuple[Slots, Floats]:
     return one, bubble
 
 
-def _hop(job: Job, work: _Work) -> Floats:
+def _hop(job: Job, work: Work) -> Floats:
     sizes = work.sizes
     on = pipeline_channel(job, sizes)
     seconds = hop_seconds(job, on, tensor=sizes.tensor, context=sizes.context, sequences=work.sequences)
     return np.broadcast_to(seconds, len(work))
 
 
-def _state_bytes(job: Job, work: _Work, by: Mapping[str, Groups]) -> dict[str, Whole]:
+def state_bytes(job: Job, work: Work, by: Mapping[str, Groups], *, is_trained: bool) -> dict[str, Whole]:
+    """What lives on the fullest device during the whole iteration."""
+    states = states_at if is_trained else frozen_states
     alike = joined(by["layout"], by["virtual"])
-    return _greatest_bytes(job, work, alike, lambda some: partial(states_at, job, some.sizes))
+    return greatest_bytes(job, work, alike, lambda some: partial(states, job, some.sizes))
 
 
-def _step_bytes(setting: Setting, work: _Work, by: Mapping[str, Groups]) -> dict[str, Whole]:
+def _step_bytes(setting: Setting, work: Work, by: Mapping[str, Groups]) -> dict[str, Whole]:
     job, longest = setting.job, setting.workload.maximum_tokens
 
-    def kept_of(some: _Work) -> Callable[[Numbers], Kept]:
+    def kept_of(some: Work) -> Callable[[Numbers], Kept]:
         batch = Batch(sequences=some.configurations.micro_batch, total=some.total, tokens=longest)
         one = training_pass(job, some.sizes, batch, some.recompute)
 
@@ -228,16 +231,21 @@ def _step_bytes(setting: Setting, work: _Work, by: Mapping[str, Groups]) -> dict
 
     names = ("pipeline", "cut", "virtual", "total", "micro_batch", "recompute")
     alike = joined(*(by[name] for name in names))
-    gathered = joined(by["tensor"], by["expert"])
-    whole = gathered_bytes(job, work.at(gathered.rows).sizes, backward=True)
-    return _greatest_bytes(job, work, alike, kept_of) | {
-        "gathered": gathered.spread(np.ceil(whole).astype(np.int64)),
+    return greatest_bytes(job, work, alike, kept_of) | {
+        "gathered": unit_bytes(job, work, by, backward=True),
         "engine": np.broadcast_to(job.stack.reserved, len(work)),
     }
 
 
-def _greatest_bytes(
-    job: Job, work: _Work, alike: Groups, record_of: Callable[[_Work], Callable[[Numbers], States | Kept]]
+def unit_bytes(job: Job, work: Work, by: Mapping[str, Groups], *, backward: bool) -> Whole:
+    """Of units gathered whole where parameters are fully sharded."""
+    alike = joined(by["tensor"], by["expert"])
+    whole = gathered_bytes(job, work.at(alike.rows).sizes, backward=backward)
+    return alike.spread(np.ceil(whole).astype(np.int64))
+
+
+def greatest_bytes(
+    job: Job, work: Work, alike: Groups, record_of: Callable[[Work], Callable[[Numbers], States | Kept]]
 ) -> dict[str, Whole]:
     """The kinds of the stage with most bytes, the first of those with as many."""
     found: dict[str, list[Whole]] = {}

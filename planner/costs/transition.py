@@ -100,6 +100,13 @@ def reshard_seconds(
     Context-parallel ranks hold the same weights, each with micro-DP groups of its own. Routed experts that
     training spreads are gathered over the expert ranks as well.
     """
+    return _reshard_seconds(setting, train, generate.model_copy(update={"max_sequences": 1}), offload)
+
+
+@lru_cache(maxsize=65536)
+def _reshard_seconds(
+    setting: Setting, train: ParallelStrategy, generate: GenerationStrategy, offload: Offload
+) -> float:
     on = _gather_channel(setting.node_pool, train, generate)
     moving = _gather_seconds(on, _missing_bytes(setting, train, generate))
     if train.expert > 1:

@@ -136,6 +136,8 @@ def _role_options(
         pool.name: RoleTable(role=role, scenario=scenario, graph=graph, costs=costs, node_pool=pool)
         for pool in scenario.cluster.node_pools
     }
+    for name, table in tables.items():
+        table.foresee([slot.devices for slot in grid if slot.node_pool == name])
     options = {slot: tables[slot.node_pool].options(slot.devices) for slot in grid}
     return MappingProxyType({slot: table for slot, table in options.items() if len(table)})
 

@@ -41,6 +41,10 @@ from planner.units import MICROSECOND
 class Costs(Protocol):
     """Seconds and bytes of a role in a strategy (`planner.costs.CostModel`)."""
 
+    def foresee(self, role: str, strategies: Sequence[RoleStrategy], node_pool: NodePool, /) -> None:
+        """Be told which strategies will be asked for, so as to predict them all at once."""
+        ...
+
     def call(self, call: ModelCall, strategy: RoleStrategy, node_pool: NodePool, /) -> CallPrediction:
         """Seconds of one of the role's calls."""
         ...
@@ -131,6 +135,17 @@ class RoleTable:
     def allows(self, phase: str, **fields: int | str) -> bool:
         """Whether the pins leave these fields free or agree."""
         return not self.scenario.pin.root or self.scenario.pin.allow(self.role, phase, **fields)
+
+    def foresee(self, counts: Sequence[int]) -> None:
+        """Let the costs predict the layouts of these device counts at once."""
+        halves = [
+            half
+            for devices in counts
+            if self.allows("", devices=devices, node_pool=self.node_pool.name)
+            for layout in self.layouts(devices)
+            for half in self.layout_halves(layout)
+        ]
+        self.costs.foresee(self.role, halves, self.node_pool)
 
     def options(self, devices: int) -> Options:
         """Undominated options on so many devices that agree with the pins and fit a device alone."""

@@ -3,9 +3,11 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+from planner.costs.forward_table import forward_table
 from planner.costs.grouping import groups_of, joined
+from planner.costs.inference import inference_seconds
 from planner.costs.layer import KINDS
-from planner.costs.memory import persistent_bytes, training_bytes
+from planner.costs.memory import inference_bytes, persistent_bytes, training_bytes
 from planner.costs.table import Configurations, training_table
 from planner.costs.training import RECOMPUTE, optimizer_step_seconds
 from planner.domain.catalog import read_model
@@ -73,6 +75,21 @@ def test_each_configuration_costs_what_it_does_alone(setting, model, sharding):
         found = {kind: int(counts[row]) for kind, counts in table.bytes.items() if counts[row]}
         held = persistent_bytes(here, strategy.layout, is_trained=True) | training_bytes(here, strategy)
         assert found == {kind: count for kind, count in held.items() if count}
+
+
+@pytest.mark.parametrize(
+    ("model", "sharding"),
+    [("llama-3.1-70b", "optimizer"), ("qwen3-30b-a3b", "gradients"), ("moonlight-16b-a3b", "full")],
+)
+def test_each_forward_pass_costs_what_it_does_alone(setting, model, sharding):
+    here, many = at(setting, model, sharding), random_configurations(60)
+    table = forward_table(here, many)
+    for row, strategy in enumerate(strategies(many)):
+        assert table.seconds[row] == pytest.approx(inference_seconds(here, strategy), rel=1e-12)
+        found = {kind: int(counts[row]) for kind, counts in table.bytes.items() if counts[row]}
+        assert found == inference_bytes(here, strategy)
+        held = persistent_bytes(here, strategy.layout, is_trained=False)
+        assert {"parameters": table.parameters[row]} == held
 
 
 def test_configurations_cost_the_same_in_any_company(setting):
