@@ -13,6 +13,9 @@ from planner.domain.fits import FitRecord
 from planner.domain.quantities import Value
 from planner.domain.text import load_yaml, read_text, write_text
 
+UNKNOWN = {"kind": "flat", "share": 0.5}
+"""In the place of a section that is being fitted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Staging:
@@ -27,16 +30,23 @@ class Staging:
     """Where the files belong."""
     fitted: set[str] = field(default_factory=set)
     """Files with a new section."""
+    forgotten: dict[tuple[str, tuple[str, ...]], Any] = field(default_factory=dict)
+    """What stood where a section was forgotten and none was put since, by file and keys."""
 
     def forget(self, keys: tuple[str, ...]) -> None:
-        """Drop one section of every device, so that a fit of another form can take its place."""
+        """Put nothing known in the place of one section of every device that has it.
+
+        A fit of another form than the file's can then be made. Sections that are not fitted anew come back.
+        """
         for path in sorted((self.profiles / "devices").glob("*.yaml")):
             file = f"devices/{path.name}"
             content = self._content(file)
             place: Any = content
             for key in keys[:-1]:
                 place = place.get(key, {})
-            if place.pop(keys[-1], None) is not None:
+            if keys[-1] in place:
+                self.forgotten[file, keys] = place[keys[-1]]
+                place[keys[-1]] = UNKNOWN
                 self._write(file, content)
 
     def put(self, file: str, keys: tuple[str, ...], section: Value) -> None:
@@ -50,8 +60,22 @@ class Staging:
             Where the section lies, such as ``("kernels", "gemm")``; none for the file's top level, where
             the section replaces the keys that it has.
         """
-        content = self._content(file)
         written = section.model_dump(mode="json", exclude_none=True)
+        self.forgotten.pop((file, keys), None)
+        self._replace(file, keys, written)
+        self.fitted.add(file)
+
+    def publish(self) -> list[Path]:
+        """Put every file with a new section in its place, each of them whole."""
+        for (file, keys), section in self.forgotten.items():
+            self._replace(file, keys, section)
+        places = [self.profiles / file for file in sorted(self.fitted)]
+        for file, place in zip(sorted(self.fitted), places, strict=True):
+            write_text(place, read_text(self._staged(file)))
+        return places
+
+    def _replace(self, file: str, keys: tuple[str, ...], written: Any) -> None:
+        content = self._content(file)
         if keys:
             place = content
             for key in keys[:-1]:
@@ -60,14 +84,6 @@ class Staging:
         else:
             content |= written
         self._write(file, content)
-        self.fitted.add(file)
-
-    def publish(self) -> list[Path]:
-        """Put every file with a new section in its place, each of them whole."""
-        places = [self.profiles / file for file in sorted(self.fitted)]
-        for file, place in zip(sorted(self.fitted), places, strict=True):
-            write_text(place, read_text(self._staged(file)))
-        return places
 
     def _staged(self, file: str) -> Path:
         return self.folder / "profiles" / file

@@ -9,7 +9,7 @@ from planner.calibration.__main__ import calibrate, check_folder, main
 from planner.calibration.device_files import records_of, staging
 from planner.calibration.fittings import FITTINGS, Fitting, fittings_named
 from planner.domain.catalog import SHIPPED, read_device
-from planner.domain.fits import ElementwiseFit, FitRecord, Residuals
+from planner.domain.fits import ElementwiseFit, FitRecord, FlatFit, Residuals
 from planner.errors import SpecError
 
 DEVICE = "h100-sxm-80gb"
@@ -133,3 +133,18 @@ def test_a_section_of_an_older_form_does_not_hinder_a_new_fit(profiles: Path, tm
 
     calibrate(tmp_path, [fitting("streams", fit)], profiles)
     assert yaml.safe_load(path.read_text())["kernels"]["elementwise"]["share"] == 0.5
+
+
+def test_sections_that_are_not_fitted_anew_come_back_in_their_order(profiles: Path) -> None:
+    path = profiles / "devices" / f"{DEVICE}.yaml"
+    before = yaml.safe_load(path.read_text())
+    with staging(profiles) as stage:
+        for part in ("elementwise", "gemm"):
+            stage.forget(("kernels", part))
+        assert isinstance(read_device(DEVICE).kernels.gemm, FlatFit)
+        stage.put(f"devices/{DEVICE}.yaml", ("kernels", "elementwise"), streams(0.4))
+        stage.publish()
+    after = yaml.safe_load(path.read_text())
+    assert list(after["kernels"]) == list(before["kernels"])
+    assert after["kernels"]["gemm"] == before["kernels"]["gemm"]
+    assert after["kernels"]["elementwise"]["share"] == 0.4
