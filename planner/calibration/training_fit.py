@@ -51,6 +51,7 @@ SPEEDS = {
 ENGINE = {
     "layer_launch": Prior(3e-4, 1.0, 1e-5, 5e-3),
     "rank_wait": Prior(0.02, 1.0, 1e-4, 0.3),
+    "send": Prior(2e-4, 1.0, 1e-5, 5e-3),
     "gradient_exposed": Prior(0.2, 0.5, 0.02, 1.0),
     "tensor_exposed": Prior(0.5, 0.7, 0.05, 1.0),
 }
@@ -192,6 +193,7 @@ def near(prior: Prior, stack: TrainingStack, name: str) -> Prior:
         "attention": usual.attention,
         "layer_launch": stack.layer_launch,
         "rank_wait": stack.rank_wait,
+        "send": stack.send,
         "gradient_exposed": 1 - stack.gradient_overlap,
         "tensor_exposed": 1 - stack.tensor_overlap,
     }
@@ -218,6 +220,7 @@ def with_constants(
             "speeds": speeds,
             "layer_launch": rounded["layer_launch"],
             "rank_wait": rounded["rank_wait"],
+            "send": rounded["send"],
             "gradient_overlap": round(1 - rounded.get("gradient_exposed", 1.0), digits),
             "tensor_overlap": round(1 - rounded["tensor_exposed"], digits),
         }
@@ -255,7 +258,7 @@ def _mean(values: Sequence[float]) -> float:
 
 def own_engine(measured: TrainingStack) -> TrainingStack:
     """The runtime's engine with the constants of the stack that measured it."""
-    names = ("speeds", "layer_launch", "rank_wait", "gradient_overlap", "tensor_overlap", "record")
+    names = ("speeds", "layer_launch", "rank_wait", "send", "gradient_overlap", "tensor_overlap", "record")
     return read_training_stack(OWN_ENGINE).model_copy(
         update={name: getattr(measured, name) for name in names}
     )

@@ -87,10 +87,10 @@ def hop_seconds(
 ) -> Numbers:
     """One micro-batch's activations to the next stage, and with two ways their gradients back.
 
-    Each tensor rank sends its own part (Narayanan et al. 2104.04473, section 4.1).
+    Each tensor rank sends its own part (Narayanan et al. 2104.04473, section 4.1); the host waits for it.
     """
     message = np.asarray(sequences) * job.tokens / context / tensor * job.model.hidden * job.element_bytes
-    return ways * send_seconds(on, message)
+    return ways * (send_seconds(on, message) + np.where(np.asarray(on.size) > 1, job.stack.send, 0.0))
 
 
 def hops_seconds(

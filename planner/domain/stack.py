@@ -65,6 +65,8 @@ class TrainingStack(Value):
     """The host's time to launch one layer one way; a layer takes at least as long."""
     rank_wait: float = Field(default=0.0, ge=0, le=1)
     """By how much each further rank of a tensor group lengthens that, as all wait for the slowest host."""
+    send: Seconds = 0.0
+    """The host's time around one send between stages."""
     step: Seconds = 0.0
     """Per optimizer step, whatever its size."""
     onload: float = Field(default=0.07, gt=0, le=1)
