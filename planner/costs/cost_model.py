@@ -145,7 +145,9 @@ class CostModel:
         )
 
     def _foresight(self, setting: Setting) -> Foresight:
-        return self._foresights.setdefault(id(setting), Foresight())
+        if id(setting) not in self._foresights:
+            self._foresights[id(setting)] = Foresight()
+        return self._foresights[id(setting)]
 
     def _corrections_of(self, node_pool: NodePool) -> Corrections:
         if id(node_pool) not in self._corrections:

@@ -57,6 +57,11 @@ def prefill_seconds(setting: Setting, generate: GenerationStrategy, prompts: int
     A prompt beyond the budget is cut into chunks, each of which attends to those before it (Agrawal et al.
     2308.16369, section 4.2). Passes follow each other through the stages (GPipe, 1811.06965, section 2.3).
     """
+    return _prefill_seconds(setting, generate.model_copy(update={"max_sequences": 1}), prompts)
+
+
+@lru_cache(maxsize=65536)
+def _prefill_seconds(setting: Setting, generate: GenerationStrategy, prompts: int) -> float:
     table, stack = step_table(engine_of(setting), generate), setting.stack.generation
     length = setting.workload.prompt_tokens.mean
     at_once = min(prompts, max(1, int(stack.prefill_tokens // length)))

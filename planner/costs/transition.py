@@ -100,13 +100,15 @@ def reshard_seconds(
     Context-parallel ranks hold the same weights, each with micro-DP groups of its own. Routed experts that
     training spreads are gathered over the expert ranks as well.
     """
-    return _reshard_seconds(setting, train, generate.model_copy(update={"max_sequences": 1}), offload)
+    return _reshard_seconds(setting, train, (generate.pipeline, generate.tensor, generate.replicas), offload)
 
 
 @lru_cache(maxsize=65536)
 def _reshard_seconds(
-    setting: Setting, train: ParallelStrategy, generate: GenerationStrategy, offload: Offload
+    setting: Setting, train: ParallelStrategy, sizes: tuple[int, int, int], offload: Offload
 ) -> float:
+    pipeline, tensor, replicas = sizes
+    generate = GenerationStrategy(pipeline=pipeline, tensor=tensor, replicas=replicas, max_sequences=1)
     on = _gather_channel(setting.node_pool, train, generate)
     moving = _gather_seconds(on, _missing_bytes(setting, train, generate))
     if train.expert > 1:
