@@ -27,8 +27,8 @@ SMALL_TABLE = 1 << 16
 class Groups:
     """Rows in groups of equal ones."""
 
-    rows: Whole
-    """One row of each group."""
+    rows: NDArray[Any]
+    """One row of each group, a whole number."""
     of: Numbers32
     """The group of each row."""
 
@@ -105,15 +105,15 @@ def _at(value: Any, rows: NDArray[Any] | slice) -> Any:
 
 def _numbered(keys: Numbers32, count: int) -> Groups:
     """Groups of equal keys from 0 up to ``count``; the keys are overwritten."""
-    some_row = np.full(count, -1, dtype=np.int64)
+    row_after = np.zeros(count, dtype=np.int32)
     for rows in chunks(len(keys)):
-        some_row[keys[rows]] = np.arange(rows.start, rows.stop)
-    present = np.flatnonzero(some_row >= 0)
+        row_after[keys[rows]] = np.arange(rows.start + 1, rows.stop + 1)
+    present = np.flatnonzero(row_after)
     numbers = np.zeros(count, dtype=np.int32)
     numbers[present] = np.arange(len(present))
     for rows in chunks(len(keys)):
         keys[rows] = numbers[keys[rows]]
-    return Groups(rows=some_row[present], of=keys)
+    return Groups(rows=row_after[present] - 1, of=keys)
 
 
 def _sorted(keys: Whole) -> Groups:

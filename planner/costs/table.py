@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from planner.costs.activations import Batch, Kept, stage_kept, training_pass
 from planner.costs.data_parallel import Sizes, pipeline_channel
-from planner.costs.grouping import Groups, Whole, chunks, groups_of, joined, taken
+from planner.costs.grouping import Groups, Numbers32, Whole, chunks, groups_of, joined, taken
 from planner.costs.layer import KINDS
 from planner.costs.memory import gathered_bytes
 from planner.costs.pipeline import (
-    Slots,
+    Passages,
     hop_seconds,
     hops_seconds,
     schedule_seconds,
@@ -150,8 +150,10 @@ def _step_seconds(job: Job, work: Work, by: Mapping[str, Groups]) -> StepSeconds
     """The parts of an optimizer step, each from the table of what it depends on."""
     kernel = joined(by["cut"], by["expert"], by["sequences"])
     tables = kernel_tables(job, work.at(kernel.rows))
-    slot = joined(by["pipeline"], by["virtual"], by["recompute"], kernel)
-    one, bubble = _slots(job, work.at(slot.rows), taken(tables, kernel.of[slot.rows]))
+    passage = joined(kernel, by["recompute"])
+    passages = _passages(work.at(passage.rows), taken(tables, kernel.of[passage.rows]))
+    slot = joined(by["pipeline"], by["virtual"], passage)
+    slowest, busy, bubble = _slots(job, work.at(slot.rows), passages, passage.of[slot.rows])
     send = joined(by["pipeline"], by["cut"], by["data"], by["sequences"])
     hop = _hop(job, work.at(send.rows))
     exchange = exchange_of(job, work.at(by["layout"].rows).sizes)
@@ -164,11 +166,10 @@ def _step_seconds(job: Job, work: Work, by: Mapping[str, Groups]) -> StepSeconds
         offload=np.broadcast_to(0.0, len(work)),
         engine=np.broadcast_to(job.stack.step, len(work)),
     )
-    busy = one.slowest.sum(0)
     for rows in chunks(len(work)):
         chunk, at = work.at(rows), slot.of[rows]
         micro_batches, slot_s = chunk.micro_batches, np.take(busy, at)
-        np.multiply(micro_batches, np.take(one.slowest, at, axis=-1), out=step.passes[:, rows])
+        np.multiply(micro_batches, np.take(slowest, at, axis=-1), out=step.passes[:, rows])
         step.sends[rows] = hops_seconds(
             job,
             np.take(hop, send.of[rows]),
@@ -194,12 +195,24 @@ def kernel_tables(job: Job, work: Work) -> Tables:
     )
 
 
-def _slots(job: Job, work: Work, tables: Tables) -> tuple[Slots, Floats]:
-    """(One micro-batch through the stages, seconds that the slowest stage idles)."""
-    passages = training_passages(tables.dense, tables.sparse, tables.ends, recompute=work.recompute)
-    one = slots(job, passages, pipeline=work.sizes.pipeline, virtual=work.sizes.virtual)
-    _, bubble = schedule_seconds(one, micro_batches=1, virtual=work.sizes.virtual)
-    return one, bubble
+def _passages(work: Work, tables: Tables) -> Passages:
+    return training_passages(tables.dense, tables.sparse, tables.ends, recompute=work.recompute)
+
+
+def _slots(job: Job, work: Work, passages: Passages, of: Numbers32) -> tuple[Floats, Floats, Floats]:
+    """(Seconds of one micro-batch on the slowest stage by kind, all together, seconds that the stage idles).
+
+    Parameters
+    ----------
+    of
+        The passage of each row.
+    """
+    slowest, bubble = np.empty((len(KINDS), len(work))), np.empty(len(work))
+    for rows in chunks(len(work)):
+        sizes = work.at(rows).sizes
+        one = slots(job, taken(passages, of[rows]), pipeline=sizes.pipeline, virtual=sizes.virtual)
+        slowest[:, rows], bubble[rows] = schedule_seconds(one, micro_batches=1, virtual=sizes.virtual)
+    return slowest, slowest.sum(0), bubble
 
 
 def _hop(job: Job, work: Work) -> Floats:
