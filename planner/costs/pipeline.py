@@ -41,9 +41,13 @@ def training_passages(
     dense: LayerCosts, sparse: LayerCosts, ends: EndCosts, *, recompute: Numbers
 ) -> Passages:
     """Forward and backward with what is recomputed: 0 nothing, 1 attention's core, 2 every layer."""
+    dense_s = dense.forward + dense.backward + dense.recomputed(recompute)
+    sparse_s = dense_s
+    if sparse is not dense:
+        sparse_s = sparse.forward + sparse.backward + sparse.recomputed(recompute)
     return Passages(
-        dense=dense.forward + dense.backward + dense.recomputed(recompute),
-        sparse=sparse.forward + sparse.backward + sparse.recomputed(recompute),
+        dense=dense_s,
+        sparse=sparse_s,
         embedding=ends.embedding + ends.embedding_backward,
         head=ends.head + ends.head_backward,
     )

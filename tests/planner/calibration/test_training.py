@@ -81,7 +81,9 @@ def test_the_row_says_what_is_sharded_and_recomputed():
     )
 
 
-@pytest.mark.parametrize(("sharding", "name"), [("fsdp-full", "composer-fsdp"), ("dist-opt", "nemo"), ("", "nemo")])
+@pytest.mark.parametrize(
+    ("sharding", "name"), [("fsdp-full", "composer-fsdp"), ("dist-opt", "nemo"), ("", "nemo")]
+)
 def test_an_unknown_framework_is_taken_by_its_sharding(sharding, name):
     assert measured(framework="Newcomer 1.0", sharding=sharding, tp=1).job.stack.name == name
 
