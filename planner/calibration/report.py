@@ -89,7 +89,7 @@ AIMS: tuple[Aim, ...] = (
         "GQA 4 to 8, .*",
         mape=0.07,
     ),
-    _aim("NVLink collectives of 4 MB and more", r"[ah]100.*\.collective", "", mape=0.05),
+    _aim("NVLink collectives of 4 MB and more", r"[ah]100.*\.collective", "4 MiB and more", mape=0.05),
     _aim("training step of an unseen model", r"nemo|megatron.*|composer-.*|fsdp", "", mape=0.05, p90=0.1),
     _aim("training step of an unseen engine", r"nemo|megatron.*|composer-.*|fsdp", "unseen.*", mape=0.1),
     _aim("seconds per output token, unseen layout", r"vllm|trtllm|sglang", "", mape=0.05),
