@@ -1,8 +1,8 @@
 """Layouts of one model over the devices of its pool, and the rank groups that follow from them.
 
-Ranks of dense models run tensor fastest, then pipeline, then data (Megatron's ``order="tp-cp-ep-pp-dp"``),
-so that the ranks of one training replica are consecutive, as the micro-DP groups of the 3D-HybridEngine need
-(HybridFlow, section 5).
+Ranks of dense models run tensor fastest, then context, pipeline and data (Megatron's
+``order="tp-cp-ep-pp-dp"``), so that the ranks of one training replica are consecutive, as the micro-DP groups
+of the 3D-HybridEngine need (HybridFlow, section 5).
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import Literal, Self
 
 from planner.domain.quantities import PositiveInt, Value
 
-GroupKind = Literal["tensor", "pipeline", "data"]
+GroupKind = Literal["tensor", "context", "pipeline", "data"]
 
 
 class ParallelStrategy(Value):
@@ -82,18 +82,21 @@ class Coordinates:
     pipeline: int
     tensor: int
     data: int
+    context: int = 0
 
 
 def coordinates(strategy: ParallelStrategy, rank: int) -> Coordinates:
     """Coordinates of a rank."""
     rest, tensor = divmod(rank, strategy.tensor)
+    rest, context = divmod(rest, strategy.context)
     data, pipeline = divmod(rest, strategy.pipeline)
-    return Coordinates(pipeline=pipeline, tensor=tensor, data=data)
+    return Coordinates(pipeline=pipeline, tensor=tensor, data=data, context=context)
 
 
 def rank_of(strategy: ParallelStrategy, at: Coordinates) -> int:
     """Rank at some coordinates, the inverse of `coordinates`."""
-    return (at.data * strategy.pipeline + at.pipeline) * strategy.tensor + at.tensor
+    replica = at.data * strategy.pipeline + at.pipeline
+    return (replica * strategy.context + at.context) * strategy.tensor + at.tensor
 
 
 def rank_groups(strategy: ParallelStrategy, kind: GroupKind) -> list[list[int]]:
@@ -105,7 +108,9 @@ def rank_groups(strategy: ParallelStrategy, kind: GroupKind) -> list[list[int]]:
     groups: dict[tuple[int, ...], list[int]] = {}
     for rank in range(strategy.devices):
         at = coordinates(strategy, rank)
-        key = tuple(getattr(at, other) for other in ("pipeline", "tensor", "data") if other != kind)
+        key = tuple(
+            getattr(at, other) for other in ("pipeline", "context", "tensor", "data") if other != kind
+        )
         groups.setdefault(key, []).append(rank)
     return sorted(groups.values())
 
@@ -125,12 +130,12 @@ def micro_data_groups(train: ParallelStrategy, generate: GenerationStrategy) -> 
     ...                   GenerationStrategy(tensor=2, replicas=4, max_sequences=1))
     [[0, 1], [2, 3], [4, 5], [6, 7]]
     """
-    groups: dict[tuple[int, int, int], list[int]] = {}
+    groups: dict[tuple[int, ...], list[int]] = {}
     for rank in range(train.devices):
         at = coordinates(train, rank)
         stage, _ = _generation_position(at.pipeline, train.pipeline, generate.pipeline)
         shard, _ = _generation_position(at.tensor, train.tensor, generate.tensor)
-        groups.setdefault((at.data, stage, shard), []).append(rank)
+        groups.setdefault((at.data, at.context, stage, shard), []).append(rank)
     return sorted(groups.values())
 
 
@@ -141,11 +146,11 @@ def generation_tensor_groups(train: ParallelStrategy, generate: GenerationStrate
     ...                          GenerationStrategy(tensor=2, replicas=4, max_sequences=1))
     [[0, 2], [1, 3], [4, 6], [5, 7]]
     """
-    groups: dict[tuple[int, int, int], list[int]] = {}
+    groups: dict[tuple[int, ...], list[int]] = {}
     for rank in range(train.devices):
         at = coordinates(train, rank)
         _, part = _generation_position(at.tensor, train.tensor, generate.tensor)
-        groups.setdefault((at.data, at.pipeline, part), []).append(rank)
+        groups.setdefault((at.data, at.context, at.pipeline, part), []).append(rank)
     return sorted(groups.values())
 
 
@@ -157,7 +162,8 @@ def generation_shard(
     stage, stage_part = _generation_position(at.pipeline, train.pipeline, generate.pipeline)
     shard, shard_part = _generation_position(at.tensor, train.tensor, generate.tensor)
     micro = stage_part * (train.tensor // generate.tensor) + shard_part
-    return stage, shard, at.data * micro_replicas(train, generate) + micro
+    copy = at.data * train.context + at.context
+    return stage, shard, copy * micro_replicas(train, generate) + micro
 
 
 def _generation_position(index: int, size: int, generation_size: int) -> tuple[int, int]:

@@ -14,7 +14,9 @@ from planner.domain.parallelism import (
 )
 
 sizes = st.sampled_from([1, 2, 3, 4, 8])
-layouts = st.builds(ParallelStrategy, pipeline=sizes, tensor=sizes, data=sizes)
+layouts = st.builds(
+    ParallelStrategy, pipeline=sizes, tensor=sizes, data=sizes, context=st.sampled_from([1, 1, 2, 3])
+)
 
 
 @st.composite
@@ -33,7 +35,7 @@ def test_coordinates_and_ranks_are_inverse(layout: ParallelStrategy) -> None:
     )
 
 
-@given(layouts, st.sampled_from(["tensor", "pipeline", "data"]))
+@given(layouts, st.sampled_from(["tensor", "context", "pipeline", "data"]))
 def test_groups_of_one_kind_partition_the_ranks(layout: ParallelStrategy, kind: str) -> None:
     groups = rank_groups(layout, kind)  # type: ignore[arg-type]
     assert sorted(rank for group in groups for rank in group) == list(range(layout.devices))
