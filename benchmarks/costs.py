@@ -1,4 +1,4 @@
-"""Configurations costed per second: arrays of them (`planner.costs.table`) against one by one."""
+"""Configurations costed per second: arrays of them (`planner.costs.arrays.table`) against one by one."""
 
 import time
 from collections.abc import Callable
@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.costs.memory import persistent_bytes, training_bytes
+from planner.costs.arrays.table import Configurations, training_table
+from planner.costs.memory.memory import persistent_bytes, training_bytes
+from planner.costs.passes.training import RECOMPUTE, optimizer_step_seconds
 from planner.costs.setting import Setting
-from planner.costs.table import Configurations, training_table
-from planner.costs.training import RECOMPUTE, optimizer_step_seconds
 from planner.domain.catalog import read_device, read_generation_stack, read_model, read_training_stack
 from planner.domain.cluster import NodePool
 from planner.domain.parallelism import ParallelStrategy

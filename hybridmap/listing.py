@@ -1,4 +1,4 @@
-"""``hybridmap list``: the models, devices, algorithms and scenarios that can be named."""
+"""``hybridmap list``: the models, devices, engines, algorithms and scenarios that can be named."""
 
 import argparse
 from collections.abc import Iterable
@@ -6,17 +6,28 @@ from typing import Any
 
 from hybridmap import screen
 from planner.algorithms import ALGORITHMS, trace
-from planner.domain.catalog import device_names, model_names, read_device, read_model
+from planner.domain.catalog import (
+    device_names,
+    generation_stack_names,
+    model_names,
+    read_device,
+    read_generation_stack,
+    read_model,
+    read_training_stack,
+    training_stack_names,
+)
+from planner.domain.cluster import DeviceSpec
+from planner.domain.fits import FitRecord, FlatFit
 from planner.domain.reading import scenario_files
 from planner.reporting.tables import name_table
 from planner.units import format_bytes, format_bytes_per_s, format_flops_per_s
 
-_KINDS = ("models", "devices", "algorithms", "scenarios")
+_KINDS = ("models", "devices", "stacks", "algorithms", "scenarios")
 
 
 def add_parser(commands: Any) -> None:
     """Describe the command."""
-    parser = commands.add_parser("list", help="show known models, devices, algorithms, scenarios")
+    parser = commands.add_parser("list", help="show known models, devices, stacks, algorithms, scenarios")
     parser.add_argument("kind", nargs="?", choices=_KINDS, help="all of them by default")
     screen.add_json(parser)
     parser.set_defaults(command=list_known)
@@ -26,7 +37,8 @@ def list_known(options: argparse.Namespace) -> None:
     """Show the catalogs."""
     tables = {
         "models": (("model", "family", "parameters", "layers", "hidden", "heads", "vocabulary"), _models),
-        "devices": (("device", "aliases", "memory", "bf16 peak", "bandwidth", "link"), _devices),
+        "devices": (("device", "aliases", "memory", "bf16 peak", "bandwidth", "link", "kernels"), _devices),
+        "stacks": (("engine", "aliases", "for", "constants"), _stacks),
         "algorithms": (("algorithm", "roles", "calls"), _algorithms),
         "scenarios": (("scenario",), _scenarios),
     }
@@ -56,7 +68,28 @@ def _devices() -> Iterable[tuple[str, ...]]:
             peak,
             format_bytes_per_s(device.memory_bandwidth),
             format_bytes_per_s(device.link.bandwidth),
+            _origin(device),
         )
+
+
+def _origin(device: DeviceSpec) -> str:
+    """Where the device's kernels come from."""
+    if device.kernels.relative:
+        return f"those of {device.kernels.relative}"
+    return "stated" if isinstance(device.kernels.gemm, FlatFit) else "measured"
+
+
+def _stacks() -> Iterable[tuple[str, ...]]:
+    for training in map(read_training_stack, training_stack_names()):
+        yield training.name, ", ".join(training.aliases), "training", _constants(training.record)
+    for generation in map(read_generation_stack, generation_stack_names()):
+        yield generation.name, ", ".join(generation.aliases), "generation", _constants(generation.record)
+
+
+def _constants(record: FitRecord | None) -> str:
+    if record is None:
+        return "stated"
+    return f"fitted, {100 * record.held_out.mape:.1f} % off on held-out rows"
 
 
 def _algorithms() -> Iterable[tuple[str, ...]]:

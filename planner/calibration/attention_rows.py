@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from planner.calibration.rows import Row, parse_all
-from planner.costs.attention import decode_attention_seconds, prefill_attention_seconds
+from planner.costs.kernels.attention import decode_attention_seconds, prefill_attention_seconds
 from planner.domain.cluster import DeviceSpec
 
 Floats = npt.NDArray[np.float64]

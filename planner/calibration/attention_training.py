@@ -13,7 +13,7 @@ from planner.calibration.attention_fit import PREFILL_START, checked, with_atten
 from planner.calibration.residuals import residuals_of
 from planner.calibration.rows import Row, parse_all, read_rows
 from planner.calibration.search import Floats, Search, folds_of
-from planner.costs.attention import backward_attention_seconds, prefill_attention_seconds
+from planner.costs.kernels.attention import backward_attention_seconds, prefill_attention_seconds
 from planner.domain.cluster import DeviceSpec
 from planner.domain.fits import BackwardFit, FitRecord, PrefillFit
 

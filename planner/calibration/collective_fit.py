@@ -18,8 +18,9 @@ from planner.calibration.collective_rows import (
     measured_of,
     predicted_seconds,
 )
+from planner.calibration.known import known_device
 from planner.calibration.residuals import residuals_of
-from planner.calibration.rows import Row, known_device, parse_all, read_rows
+from planner.calibration.rows import Row, parse_all, read_rows
 from planner.domain.cluster import DeviceSpec
 from planner.domain.fits import (
     CollectiveFit,

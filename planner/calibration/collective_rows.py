@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from planner.calibration.rows import Row
-from planner.costs.collectives import (
+from planner.costs.links.collectives import (
     Channel,
     Numbers,
     all_gather_seconds,

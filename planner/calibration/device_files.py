@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from planner.calibration.known import forget_known
 from planner.domain.fits import FitRecord
 from planner.domain.quantities import Value
 from planner.domain.text import load_yaml, read_text, write_text
@@ -96,14 +97,18 @@ class Staging:
     def _write(self, file: str, content: dict[str, Any]) -> None:
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
         write_text(self._staged(file), text)
+        forget_known()
 
 
 @contextmanager
 def staging(profiles: Path) -> Iterator[Staging]:
     """A place for fitted files that vanishes with everything that was not published."""
     profiles = profiles.resolve()
-    with TemporaryDirectory() as name, chdir(name):
-        yield Staging(folder=Path(name), profiles=profiles)
+    try:
+        with TemporaryDirectory() as name, chdir(name):
+            yield Staging(folder=Path(name), profiles=profiles)
+    finally:
+        forget_known()
 
 
 def records_of(section: Value, name: str = "") -> Iterator[tuple[str, FitRecord]]:

@@ -9,7 +9,7 @@ from planner.calibration.gemm_fit import COLUMNS, fit, size_masks
 from planner.calibration.gemm_rows import Measured, Products, measured_of, predicted_seconds, products_of
 from planner.calibration.rows import Row, device_of, parse_all
 from planner.costs.bands import band_of
-from planner.costs.gemm import gemm_fit
+from planner.costs.kernels.gemm import gemm_fit
 from planner.costs.uncertainty import kernel_uncertainty
 from planner.domain.cluster import DeviceSpec
 from planner.domain.fits import FitRecord, FlatFit, Residuals

@@ -21,7 +21,7 @@ from planner.calibration.grid_fit import Grid, fitted_grids
 from planner.calibration.residuals import covers_of, parts_of, residuals_of
 from planner.calibration.rows import parse_all, read_rows
 from planner.calibration.search import FOLDS, folds_of
-from planner.costs.tiles import Rates, Shapes, square_waves
+from planner.costs.kernels.tiles import Rates, Shapes, square_waves
 from planner.domain.catalog import read_device
 from planner.domain.cluster import DeviceSpec
 from planner.domain.fits import FitRecord, GemmFit, GridFit, QuantizeFit, Residuals, TileFit

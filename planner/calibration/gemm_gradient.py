@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from planner.calibration.rows import Row, parse_all, read_rows
-from planner.costs.gemm import gemm_gradient_seconds, gemm_seconds
+from planner.costs.kernels.gemm import gemm_gradient_seconds, gemm_seconds
 from planner.domain.cluster import DeviceSpec
 
 FILE = "training_kernel_efficiency_simumax.csv"

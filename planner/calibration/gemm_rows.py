@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.calibration.rows import Row
-from planner.costs.gemm import gemm_fit, gemm_seconds, quantize_seconds
+from planner.costs.kernels.gemm import gemm_fit, gemm_seconds, quantize_seconds
 from planner.domain.cluster import DeviceSpec
 from planner.domain.fits import FlatFit
 from planner.domain.model import Precision

@@ -7,8 +7,8 @@ from planner.calibration.rows import Row, parse_all
 from planner.calibration.serving import Latencies, Load, closed_loop
 from planner.calibration.serving_rows import COLUMNS, Point, engine_of, point_of
 from planner.costs.bands import band_of
-from planner.costs.engine_step import Engine, cached_bytes
-from planner.costs.step_table import step_table
+from planner.costs.serving.engine_step import Engine, cached_bytes
+from planner.costs.serving.step_table import step_table
 from planner.costs.uncertainty import kernel_uncertainty
 from planner.domain.cluster import DeviceSpec
 from planner.domain.model import PARAMETER_BYTES

@@ -13,7 +13,7 @@ from planner.calibration.residuals import residuals_of
 from planner.calibration.rows import parse_all, read_rows
 from planner.calibration.serving_rows import COLUMNS, Point, engine_of, point_of
 from planner.calibration.uncaptured_fit import fit_uncaptured, with_source
-from planner.costs.engine_step import Engine
+from planner.costs.serving.engine_step import Engine
 from planner.domain.fits import FitRecord
 from planner.domain.stack import GenerationStack
 

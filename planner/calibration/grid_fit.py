@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from planner.costs.grids import corners
+from planner.costs.kernels.grids import corners
 from planner.domain.fits import GridFit
 
 Floats = NDArray[np.float64]

@@ -7,11 +7,11 @@ from planner.calibration.evaluation import Advance, Evaluation, Judged, Skipped
 from planner.calibration.rl_rows import COLUMNS, Iteration, iteration_of
 from planner.calibration.rows import Row, parse_all
 from planner.costs.bands import Term, sum_band
-from planner.costs.engine_step import Engine, cached_bytes
-from planner.costs.generation import engine_of, generation_seconds, mean_progress
-from planner.costs.inference import inference_seconds
-from planner.costs.training import training_seconds
-from planner.costs.transition import reshard_seconds
+from planner.costs.passes.inference import inference_seconds
+from planner.costs.passes.training import training_seconds
+from planner.costs.serving.engine_step import Engine, cached_bytes
+from planner.costs.serving.generation import engine_of, generation_seconds, mean_progress
+from planner.costs.sync.transition import reshard_seconds
 from planner.costs.uncertainty import Uncertainty, kernel_uncertainty
 from planner.domain.cluster import DeviceSpec
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy

@@ -11,8 +11,8 @@ from scipy.optimize import minimize_scalar
 from planner.calibration.residuals import residuals_of
 from planner.calibration.rl_rows import COLUMNS, TRAINER, Iteration, iteration_of
 from planner.calibration.rows import parse_all, read_rows
-from planner.costs.inference import inference_seconds
-from planner.costs.training import training_seconds
+from planner.costs.passes.inference import inference_seconds
+from planner.costs.passes.training import training_seconds
 from planner.domain.catalog import read_training_stack
 from planner.domain.fits import FitRecord
 from planner.domain.stack import ANY, Speeds, TrainingStack

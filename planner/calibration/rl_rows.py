@@ -4,8 +4,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from planner.calibration.known import known_model, known_serving_stack
 from planner.calibration.rows import Row, device_of
-from planner.calibration.serving_rows import known_model, known_stack, node_of
+from planner.calibration.serving_rows import node_of
 from planner.costs.setting import Setting
 from planner.domain.catalog import read_training_stack
 from planner.domain.cluster import DeviceSpec
@@ -110,7 +111,7 @@ def iteration_of(row: Row, given: DeviceSpec | None) -> Iteration | str:
     device, devices = device_of(row, "gpu", given), row.count("n_gpus")
     model = known_model(row.text("model"))
     trainer, _, server = (row.optional_text("backend") or "megatron+vllm").casefold().partition("+")
-    serving, is_sharded = known_stack(server or "vllm"), trainer.startswith("fsdp")
+    serving, is_sharded = known_serving_stack(server or "vllm"), trainer.startswith("fsdp")
     measured = {name: row.optional_number(column) for name, column in MEASURES.items()}
     train = sizes_of(row.optional_text("train_parallel") or "", alone=is_sharded)
     generate = sizes_of(row.optional_text("gen_parallel") or "")

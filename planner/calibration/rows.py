@@ -5,14 +5,13 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from planner.domain.catalog import read_device
+from planner.calibration.known import known_device
 from planner.domain.cluster import DeviceSpec
 from planner.domain.mistakes import closest
-from planner.errors import SpecError, UnknownNameError
+from planner.errors import SpecError
 
 SHOWN_MISTAKES = 20
 """Of a broken file; the rest are counted."""
@@ -130,15 +129,6 @@ def device_of(row: Row, column: str, given: DeviceSpec | None) -> DeviceSpec | N
     if given is None:
         raise row.error(column, "the name of a device (or give --device)")
     return given
-
-
-@lru_cache(maxsize=1024)
-def known_device(name: str) -> DeviceSpec | None:
-    """The catalog device of that name or alias, if there is one."""
-    try:
-        return read_device(name)
-    except UnknownNameError:
-        return None
 
 
 def read_rows(path: Path, *, columns: Sequence[str]) -> list[Row]:

@@ -10,7 +10,7 @@ then prompts in their order as far as the step's tokens and the cache reach (Kwo
 from collections import deque
 from dataclasses import dataclass, field
 
-from planner.costs.step_table import StepTable
+from planner.costs.serving.step_table import StepTable
 
 ROUNDS = 10
 """Requests of each client, the first of which queue behind one another."""

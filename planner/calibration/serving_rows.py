@@ -1,15 +1,13 @@
 """Measured points of serving engines: from a row of a file to the engine, its layout and its load."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 
+from planner.calibration.known import known_model, known_serving_stack
 from planner.calibration.rows import Row, device_of
-from planner.costs.engine_step import Engine
-from planner.domain.catalog import read_generation_stack, read_model
+from planner.costs.serving.engine_step import Engine
 from planner.domain.cluster import DeviceSpec, NodePool
 from planner.domain.model import ModelSpec, Precision
 from planner.domain.stack import GenerationStack
-from planner.errors import SpecError
 
 COLUMNS = (
     "backend",
@@ -84,7 +82,7 @@ def point_of(row: Row, given: DeviceSpec | None) -> Point | str:
     concurrency = row.optional_count("concurrency")
     tensor, pipeline = row.optional_count("tp_size"), row.optional_count("pp_size") or 1
     first, output = row.optional_number("silicon_ttft_ms"), row.optional_number("silicon_tpot_ms")
-    model, stack = known_model(path), known_stack(backend)
+    model, stack = known_model(path), known_serving_stack(backend)
     if (row.optional_text("mode") or "agg") != "agg":
         return "prefill and decode on different devices"
     if device is None:
@@ -137,21 +135,3 @@ def node_of(device: DeviceSpec, *, nodes: int = 8) -> NodePool:
             "rails": 8,
         }
     )
-
-
-@lru_cache(maxsize=1024)
-def known_model(name: str) -> ModelSpec | None:
-    """The catalog model that a row names, if there is one."""
-    try:
-        return read_model(name)
-    except SpecError:
-        return None
-
-
-@lru_cache(maxsize=64)
-def known_stack(name: str) -> GenerationStack | None:
-    """The catalog's serving engine of that name, if there is one."""
-    try:
-        return read_generation_stack(name)
-    except SpecError:
-        return None

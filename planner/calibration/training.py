@@ -9,10 +9,10 @@ from planner.calibration.rows import Row, parse_all
 from planner.calibration.training_batches import batches_of, predicted_seconds
 from planner.calibration.training_fit import fit
 from planner.calibration.training_rows import COLUMNS, Measured, measured_of
-from planner.costs.activations import Batch
 from planner.costs.bands import band_of
-from planner.costs.memory import peak_training_bytes
-from planner.costs.training import RECOMPUTE
+from planner.costs.memory.activations import Batch
+from planner.costs.memory.memory import peak_training_bytes
+from planner.costs.passes.training import RECOMPUTE
 from planner.costs.uncertainty import MEMORY, Uncertainty, kernel_uncertainty
 from planner.domain.cluster import DeviceSpec
 

@@ -7,9 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from planner.calibration.training_rows import Measured
-from planner.costs.data_parallel import Sizes
-from planner.costs.setting import Job
-from planner.costs.training import (
+from planner.costs.passes.data_parallel import Sizes
+from planner.costs.passes.training import (
     RECOMPUTE,
     Exchange,
     Kernels,
@@ -18,6 +17,7 @@ from planner.costs.training import (
     kernels_of,
     step_seconds,
 )
+from planner.costs.setting import Job
 from planner.domain.stack import TrainingStack
 
 Floats = npt.NDArray[np.float64]

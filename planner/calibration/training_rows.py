@@ -1,18 +1,17 @@
 """Measured training steps: from a row of a file to the job, the layout and the seconds that it states."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 
+from planner.calibration.known import known_model, known_training_stack
 from planner.calibration.rows import Row, device_of
 from planner.calibration.training_words import precision_of, recompute_of, servers_of, sharding_of
-from planner.costs.data_parallel import Sizes
+from planner.costs.passes.data_parallel import Sizes
 from planner.costs.setting import Job
-from planner.domain.catalog import read_model, read_training_stack
+from planner.domain.catalog import read_training_stack
 from planner.domain.cluster import DeviceSpec
 from planner.domain.model import ModelSpec
 from planner.domain.plan import Recompute
 from planner.domain.stack import TrainingStack
-from planner.errors import SpecError
 
 COLUMNS = (
     "source",
@@ -194,7 +193,7 @@ def _model(row: Row) -> ModelSpec | str:
     columns = ("layers", "hidden", "heads", "ffn", "vocab")
     layers, hidden, heads, ffn, vocab = (row.optional_count(column) for column in columns)
     kv_heads, is_gated = row.optional_count("kv_heads") or heads, _flag(row, "gated")
-    known = _catalog_model(name)
+    known = known_model(name)
     if known and (known.moe or known.mla or None in (layers, hidden, heads, ffn, vocab)):
         return known
     if layers is None or hidden is None or heads is None or ffn is None or vocab is None:
@@ -229,30 +228,14 @@ def _flag(row: Row, column: str) -> bool:
     raise row.error(column, "0 or 1")
 
 
-@lru_cache(maxsize=256)
-def _catalog_model(name: str) -> ModelSpec | None:
-    try:
-        return read_model(name)
-    except SpecError:
-        return None
-
-
 def _stack(row: Row) -> TrainingStack:
     """The framework's stack with the row's sharding; an unknown framework's by its sharding alone."""
     sharding = sharding_of(row.optional_text("sharding") or "")
-    stack = _known_stack(row.text("framework"))
+    stack = known_training_stack(row.text("framework"))
     if stack is None:
         is_sharded = sharding in ("full", "gradients")
         stack = read_training_stack(UNKNOWN_SHARDED if is_sharded else UNKNOWN_ELSE)
     return stack.model_copy(update={"sharding": sharding}) if sharding else stack
-
-
-@lru_cache(maxsize=256)
-def _known_stack(name: str) -> TrainingStack | None:
-    try:
-        return read_training_stack(name)
-    except SpecError:
-        return None
 
 
 def _seconds(row: Row) -> float | None:

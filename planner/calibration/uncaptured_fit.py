@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import least_squares
 
+from planner.calibration.known import known_model
 from planner.calibration.residuals import residuals_of
 from planner.calibration.rows import Row, parse_all, read_rows
-from planner.calibration.serving_rows import known_model, node_of
-from planner.costs.engine_step import Engine
-from planner.costs.step_table import step_table
+from planner.calibration.serving_rows import node_of
+from planner.costs.serving.engine_step import Engine
+from planner.costs.serving.step_table import step_table
 from planner.domain.catalog import read_device, read_generation_stack
 from planner.domain.fits import FitRecord
 from planner.domain.model import ModelSpec

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from planner.calibration.evaluation import Advance, Evaluation, Judged, Skipped
+from planner.calibration.known import known_model
 from planner.calibration.rows import Row, device_of, parse_all
-from planner.calibration.serving_rows import known_model
 from planner.costs.bands import band_of
-from planner.costs.broadcast import Mode, broadcast_transition
 from planner.costs.setting import Setting
+from planner.costs.sync.broadcast import Mode, broadcast_transition
 from planner.costs.uncertainty import kernel_uncertainty
 from planner.domain.catalog import read_generation_stack, read_training_stack
 from planner.domain.cluster import DeviceSpec, LinkSpec, NodePool

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from planner.costs.arrays.foresight import Foresight, key_of
 from planner.costs.corrections import Corrections, workload_of
-from planner.costs.foresight import Foresight, key_of
-from planner.costs.generation import generation_seconds
-from planner.costs.inference import inference_seconds
-from planner.costs.memory import generation_bytes, inference_bytes, persistent_bytes, training_bytes
+from planner.costs.memory.memory import generation_bytes, inference_bytes, persistent_bytes, training_bytes
+from planner.costs.passes.inference import inference_seconds
+from planner.costs.passes.training import training_seconds
+from planner.costs.serving.generation import generation_seconds
 from planner.costs.setting import Setting
-from planner.costs.training import training_seconds
-from planner.costs.transition import reshard_seconds
+from planner.costs.sync.transition import reshard_seconds
 from planner.domain.cluster import NodePool
 from planner.domain.dataflow import CallKind, DataflowGraph, ModelCall
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy

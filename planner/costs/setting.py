@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field
 
-from planner.costs.stages import Stage, stages_of
+from planner.costs.memory.stages import Stage, stages_of
 from planner.domain.cluster import DeviceSpec, NodePool
 from planner.domain.model import PARAMETER_BYTES, Head, ModelSpec, Precision
 from planner.domain.stack import Speeds, Stack, TrainingStack

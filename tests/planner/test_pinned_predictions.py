@@ -11,17 +11,17 @@ import pytest
 
 from planner.algorithms import ALGORITHMS, trace
 from planner.costs import CostModel
-from planner.costs.attention import backward_attention_seconds, prefill_attention_seconds
-from planner.costs.channels import channel
-from planner.costs.collectives import (
+from planner.costs.kernels.attention import backward_attention_seconds, prefill_attention_seconds
+from planner.costs.kernels.decode_attention import decode_attention_seconds
+from planner.costs.kernels.gemm import gemm_backward_seconds, gemm_seconds
+from planner.costs.links.channels import channel
+from planner.costs.links.collectives import (
     all_gather_seconds,
     all_reduce_seconds,
     all_to_all_seconds,
     reduce_scatter_seconds,
     send_seconds,
 )
-from planner.costs.decode_attention import decode_attention_seconds
-from planner.costs.gemm import gemm_backward_seconds, gemm_seconds
 from planner.domain.catalog import read_device
 from planner.domain.cluster import NodePool
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy

@@ -15,7 +15,7 @@ from planner.calibration.attention_rows import (
 )
 from planner.calibration.attention_training import BACKWARD_FLOPS, FILE, cores_of, fit_backward
 from planner.calibration.rows import Row, RowError
-from planner.costs.attention import (
+from planner.costs.kernels.attention import (
     backward_attention_seconds,
     decode_attention_seconds,
     prefill_attention_seconds,

@@ -6,8 +6,8 @@ from planner.calibration.gemm_fit import fit_products, size_masks, with_fit
 from planner.calibration.gemm_rows import Products, predicted_seconds
 from planner.calibration.grid_fit import Grid, fitted_grids
 from planner.calibration.rows import Row, RowError
-from planner.costs.gemm import gemm_seconds, quantize_seconds
-from planner.costs.grids import grid_value
+from planner.costs.kernels.gemm import gemm_seconds, quantize_seconds
+from planner.costs.kernels.grids import grid_value
 from planner.domain.catalog import read_device
 from planner.errors import SpecError
 

@@ -9,7 +9,7 @@ from planner.calibration.generation_fit import FILE, fit_stack, latencies, point
 from planner.calibration.rows import Row, RowError
 from planner.calibration.serving import Load, closed_loop
 from planner.calibration.serving_rows import engine_of, point_of
-from planner.costs.step_table import step_table
+from planner.costs.serving.step_table import step_table
 from planner.domain.parallelism import GenerationStrategy
 
 

@@ -7,12 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.costs.attention import (
+from planner.costs.arrays.table import Configurations, training_table
+from planner.costs.kernels.attention import (
     backward_attention_seconds,
     decode_attention_seconds,
     prefill_attention_seconds,
 )
-from planner.costs.collectives import (
+from planner.costs.kernels.elementwise import elementwise_seconds
+from planner.costs.kernels.gemm import gemm_backward_seconds, gemm_seconds
+from planner.costs.links.collectives import (
     all_gather_seconds,
     all_reduce_seconds,
     all_to_all_seconds,
@@ -22,13 +25,10 @@ from planner.costs.collectives import (
     send_seconds,
     small_all_reduce_seconds,
 )
-from planner.costs.elementwise import elementwise_seconds
-from planner.costs.gemm import gemm_backward_seconds, gemm_seconds
-from planner.costs.generation import generation_seconds
-from planner.costs.inference import inference_seconds
-from planner.costs.memory import generation_bytes, inference_bytes
-from planner.costs.table import Configurations, training_table
-from planner.costs.transition import transition
+from planner.costs.memory.memory import generation_bytes, inference_bytes
+from planner.costs.passes.inference import inference_seconds
+from planner.costs.serving.generation import generation_seconds
+from planner.costs.sync.transition import transition
 from planner.domain.catalog import read_device, read_generation_stack, read_model, read_training_stack
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from planner.domain.plan import RoleStrategy

@@ -2,10 +2,10 @@
 
 import pytest
 
-from planner.costs.buffers import rank_states
+from planner.costs.memory.buffers import rank_states
+from planner.costs.memory.states import frozen_states, states_at
+from planner.costs.passes.training import sizes_of
 from planner.costs.setting import Job
-from planner.costs.states import frozen_states, states_at
-from planner.costs.training import sizes_of
 from planner.domain.catalog import read_training_stack
 from planner.domain.model import MlaSpec, ModelSpec, MoeSpec
 from planner.domain.parallelism import Coordinates, ParallelStrategy, coordinates

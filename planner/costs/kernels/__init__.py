@@ -1,0 +1,1 @@
+"""Seconds of single kernels on a device: matrices, attention, streams."""

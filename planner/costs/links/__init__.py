@@ -1,0 +1,1 @@
+"""Seconds of collectives on the links that their groups run over."""

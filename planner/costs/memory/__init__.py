@@ -1,0 +1,1 @@
+"""Bytes on each device: states, activations, caches."""

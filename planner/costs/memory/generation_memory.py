@@ -1,0 +1,99 @@
+"""Bytes of a serving engine on its fullest device, by kind."""
+
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+
+from planner.costs.memory.parameters import layer_tensors
+from planner.costs.setting import Setting
+from planner.domain.model import ModelSpec
+from planner.domain.parallelism import GenerationStrategy
+from planner.domain.resharding import stage_layers
+
+BLOCK_TOKENS = 16
+"""Of one block of the paged cache (vLLM's ``block_size``; Kwon et al. 2309.06180, section 4.1)."""
+VOCABULARY_MULTIPLE = 64
+"""What vLLM pads the vocabulary to before it cuts it."""
+
+
+def generation_bytes(setting: Setting, generate: GenerationStrategy) -> dict[str, int]:
+    """Generation weights, cache and working set on the fullest device.
+
+    The weights M / (t_g p_g) lie in a buffer of their own beside the training weights (HybridFlow, section 7
+    and table 2); the cache holds ``max_sequences`` sequences of the greatest length. Captured graphs share
+    one pool, as large as the largest batch's working set.
+    """
+    return dict(_generation_bytes(setting, generate))
+
+
+@lru_cache(maxsize=65536)
+def _generation_bytes(setting: Setting, generate: GenerationStrategy) -> Mapping[str, int]:
+    model, workload = setting.model, setting.workload
+    replica = -(-workload.samples // generate.replicas)
+    sequences = min(generate.max_sequences, replica)
+    stack, longest = setting.stack.generation, workload.prompt_tokens.maximum
+    prefill = min(replica * longest, stack.prefill_tokens)
+    tokens = max(prefill, 0 if stack.chunked else longest, sequences)
+    captured = min(stack.graph_sequences, sequences) if setting.device.kind == "cuda" else 0
+    stages = range(generate.pipeline)
+    elements = max(generation_elements(model, generate.tensor, generate.pipeline, stage) for stage in stages)
+    return {
+        "generation_weights": elements * setting.element_bytes,
+        "kv_cache": sequences * cache_bytes(setting, generate, workload.maximum_tokens),
+        "activations": tokens * working_bytes_per_token(setting, generate),
+        "logits": sequences * model.vocab * (setting.element_bytes + 4),
+        "graphs": captured * working_bytes_per_token(setting, generate),
+    }
+
+
+def cache_bytes(setting: Setting, generate: GenerationStrategy, tokens: int) -> int:
+    """Of one sequence on the fullest device, in whole blocks.
+
+    Each rank keeps at least one key head; a latent is whole on all of them.
+    """
+    model = setting.model
+    heads = -(-model.kv_heads // generate.tensor)
+    width = model.cached_size if model.mla else 2 * heads * model.head_dim
+    layers = -(-model.layers // generate.pipeline)
+    blocks = -(-tokens // BLOCK_TOKENS)
+    return blocks * BLOCK_TOKENS * layers * width * setting.element_bytes
+
+
+def working_bytes_per_token(setting: Setting, generate: GenerationStrategy) -> int:
+    """A layer's largest working set: the residual, a norm's output, and attention's or the MLP's tensors."""
+    model = setting.model
+    attention = model.query_size + 2 * model.kv_size + model.value_size
+    width = (3 if model.gated else 2) * model.ffn
+    if model.moe:
+        used = model.moe.experts_per_token * model.moe.expert_ffn + model.moe.shared_ffn
+        width = max(width, (3 if model.gated else 2) * used + model.moe.experts_per_token * model.hidden)
+    return (2 * model.hidden + -(-max(attention, width) // generate.tensor)) * setting.element_bytes
+
+
+@lru_cache(maxsize=65536)
+def generation_elements(model: ModelSpec, tensor: int, pipeline: int, stage: int) -> int:
+    """Parameters on one rank of a stage; key heads are repeated where ranks outnumber them."""
+    layers = stage_layers(model.layers, pipeline)
+    begin = sum(layers[:stage])
+    dense = min(max(model.dense_layers - begin, 0), layers[stage])
+    count = dense * _layer_elements(model, tensor, is_sparse=False)
+    count += (layers[stage] - dense) * _layer_elements(model, tensor, is_sparse=True) if model.moe else 0
+    rows = math.ceil(model.vocab / VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
+    table = math.ceil(rows / tensor) * model.hidden
+    is_last = stage == pipeline - 1
+    if stage == 0:
+        count += table + model.position_parameters
+    if is_last:
+        count += model.norm_size
+        count += 0 if model.tied_embeddings and pipeline == 1 else table
+    return count
+
+
+def _layer_elements(model: ModelSpec, tensor: int, *, is_sparse: bool) -> int:
+    layer = layer_tensors(model, is_sparse=is_sparse)
+    count: int = layer.shared.elements(tensor) + layer.experts * layer.expert.elements(tensor)
+    if model.mla:
+        return count
+    heads = -(-model.kv_heads // tensor)
+    repeated = 2 * (heads * model.head_dim - model.kv_size / tensor) * model.hidden
+    return count + math.ceil(repeated)

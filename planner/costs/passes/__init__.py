@@ -1,0 +1,1 @@
+"""Seconds of micro-batches through a model: training steps and forward passes."""

@@ -1,0 +1,1 @@
+"""Seconds of generation, step by step of a serving engine."""

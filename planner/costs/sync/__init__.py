@@ -1,0 +1,1 @@
+"""Seconds and bytes of weights on their way from training to generation."""
