@@ -37,8 +37,14 @@ def evaluate(rows: Sequence[Row], device: DeviceSpec | None, advance: Advance) -
     for line, point in found:
         if isinstance(point, str):
             skipped.append(Skipped(line=line, reason=point))
+            advance(1)
+            continue
+        engine = engines.setdefault(point.engine_key, engine_of(point))
+        if cache_tokens(engine, _replica(point)) < point.prompt_tokens + point.response_tokens:
+            skipped.append(
+                Skipped(line=line, reason=f"no room for a sequence beside {point.precision} weights")
+            )
         else:
-            engine = engines.setdefault(point.engine_key, engine_of(point))
             judged += _judged(point, predicted(engine, point))
         advance(1)
     return Evaluation(judged=judged, skipped=skipped)
@@ -46,7 +52,7 @@ def evaluate(rows: Sequence[Row], device: DeviceSpec | None, advance: Advance) -
 
 def predicted(engine: Engine, point: Point) -> Latencies:
     """Both latencies of a point on an engine."""
-    generate = GenerationStrategy(pipeline=point.pipeline, tensor=point.tensor, max_sequences=1)
+    generate = _replica(point)
     prompts = PROMPTS_PER_STEP.get(engine.stack.name, 2.0)
     load = Load(
         concurrency=point.concurrency,
@@ -57,6 +63,10 @@ def predicted(engine: Engine, point: Point) -> Latencies:
         step_tokens=prompts * point.prompt_tokens,
     )
     return closed_loop(step_table(engine, generate), load)
+
+
+def _replica(point: Point) -> GenerationStrategy:
+    return GenerationStrategy(pipeline=point.pipeline, tensor=point.tensor, max_sequences=1)
 
 
 def cache_tokens(engine: Engine, generate: GenerationStrategy) -> int:

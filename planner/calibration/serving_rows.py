@@ -77,7 +77,8 @@ def point_of(row: Row, given: DeviceSpec | None) -> Point | str:
     """
     device = device_of(row, "system", given)
     backend, path = row.text("backend"), row.text("model_path")
-    quantization = row.optional_text("gemm_quant_mode") or "bf16"
+    named = "fp8" if "fp8" in path.casefold() else "bf16"
+    quantization = row.optional_text("gemm_quant_mode") or named
     sizes = {name: row.count(column) for name, column in (("prompt", "isl"), ("response", "osl"))}
     concurrency = row.optional_count("concurrency")
     tensor, pipeline = row.optional_count("tp_size"), row.optional_count("pp_size") or 1

@@ -59,6 +59,8 @@ def test_both_latencies_of_a_row_are_judged_and_in_seconds():
         ({"backend": "pencil"}, "no serving engine"),
         ({"gemm_quant_mode": "int4_wo"}, "quantization"),
         ({"gemm_quant_mode": "fp8", "system": "a100_sxm"}, "has no fp8"),
+        ({"model_path": "Qwen/Qwen3-32B-FP8", "system": "a100_sxm"}, "has no fp8"),
+        ({"model_path": "deepseek-ai/DeepSeek-V3"}, "no room"),
         ({"concurrency": "", "batch_size": "16"}, "no concurrency"),
         ({"silicon_ttft_ms": "", "silicon_tpot_ms": ""}, "neither latency"),
     ],
