@@ -1,4 +1,7 @@
-"""Catalog entries that rows name, each looked up once until a fit changes the catalog."""
+"""Catalog entries that rows name, each looked up once until a fit changes the catalog.
+
+An entry that there is none of is none; an entry whose file is broken is an error.
+"""
 
 from functools import lru_cache
 
@@ -6,7 +9,7 @@ from planner.domain.catalog import read_device, read_generation_stack, read_mode
 from planner.domain.cluster import DeviceSpec
 from planner.domain.model import ModelSpec
 from planner.domain.stack import GenerationStack, TrainingStack
-from planner.errors import SpecError, UnknownNameError
+from planner.errors import UnknownNameError
 
 
 @lru_cache(maxsize=1024)
@@ -23,7 +26,7 @@ def known_model(name: str) -> ModelSpec | None:
     """The catalog model that a row names, if there is one."""
     try:
         return read_model(name)
-    except SpecError:
+    except UnknownNameError:
         return None
 
 
@@ -32,7 +35,7 @@ def known_serving_stack(name: str) -> GenerationStack | None:
     """The catalog's serving engine of that name, if there is one."""
     try:
         return read_generation_stack(name)
-    except SpecError:
+    except UnknownNameError:
         return None
 
 
@@ -41,7 +44,7 @@ def known_training_stack(name: str) -> TrainingStack | None:
     """The catalog's training engine of that name, if there is one."""
     try:
         return read_training_stack(name)
-    except SpecError:
+    except UnknownNameError:
         return None
 
 

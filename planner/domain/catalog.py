@@ -64,7 +64,7 @@ def read_model(reference: str, *, relative_to: Path | None = None) -> ModelSpec:
 
     Raises
     ------
-    SpecError
+    UnknownNameError
         Nothing, or more than one model, is called so.
     """
     files = _files("models", ".json")
@@ -84,8 +84,8 @@ def read_model(reference: str, *, relative_to: Path | None = None) -> ModelSpec:
     if len(names) == 1:
         return _read_shipped(files[names[0]])
     if names:
-        raise SpecError(f"{reference!r} can be any of {', '.join(names)}; write one of these names")
-    raise SpecError(
+        raise UnknownNameError(f"{reference!r} can be any of {', '.join(names)}; write one of these names")
+    raise UnknownNameError(
         f"no model {reference!r}{closest(shape_name(reference), files)}; write a catalog name "
         "(`hybridmap list models`) or the path of a config.json"
     )
