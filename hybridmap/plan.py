@@ -1,6 +1,7 @@
 """``hybridmap plan``: the best placement and strategies of a scenario, with a proof."""
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,6 @@ def error_band(plan: planner.Plan) -> dict[str, Any]:
 
 def _positive(text: str) -> float:
     value = float(text)
-    if value <= 0:
+    if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
     return value

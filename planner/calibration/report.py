@@ -91,7 +91,6 @@ AIMS: tuple[Aim, ...] = (
     ),
     _aim("NVLink collectives of 4 MB and more", r"[ah]100.*\.collective", "4 MiB and more", mape=0.05),
     _aim("training step of an unseen model", r"nemo|megatron.*|composer-.*|fsdp", "", mape=0.05, p90=0.1),
-    _aim("training step of an unseen engine", r"nemo|megatron.*|composer-.*|fsdp", "unseen.*", mape=0.1),
     _aim("seconds per output token, unseen layout", r"vllm|trtllm|sglang", "", mape=0.05),
 )
 """In the order of the page."""

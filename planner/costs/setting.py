@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass, field
 
-from planner.costs.memory.stages import Stage, stages_of
 from planner.domain.cluster import DeviceSpec, NodePool
 from planner.domain.model import PARAMETER_BYTES, Head, ModelSpec, Precision
 from planner.domain.stack import Speeds, Stack, TrainingStack
@@ -78,15 +77,6 @@ class Setting:
     def mini_batch(self) -> int:
         """Sequences of the largest optimizer step."""
         return math.ceil(self.workload.samples / self.workload.mini_batches)
-
-    def end_stages(self, count: int) -> tuple[Stage, Stage]:
-        """The first and the last of that many pipeline stages.
-
-        One of them is the fullest and one the slowest: the first has the most layers and the embedding, the
-        last the head, and no other stage has more than the first.
-        """
-        stages = stages_of(self.model, self.head, count)
-        return stages[0], stages[-1]
 
 
 def _check_precision(device: DeviceSpec, precision: Precision) -> None:

@@ -11,7 +11,6 @@ from planner.domain.parallelism import (
     ParallelStrategy,
     coordinates,
     generation_shard,
-    micro_data_groups,
 )
 from planner.domain.weights import WeightTensor, weight_tensors
 
@@ -83,8 +82,3 @@ def reshard_volume(
         generation += needed
         received += needed - (own if holds(tensor, at.pipeline, train.pipeline, model.layers) else 0)
     return ReshardVolume(received=received, generation=generation, redundant=0)
-
-
-def gather_group(train: ParallelStrategy, generate: GenerationStrategy, rank: int) -> list[int]:
-    """The micro-DP group of a rank: the only ranks that it exchanges weights with."""
-    return next(group for group in micro_data_groups(train, generate) if rank in group)

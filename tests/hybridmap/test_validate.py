@@ -175,6 +175,7 @@ def test_a_row_of_each_kind_is_predicted_within_an_order_of_magnitude(
     assert set(answer) == KEYS
     assert (answer["rows"], answer["evaluated"], answer["skipped"]) == (1, 1, 0)
     assert answer["worst"] < 2
+    assert all(-0.9 < each["bias"] < 9 for each in answer["by_measure"].values())
 
 
 @pytest.mark.parametrize("kind", ROWS)

@@ -12,7 +12,7 @@ import numpy as np
 
 from planner.costs.memory.parameters import layer_tensors, vocabulary_rows
 from planner.costs.memory.rounding import Numbers, are_plain, by_size, ceil_div, choose, greater, lesser
-from planner.costs.memory.stages import Layers, layers_at
+from planner.costs.memory.stages import Layers
 from planner.costs.passes.data_parallel import Sizes
 from planner.costs.setting import Job
 
@@ -92,15 +92,8 @@ def training_pass(job: Job, sizes: Sizes, batch: Batch, recompute: Numbers) -> P
     )
 
 
-def training_kept(job: Job, sizes: Sizes, batch: Batch, stage: Numbers, recompute: Numbers) -> Kept:
-    """The peak of an optimizer step on a stage: all in flight, and the head or a layer at work."""
-    layers = layers_at(job.model, pipeline=sizes.pipeline, virtual=sizes.virtual, stage=stage)
-    one = training_pass(job, sizes, batch, recompute)
-    return stage_kept(one, sizes, batch, stage=stage, layers=layers)
-
-
 def stage_kept(one: Pass, sizes: Sizes, batch: Batch, *, stage: Numbers, layers: Layers) -> Kept:
-    """`training_kept` of one stage, from what all stages have in common.
+    """The peak of an optimizer step on one stage, from what all stages have in common.
 
     1F1B keeps p - s micro-batches on stage s, and interleaved 2 (p - s - 1) + (v - 1) p + 1 chunks of 1 / v
     of its layers (Narayanan et al. 2104.04473, section 2.2; Megatron-Core's schedules).

@@ -28,10 +28,6 @@ class Stage:
         """Parameters of the stage's own tensors on one rank of a tensor group."""
         return math.ceil(self.split / tensor) + math.ceil(self.experts / (expert * tensor)) + self.whole
 
-    def trained_shard(self, tensor: int, *, expert: int = 1) -> int:
-        """The same with the copy of a tied head."""
-        return self.shard(tensor, expert=expert) + math.ceil(self.tied_copy / tensor)
-
 
 @lru_cache(maxsize=4096)
 def stages_of(model: ModelSpec, head: Head, count: int) -> tuple[Stage, ...]:

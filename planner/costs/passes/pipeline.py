@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.costs.links.collectives import Channel, Numbers, send_seconds
+from planner.costs.memory.stages import fullest_stages, layers_at
 from planner.costs.passes.data_parallel import exposed_seconds
 from planner.costs.passes.ends import EndCosts
 from planner.costs.passes.layer import LayerCosts
@@ -56,22 +57,31 @@ def training_passages(
 def slots(job: Job, passages: Passages, *, pipeline: Numbers, virtual: Numbers = 1) -> Slots:
     """One micro-batch on the slowest stage and on all of them.
 
-    The first stages have ceil(layers / p) layers and the embedding, the last has the head
-    (`planner.domain.resharding.stage_layers`); dense layers come first.
+    The first stage has the embedding, the last the head; layers are cut as the bytes' are
+    (`planner.costs.memory.stages.layers_at`), and a stage between can be the slowest where experts begin.
     """
-    layers, dense = job.model.layers, job.model.dense_layers
-    full = np.minimum(layers, np.ceil(layers / (np.asarray(pipeline) * virtual)) * virtual)
-    last = np.where(
-        np.asarray(pipeline) == 1, layers, np.floor(layers / (np.asarray(pipeline) * virtual)) * virtual
+    every = (
+        job.model.dense_layers * passages.dense
+        + (job.model.layers - job.model.dense_layers) * passages.sparse
+        + passages.embedding
+        + passages.head
     )
-    dense_first = np.minimum(dense, full)
-    first_s = dense_first * passages.dense + (full - dense_first) * passages.sparse + passages.embedding
-    dense_last = np.maximum(0, dense - (layers - last))
-    last_s = dense_last * passages.dense + (last - dense_last) * passages.sparse + passages.head
-    alone = np.asarray(pipeline) == 1
-    first_s, last_s = first_s + alone * passages.head, last_s + alone * passages.embedding
-    every = dense * passages.dense + (layers - dense) * passages.sparse + passages.embedding + passages.head
-    return Slots(slowest=np.where(first_s.sum(0) >= last_s.sum(0), first_s, last_s), all=every)
+    candidates = fullest_stages(job.model, pipeline=pipeline, virtual=virtual)
+    return Slots(slowest=_slowest(job, passages, pipeline, virtual, candidates), all=every)
+
+
+def _slowest(
+    job: Job, passages: Passages, pipeline: Numbers, virtual: Numbers, candidates: tuple[Numbers, ...]
+) -> NDArray[np.float64]:
+    found: NDArray[np.float64] | None = None
+    for stage in candidates:
+        held = layers_at(job.model, pipeline=pipeline, virtual=virtual, stage=stage)
+        one = np.asarray(held.dense) * passages.dense + np.asarray(held.sparse) * passages.sparse
+        one = one + np.equal(stage, 0) * passages.embedding
+        one = one + np.equal(stage, np.asarray(pipeline) - 1) * passages.head
+        found = one if found is None else np.where(found.sum(0) >= one.sum(0), found, one)
+    assert found is not None, "a pipeline has a first stage"
+    return found
 
 
 def schedule_seconds(

@@ -133,16 +133,15 @@ def engine_seconds(setting: Setting, generate: GenerationStrategy) -> float:
 
 def onload_seconds(setting: Setting, train: ParallelStrategy) -> float:
     """Return of offloaded training weights over the host link."""
-    shard = max(
-        stage.shard(train.tensor, expert=train.expert) for stage in setting.end_stages(train.pipeline)
-    )
+    stages = stages_of(setting.model, setting.head, train.pipeline)
+    shard = max(stage.shard(train.tensor, expert=train.expert) for stage in stages)
     rate = setting.stack.training.onload * setting.device.host_link.bandwidth
     return shard * setting.element_bytes / rate
 
 
 def generation_shard_bytes(setting: Setting, generate: GenerationStrategy) -> int:
     """Weights of the fullest generation stage on one device."""
-    stages = setting.end_stages(generate.pipeline)
+    stages = stages_of(setting.model, setting.head, generate.pipeline)
     return max(stage.shard(generate.tensor) for stage in stages) * setting.element_bytes
 
 
