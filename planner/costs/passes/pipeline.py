@@ -1,6 +1,8 @@
 """Seconds of many micro-batches through the stages of a pipeline: 1F1B, interleaved, forward only."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,15 +75,27 @@ def slots(job: Job, passages: Passages, *, pipeline: Numbers, virtual: Numbers =
 def _slowest(
     job: Job, passages: Passages, pipeline: Numbers, virtual: Numbers, candidates: tuple[Numbers, ...]
 ) -> NDArray[np.float64]:
-    found: NDArray[np.float64] | None = None
-    for stage in candidates:
-        held = layers_at(job.model, pipeline=pipeline, virtual=virtual, stage=stage)
-        one = np.asarray(held.dense) * passages.dense + np.asarray(held.sparse) * passages.sparse
-        one = one + np.equal(stage, 0) * passages.embedding
-        one = one + np.equal(stage, np.asarray(pipeline) - 1) * passages.head
-        found = one if found is None else np.where(found.sum(0) >= one.sum(0), found, one)
-    assert found is not None, "a pipeline has a first stage"
-    return found
+    """Seconds by kind of that candidate whose sum is greatest."""
+    parts = (passages.dense, passages.sparse, passages.embedding, passages.head)
+    sums = [part.sum(0) for part in parts]
+    counts = [_held(job, pipeline, virtual, stage) for stage in candidates]
+    best, most = counts[0], _weighted(counts[0], sums)
+    for count in counts[1:]:
+        total = _weighted(count, sums)
+        best = tuple(np.where(total > most, new, old) for new, old in zip(count, best, strict=True))
+        most = np.maximum(total, most)
+    return np.asarray(_weighted(best, parts), dtype=np.float64)
+
+
+def _held(job: Job, pipeline: Numbers, virtual: Numbers, stage: Numbers) -> tuple[Numbers, ...]:
+    """Dense layers, expert layers, embeddings and heads of a stage."""
+    layers = layers_at(job.model, pipeline=pipeline, virtual=virtual, stage=stage)
+    is_last = np.equal(stage, np.asarray(pipeline) - 1)
+    return layers.dense, layers.sparse, np.equal(stage, 0), is_last
+
+
+def _weighted(counts: Sequence[Numbers], seconds: Sequence[Any]) -> Any:
+    return sum(np.asarray(count) * each for count, each in zip(counts, seconds, strict=True))
 
 
 def schedule_seconds(
