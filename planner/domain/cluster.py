@@ -74,6 +74,10 @@ class NodePool(Value):
     """Between nodes, per node and direction; its devices share it."""
     rails: int = Field(default=1, ge=1, le=256, strict=True)
     """Network ports of a node, an equal part of its bandwidth each; one device sends through one of them."""
+    host_memory: Bytes | None = None
+    """Of one node, for what roles offload; none where nobody says, so that no plan is refused for it."""
+    price: float | None = Field(default=None, gt=0)
+    """Dollars per device-hour."""
     oversubscription: float = Field(default=1.0, ge=1)
     """Bandwidth of all nodes into the network over what it carries between them."""
 
@@ -81,12 +85,20 @@ class NodePool(Value):
     def devices(self) -> int:
         return self.nodes * self.devices_per_node
 
+    @property
+    def host_memory_per_device(self) -> int | None:
+        """Bytes of host memory that one device's ranks may fill."""
+        return None if self.host_memory is None else self.host_memory // self.devices_per_node
+
 
 class Cluster(Value):
     """One or more node pools."""
 
     name: str = "cluster"
     node_pools: tuple[NodePool, ...] = Field(min_length=1)
+    between: LinkSpec | None = None
+    """Between any two node pools, per direction and all their traffic together; by default as the slowest of
+    their networks."""
 
     @model_validator(mode="after")
     def _check_names(self) -> "Cluster":
@@ -98,6 +110,15 @@ class Cluster(Value):
     @property
     def devices(self) -> int:
         return sum(pool.devices for pool in self.node_pools)
+
+    @property
+    def crossing(self) -> LinkSpec:
+        """What data and weights cross from one node pool to another."""
+        networks = [pool.network for pool in self.node_pools]
+        return self.between or LinkSpec(
+            bandwidth=min(network.bandwidth for network in networks),
+            latency=max(network.latency for network in networks),
+        )
 
     def node_pool(self, name: str) -> NodePool:
         """The node pool of that name."""

@@ -1,15 +1,19 @@
 """The dataflow of one RL iteration: which model calls there are and what each waits for."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
 import networkx as nx
 
-CallKind = Literal["generate", "infer", "train", "numeric"]
+CallKind = Literal["generate", "infer", "train", "numeric", "send", "receive"]
+"""What a call computes; ``send`` and ``receive`` move updated weights to a generator on other devices."""
 
 CONTROLLER = "controller"
 """The role whose calls are numeric and need no device."""
+GENERATOR = "generator"
+"""The role that generates for the actor on devices of its own in asynchronous training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,16 +29,29 @@ class ModelCall:
     options: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dependence:
+    """A call that waits for another one: that of iteration i for the other's of iteration i - lag."""
+
+    source: str
+    target: str
+    lag: int = 0
+    fields: tuple[str, ...] = ()
+    """Fields of the batch that flow along it; none where weights do."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataflowGraph:
     """Calls in program order, and the networkx graph of their data dependences.
 
     Edges carry ``fields``, the names of the batch fields that flow along them. Updated weights become visible
-    in the next iteration, so no edge leaves an update.
+    in the next iteration, so no edge leaves an update, but for that to a call that sends the weights away.
     """
 
     name: str
     graph: nx.DiGraph = field(repr=False)
+    staleness: int = 0
+    """Iterations that generation may run ahead of the updates; 0 generates with the newest weights."""
 
     @cached_property
     def calls(self) -> tuple[ModelCall, ...]:
@@ -58,6 +75,30 @@ class DataflowGraph:
     def calls_of(self, role: str) -> tuple[ModelCall, ...]:
         """The role's calls in program order."""
         return tuple(call for call in self.calls if call.role == role)
+
+    @cached_property
+    def dependences(self) -> tuple[Dependence, ...]:
+        """Everything that a call waits for: data of its iteration, and weights of earlier ones.
+
+        A trained role's other calls wait for its updates of the iteration before. A generator's wait for the
+        weights of ``1 + staleness`` iterations before.
+        """
+        data = [
+            Dependence(source=source, target=target, fields=self.graph.edges[source, target]["fields"])
+            for source, target in self.graph.edges
+        ]
+        return (*data, *self._weights())
+
+    def _weights(self) -> Iterator[Dependence]:
+        for source in self.calls:
+            if source.kind == "train":
+                for target in self.calls_of(source.role):
+                    if target.kind in ("generate", "infer"):
+                        yield Dependence(source=source.name, target=target.name, lag=1)
+            if source.kind == "receive":
+                for target in self.calls_of(source.role):
+                    if target.kind == "generate":
+                        yield Dependence(source=source.name, target=target.name, lag=1 + self.staleness)
 
     def call(self, name: str) -> ModelCall:
         """The call of that name."""

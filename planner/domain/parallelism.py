@@ -66,10 +66,17 @@ class GenerationStrategy(Value):
     replicas: PositiveInt = 1
     max_sequences: PositiveInt
     """Sequences that one replica decodes at once; the rest wait."""
+    cache_tokens: PositiveInt | None = None
+    """Tokens that one replica's paged cache holds; none for ``max_sequences`` of the greatest length."""
 
     @property
     def devices(self) -> int:
         return self.pipeline * self.tensor * self.replicas
+
+    @property
+    def layout(self) -> ParallelStrategy:
+        """The layout of its weights, replicas as data-parallel ranks."""
+        return ParallelStrategy(pipeline=self.pipeline, tensor=self.tensor, data=self.replicas)
 
     def __str__(self) -> str:
         return f"p{self.pipeline}t{self.tensor}x{self.replicas}"

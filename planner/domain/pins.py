@@ -7,10 +7,10 @@ from pydantic import ConfigDict, RootModel, model_serializer, model_validator
 
 from planner.domain.parallelism import ParallelStrategy
 
-_LAYOUT_FIELDS = ("pipeline", "tensor", "data")
-_GENERATE_FIELDS = ("pipeline", "tensor", "replicas", "max_sequences")
+_LAYOUT_FIELDS = ("pipeline", "tensor", "data", "context", "expert", "virtual")
+_GENERATE_FIELDS = ("pipeline", "tensor", "replicas", "max_sequences", "cache_tokens")
 _PHASE_FIELDS = {"train": _LAYOUT_FIELDS, "infer": _LAYOUT_FIELDS, "generate": _GENERATE_FIELDS}
-_ROLE_FIELDS = ("devices", "micro_batch", "recompute", "node_pool")
+_ROLE_FIELDS = ("devices", "micro_batch", "micro_batch_tokens", "recompute", "offload", "node_pool")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -27,11 +27,11 @@ class PinKey:
 
 
 class Pins(RootModel[dict[PinKey, int | str]]):
-    """Pinned fields and their values; a whole layout stands for its three sizes."""
+    """Pinned fields and their values; a whole layout stands for all its sizes."""
 
     model_config = ConfigDict(frozen=True)
     root: dict[PinKey, int | str] = {}
-    TEXT_FIELDS: ClassVar = ("recompute", "node_pool")
+    TEXT_FIELDS: ClassVar = ("recompute", "offload", "node_pool")
 
     @model_validator(mode="before")
     @classmethod
@@ -60,10 +60,6 @@ def _parse_pin(key: str, setting: object) -> dict[PinKey, int | str]:
     parts = key.split(".")
     if len(parts) == 2 and parts[1] in ("train", "infer"):
         layout = ParallelStrategy.parse(str(setting))
-        if layout.context * layout.expert * layout.virtual > 1:
-            raise ValueError(
-                f"{key}: {setting} has more than pipeline, tensor and data sizes; others are not chosen yet"
-            )
         return {PinKey(parts[0], parts[1], name): getattr(layout, name) for name in _LAYOUT_FIELDS}
     if len(parts) == 2 and parts[1] in _ROLE_FIELDS:
         return {PinKey(parts[0], "", parts[1]): _pinned_value(key, parts[1], setting)}
@@ -71,7 +67,7 @@ def _parse_pin(key: str, setting: object) -> dict[PinKey, int | str]:
         return {PinKey(*parts): _pinned_value(key, parts[2], setting)}
     raise ValueError(
         f"{key!r} is not a field of a plan; write role.train.tensor, role.generate.replicas, role.devices, "
-        "role.micro_batch, role.recompute, role.node_pool, or role.train: p1t2d2"
+        "role.micro_batch, role.recompute, role.offload, role.node_pool, or role.train: p1t2d2"
     )
 
 

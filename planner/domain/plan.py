@@ -7,10 +7,11 @@ from typing import Literal
 
 from pydantic import Field
 
+from planner.domain.dataflow import GENERATOR
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from planner.domain.placement import Placement
 from planner.domain.quantities import PositiveInt, Value
-from planner.domain.scenario import Scenario
+from planner.domain.scenario import Objective, Scenario, TimeModel
 
 Recompute = Literal["none", "selective", "full"]
 """Of activations in the backward pass: nothing, attention's core, or every layer (2205.05198, section 5)."""
@@ -19,7 +20,7 @@ Offload = Literal["none", "optimizer", "all"]
 Origin = Literal["measured", "scaled", "modelled"]
 """Read from a profile; modelled and corrected by the profile's other calls; from the data sheet alone."""
 Status = Literal["optimal", "feasible"]
-Solver = Literal["cpsat", "exhaustive", "hybridflow"]
+Solver = Literal["cpsat", "dp", "exhaustive", "hybridflow"]
 
 
 class RoleStrategy(Value):
@@ -37,14 +38,17 @@ class RoleStrategy(Value):
 
     @property
     def layout(self) -> ParallelStrategy:
-        """The layout that the role's weights live in."""
+        """The layout that the role's weights live in; that of generation for a role that only generates."""
         layout = self.train or self.infer
-        assert layout is not None, "a role trains or infers"
+        if layout is None:
+            assert self.generate is not None, "a role trains, infers or generates"
+            return self.generate.layout
         return layout
 
     def __str__(self) -> str:
-        parts = [str(self.layout)]
+        parts = [str(self.layout)] if self.train or self.infer else []
         parts += [f"gen {self.generate}"] if self.generate else []
+        parts += [f"{self.micro_batch_tokens} tokens"] if self.micro_batch_tokens else []
         parts += (
             ["recompute" if self.recompute == "full" else "selective"] if self.recompute != "none" else []
         )
@@ -59,6 +63,8 @@ class RoleMemory(Value):
     """Live during the whole iteration."""
     transient: dict[str, dict[str, int]]
     """Beside those, during each of the role's calls; never two calls' at once on one device."""
+    host: int = 0
+    """Bytes of host memory per device, for what is offloaded."""
     bands: dict[str, tuple[int, int]] = Field(default_factory=dict)
     """By call: the 90 % band of both together; empty where nobody asked for it."""
 
@@ -98,6 +104,9 @@ class Pool(Value):
     devices: PositiveInt
     roles: tuple[str, ...]
     order: tuple[str, ...]
+    """The calls of one period in the order in which the pool runs them, over and over."""
+    ahead: dict[str, int] = Field(default_factory=dict)
+    """By call: iterations that it is ahead of the pool's rearmost call in the same period; 0 if left out."""
 
 
 class Prediction(Value):
@@ -106,7 +115,7 @@ class Prediction(Value):
     calls: dict[str, CallPrediction]
     memory: dict[str, RoleMemory]
     iteration_seconds: float
-    """Steady-state period of one iteration."""
+    """Steady-state period of one iteration: calls of different pools overlap where their inputs allow."""
     iteration_low: float | None = None
     """The 90 % band of the iteration's seconds; none where nobody asked for it."""
     iteration_high: float | None = None
@@ -114,6 +123,8 @@ class Prediction(Value):
     """The paper's d_cost: the sum over stages of the maximum over pools of the sum over their calls."""
     tokens_per_second: float
     """Prompt and response tokens of all samples over the iteration."""
+    dollars_per_million_tokens: float | None = None
+    """What the pools' devices cost in that time; none where a node pool has no price."""
 
 
 class Proof(Value):
@@ -121,9 +132,13 @@ class Proof(Value):
 
     solver: Solver
     status: Status
+    time_model: TimeModel = "stage"
+    """Whose seconds decided."""
+    minimise: Objective = "seconds"
     objective: float
+    """In the unit of what was optimised."""
     bound: float
-    """No plan of this scenario has a smaller objective."""
+    """No plan of this scenario has a smaller objective (a greater one for tokens per second)."""
 
 
 class RunnerUp(Value):
@@ -156,6 +171,11 @@ class Plan(Value):
     @property
     def placement(self) -> Placement:
         return tuple(pool.roles for pool in self.pools)
+
+    @property
+    def staleness(self) -> int:
+        """Iterations that generation runs ahead of the updates; 0 unless a generator does it."""
+        return self.scenario.staleness if GENERATOR in self.strategies else 0
 
     def pool_of(self, role: str) -> Pool:
         """The pool that a role lives in."""

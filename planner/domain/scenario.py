@@ -7,16 +7,23 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from planner.domain.algorithm import AlgorithmOptions
+from planner.domain.capabilities import RUNTIME, Capabilities
 from planner.domain.cluster import Cluster
+from planner.domain.dataflow import GENERATOR
 from planner.domain.model import Head, ModelSpec, Precision
 from planner.domain.pins import Pins
-from planner.domain.quantities import PositiveInt, Value
+from planner.domain.quantities import PositiveInt, Seconds, Value
 from planner.domain.stack import Stack
 from planner.domain.workload import Workload
 
 SCALAR_ROLES = frozenset({"critic", "reward", "cost"})
 """Roles whose model ends in one number per position instead of logits."""
 
+
+TimeModel = Literal["period", "stage"]
+"""The steady-state period of the schedule, or the paper's sum over stages of the slowest pool's calls."""
+Objective = Literal["seconds", "tokens_per_second", "dollars", "devices"]
+"""Seconds per iteration, tokens per second, dollars per million trained tokens, devices taken."""
 
 LOGPROB_TOLERANCES: Mapping[Precision, float] = MappingProxyType({"fp32": 1e-4, "bf16": 0.1})
 """Two right engines differ by some 1e-6 in fp32 and some hundredths in bf16."""
@@ -43,6 +50,14 @@ class RunSettings(Value):
     what the scenario's precision allows."""
 
 
+class Service(Value):
+    """A role that takes no devices: a rule, or a judge that answers from elsewhere."""
+
+    seconds_per_sample: Seconds
+    concurrency: PositiveInt = 1
+    """Samples that it works on at once."""
+
+
 class Scenario(Value):
     """Everything that a plan follows from."""
 
@@ -57,7 +72,19 @@ class Scenario(Value):
     workload: Workload
     stack: Stack
     """The engines whose overheads the plan counts on."""
-    minimise: Literal["seconds"] = "seconds"
+    services: dict[str, Service] = Field(default_factory=dict)
+    """Roles that take no devices, in the place of a model."""
+    minimise: Objective = "seconds"
+    within: Seconds | None = None
+    """Longest permitted iteration."""
+    time_model: TimeModel = "period"
+    """What an iteration's seconds are."""
+    staleness: int = Field(default=0, ge=0, le=8, strict=True)
+    """Iterations that generation may run ahead of the updates, on devices of its own."""
+    maximum_devices: PositiveInt | None = None
+    """Of any pool."""
+    capabilities: Capabilities | None = None
+    """What the runtime that is to run the plan can do; none for whatever the costs know."""
     pin: Pins = Field(default_factory=lambda: Pins({}))
     colocate: tuple[tuple[str, ...], ...] = ()
     """Sets of roles that must share a pool."""
@@ -78,6 +105,17 @@ class Scenario(Value):
             return {**value, "algorithm": {"name": value["algorithm"]}}
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _capabilities_by_name(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("capabilities") == "runtime":
+            return {**value, "capabilities": RUNTIME}
+        return value
+
+    def model_of(self, role: str) -> ModelSpec:
+        """The model of a role; a generator's is the actor's."""
+        return self.models["actor" if role == GENERATOR and role not in self.models else role]
+
     @model_validator(mode="after")
     def _check_roles(self) -> "Scenario":
         known = ", ".join(self.models)
@@ -86,6 +124,6 @@ class Scenario(Value):
             ("colocate", {role for group in self.colocate for role in group}),
             ("apart", {role for group in self.apart for role in group}),
         ):
-            for name in sorted(names - set(self.models)):
+            for name in sorted(names - set(self.models) - ({GENERATOR} if self.staleness else set())):
                 raise ValueError(f"{place} names the role {name!r}, which has no model (roles: {known})")
         return self

@@ -174,7 +174,9 @@ def _pins(plan: Plan, pool: Pool, role: str) -> Iterator[Violation]:
         "devices": pool.devices,
         "node_pool": pool.node_pool,
         "micro_batch": strategy.micro_batch,
+        "micro_batch_tokens": strategy.micro_batch_tokens,
         "recompute": strategy.recompute,
+        "offload": strategy.offload,
     }
     for key, value in plan.scenario.pin.root.items():
         if key.role == role:

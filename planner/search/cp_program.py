@@ -119,7 +119,7 @@ def _take_time(program: Program, useful: Candidates) -> None:
     """
     for stage, total in enumerate(program.stages):
         busy = {
-            (role, slot): _weighted(used, program.problem.options[role][slot].stage_us[:, stage])
+            (role, slot): _weighted(used, program.problem.stage_us(role, slot)[:, stage])
             for (role, slot), used in program.options.items()
         }
         for (roles, slot), is_used in program.pools.items():

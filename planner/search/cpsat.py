@@ -156,7 +156,7 @@ def _devices(program: Program) -> cp_model.LinearExprT:
 
 
 def _busy_us(program: Program) -> cp_model.LinearExprT:
-    return program.total(lambda table: table.stage_us.sum(axis=1))
+    return program.total(lambda table: table.call_us.sum(axis=1))
 
 
 def _bytes(program: Program) -> cp_model.LinearExprT:

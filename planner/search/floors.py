@@ -31,7 +31,7 @@ class Floors:
     @classmethod
     def of(cls, problem: Problem) -> "Floors":
         at_slot = {
-            role: {slot: table.stage_us.min(axis=0) for slot, table in problem.options[role].items()}
+            role: {slot: problem.stage_us(role, slot).min(axis=0) for slot in problem.options[role]}
             for role in problem.roles
         }
         return cls(
@@ -71,7 +71,7 @@ class Floors:
 
 def _slowest(problem: Problem, role: str) -> int:
     tables = problem.options[role].values()
-    return max((int(table.stage_us.sum(axis=1).max()) for table in tables), default=0)
+    return max((int(table.call_us.sum(axis=1).max()) for table in tables), default=0)
 
 
 def _falling(at_slot: Mapping[Slot, Integers], node_pool: str, problem: Problem) -> Integers:
@@ -113,7 +113,7 @@ def candidates(problem: Problem, floors: Floors, limit_us: int) -> Candidates:
         pools.append((roles, slot))
         floor_us.append(own)
         for role in roles:
-            stage_us = problem.options[role][slot].stage_us
+            stage_us = problem.stage_us(role, slot)
             raised = np.maximum(own - floors.at_slot[role][slot] + stage_us, outside)
             within = raised.sum(axis=1) <= limit_us
             useful[role, slot] = useful.get((role, slot), np.zeros(len(within), dtype=bool)) | within

@@ -76,7 +76,7 @@ def _single(problem: Problem, role: str, slot: Slot) -> Front:
     return Front(
         roles=(role,),
         slot=slot,
-        stage_us=options.stage_us,
+        stage_us=problem.stage_us(role, slot),
         persistent=options.persistent,
         transient=options.transient,
         rows=np.arange(len(options), dtype=np.int64)[:, None],
@@ -92,7 +92,7 @@ def _merged(problem: Problem, front: Front, role: str) -> Front:
     return Front(
         roles=(*front.roles, role),
         slot=front.slot,
-        stage_us=front.stage_us[one] + options.stage_us[other],
+        stage_us=front.stage_us[one] + problem.stage_us(role, front.slot)[other],
         persistent=persistent[one, other],
         transient=transient[one, other],
         rows=np.concatenate([front.rows[one], other[:, None]], axis=1),

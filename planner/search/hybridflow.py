@@ -143,7 +143,7 @@ class Mapper:
         if key not in self.ranked:
             table = self.problem.options[role][slot]
             longest = max(1, slot.devices // self.cluster.node_pool(slot.node_pool).devices_per_node)
-            seconds = table.stage_us.sum(axis=1).tolist()
+            seconds = table.call_us.sum(axis=1).tolist()
             layouts = [strategy.layout for strategy in table.strategies]
             rows = [
                 row

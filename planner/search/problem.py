@@ -4,16 +4,53 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+import numpy as np
+
 from planner.domain.dataflow import DataflowGraph
 from planner.domain.placement import Placement
 from planner.domain.plan import RoleStrategy, Status
-from planner.domain.scenario import Scenario
+from planner.domain.scenario import Scenario, TimeModel
 from planner.search.allocation import Slot, cluster_slots
 from planner.search.constraints import colocated_sets, refuse_contradictions
+from planner.search.dominance import Integers
 from planner.search.strategies import Costs, Options, RoleTable
 
+ENDLESS = 2**62
+"""Bytes of a memory that nobody limits."""
 RUNNERS_UP = 3
 """Other placements whose best plans are reported."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One call of the dataflow, as solvers see it."""
+
+    name: str
+    role: int | None
+    """Number of its role; none for a call that takes no devices."""
+    stage: int
+    us: int = 0
+    """Microseconds of a call that takes no devices; others' are their option's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Step ``target`` of iteration i starts after step ``source`` of iteration i - lag has ended."""
+
+    source: int
+    target: int
+    lag: int = 0
+    crossing_us: int = 0
+    """Microseconds that pass between the two where their roles lie in different node pools."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What all pools together may take."""
+
+    price: Mapping[str, int]
+    """Of one device of each node pool."""
+    limit: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,18 +58,28 @@ class Problem:
     """Roles, their options on every slot, and what a device and a node pool can hold.
 
     A plan partitions the roles into pools and gives each pool a slot, and each role an option of its pool's
-    slot. It costs the sum over stages of the maximum over pools of the sum over their roles (HybridFlow,
-    algorithm 1, ``d_cost``).
+    slot. Under the time model ``stage`` it costs the sum over stages of the maximum over pools of the sum
+    over their roles (HybridFlow, algorithm 1, ``d_cost``); under ``period`` the least period of a cyclic
+    schedule.
     """
 
     roles: tuple[str, ...]
     stages: int
+    steps: tuple[Step, ...]
+    """All calls in program order."""
+    waits: tuple[Wait, ...]
     options: Mapping[str, Mapping[Slot, Options]]
     """Undominated options of each role, on the slots where it has any."""
     capacities: Mapping[str, int]
     """Devices of each node pool."""
     memory: Mapping[str, int]
     """Usable bytes of one device of each node pool."""
+    host_memory: Mapping[str, int]
+    """Bytes of host memory that one device of each node pool may fill."""
+    time_model: TimeModel = "stage"
+    interleaves: bool = True
+    """Whether a pool may run calls of different iterations in one period."""
+    budget: Budget | None = None
     together: tuple[frozenset[str], ...] = ()
     """Disjoint sets of roles that must share a pool."""
     apart: tuple[frozenset[str], ...] = ()
@@ -43,6 +90,14 @@ class Problem:
         return all(group <= set(roles) or group.isdisjoint(roles) for group in self.together) and all(
             len(group.intersection(roles)) <= 1 for group in self.apart
         )
+
+    def stage_us(self, role: str, slot: Slot) -> Integers:
+        """Microseconds of the role's calls in each stage, shape (options, stages)."""
+        index = self.roles.index(role)
+        stages = np.array([step.stage for step in self.steps if step.role == index])
+        in_stage: Integers = np.eye(self.stages, dtype=np.int64)[stages]
+        total: Integers = self.options[role][slot].call_us @ in_stage
+        return total
 
     def slots(self, roles: Sequence[str]) -> tuple[Slot, ...]:
         """Slots where each of the roles has an option, in the order of the grid."""
@@ -119,14 +174,40 @@ def prepare(
     return Problem(
         roles=graph.roles,
         stages=len(graph.stages),
+        steps=_steps(graph),
+        waits=_waits(graph),
         options=MappingProxyType(
             {role: _role_options(role, grid, scenario, graph, costs) for role in graph.roles}
         ),
         capacities=MappingProxyType({pool.name: pool.devices for pool in cluster.node_pools}),
         memory=MappingProxyType({pool.name: pool.device.usable_memory for pool in cluster.node_pools}),
+        host_memory=MappingProxyType(
+            {pool.name: _or_endless(pool.host_memory_per_device) for pool in cluster.node_pools}
+        ),
+        time_model="stage",
         together=colocated_sets(scenario),
         apart=tuple(map(frozenset, scenario.apart)),
     )
+
+
+def _steps(graph: DataflowGraph) -> tuple[Step, ...]:
+    numbers = {role: number for number, role in enumerate(graph.roles)}
+    return tuple(
+        Step(name=call.name, role=numbers.get(call.role), stage=graph.stage_of.get(call.name, 0))
+        for call in graph.calls
+    )
+
+
+def _waits(graph: DataflowGraph) -> tuple[Wait, ...]:
+    numbers = {call.name: number for number, call in enumerate(graph.calls)}
+    return tuple(
+        Wait(source=numbers[each.source], target=numbers[each.target], lag=each.lag)
+        for each in graph.dependences
+    )
+
+
+def _or_endless(count: int | None) -> int:
+    return ENDLESS if count is None else count
 
 
 def _role_options(
@@ -147,7 +228,7 @@ def _stage_cost_us(problem: Problem, pools: Sequence[PoolChoice]) -> int:
     for stage in range(problem.stages):
         cost += max(
             sum(
-                int(problem.options[role][pool.slot].stage_us[row, stage])
+                int(problem.stage_us(role, pool.slot)[row, stage])
                 for role, row in zip(pool.roles, pool.rows, strict=True)
             )
             for pool in pools

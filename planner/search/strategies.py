@@ -1,20 +1,20 @@
 """The option table: what a role costs in each strategy on each slot, without those that cannot matter.
 
-Why dropping is safe. Roles meet only through the seconds that a pool spends in each stage (their sum is what
-the stage cost sees), through persistent bytes (their sum, with the greatest transient bytes of any role, must
-fit a device) and through the slot. The objective rises with every stage's seconds; feasibility can only be
-lost as persistent or transient bytes rise. Take any plan and replace one role's option by another of the same
-role and slot that is no greater in each stage's seconds, in persistent and in transient bytes: every sum and
-every maximum is no greater, so the plan still fits and costs no more. Hence some optimal plan uses
-undominated options only, of which one of several equal ones suffices. Three shortcuts would be wrong: adding
-persistent to transient bytes (of a pool's roles only the greatest transient counts), adding up the seconds of
-different stages (the maximum over pools is taken per stage), and comparing options of different device counts
-(colocated roles must share one).
+Why dropping is safe. Roles meet only through the seconds of their calls, through persistent bytes (their sum,
+with the greatest transient bytes of any role, must fit a device), through host bytes (their sum must fit the
+device's part of its node) and through the slot. Both time models' objectives rise with every call's seconds:
+the stage cost is made of sums and maxima of them, and a cyclic schedule stays valid when a call takes less.
+Feasibility can only be lost as bytes rise. Take any plan and replace one role's option by another of the same
+role and slot that is no greater in each call's seconds and in each kind of bytes: the plan still fits and
+costs no more. Hence some optimal plan uses undominated options only, of which one of several equal ones
+suffices. Three shortcuts would be wrong: adding persistent to transient bytes (of a pool's roles only the
+greatest transient counts), adding up the seconds of different calls (other pools wait for some of them only),
+and comparing options of different device counts (colocated roles must share one).
 
 An option of a role that trains and generates is a training half (layout, micro-batch, recompute) and a
 generation half (p_g, t_g, sequences at once), which belong together when their (p, t) agree: the training
-layout enters generation through the reshard, that is through (p, t), only. Stages' seconds add up over the
-halves, persistent bytes do not depend on the generation half, and transient bytes are the greater of the two.
+layout enters generation through the reshard, that is through (p, t), only. The halves have calls of their
+own, persistent bytes do not depend on the generation half, and transient bytes are the greater of the two.
 Each of these rises with each half's value, so a half that is dominated among those of the same (p, t) makes
 only dominated options: the halves are pruned first, then their products.
 """
@@ -72,13 +72,16 @@ LONGEST_CALL_S = 1e8
 class Options:
     """Options of one role on one slot, column by column."""
 
-    strategies: tuple[RoleStrategy, ...]
-    stage_us: Integers = field(repr=False)
-    """Microseconds of the role's calls in each stage, each call rounded up; shape (options, stages)."""
+    strategies: Sequence[RoleStrategy]
+    """By option; may be made when asked for."""
+    call_us: Integers = field(repr=False)
+    """Microseconds of each of the role's calls in program order, rounded up; shape (options, calls)."""
     persistent: Integers = field(repr=False)
-    """Bytes per device, shape (options,)."""
+    """Bytes per device during the whole iteration, shape (options,)."""
     transient: Integers = field(repr=False)
     """Greatest of the calls' bytes per device, shape (options,)."""
+    host: Integers = field(repr=False)
+    """Bytes of host memory per device, shape (options,)."""
 
     def __len__(self) -> int:
         return len(self.strategies)
@@ -87,14 +90,15 @@ class Options:
         """Some of the options."""
         return Options(
             strategies=tuple(self.strategies[row] for row in rows),
-            stage_us=self.stage_us[rows],
+            call_us=self.call_us[rows],
             persistent=self.persistent[rows],
             transient=self.transient[rows],
+            host=self.host[rows],
         )
 
     def pruned(self) -> "Options":
         """The undominated options; the module's docstring proves that no others are needed."""
-        columns = (self.stage_us, self.persistent[:, None], self.transient[:, None])
+        columns = (self.call_us, self.persistent[:, None], self.transient[:, None], self.host[:, None])
         return self.take(undominated(np.concatenate(columns, axis=1)))
 
 
@@ -149,7 +153,7 @@ class RoleTable:
 
     def options(self, devices: int) -> Options:
         """Undominated options on so many devices that agree with the pins and fit a device alone."""
-        tables = [_no_options(len(self.graph.stages))]
+        tables = [_no_options(len(self.graph.calls_of(self.role)))]
         if self.allows("", devices=devices, node_pool=self.node_pool.name):
             tables += [self.layout_options(layout) for layout in self.layouts(devices)]
         return _concatenated(tables).pruned()
@@ -176,7 +180,7 @@ class RoleTable:
         """Training or inference layouts that agree with the pins."""
         phase = "train" if "train" in self.kinds else "infer"
         for layout in layouts(self.scenario.models[self.role], self.node_pool, devices):
-            if self.allows(phase, pipeline=layout.pipeline, tensor=layout.tensor, data=layout.data):
+            if self.allows(phase, **layout.model_dump()):
                 yield layout
 
     def layout_options(self, layout: ParallelStrategy) -> Options:
@@ -249,8 +253,9 @@ class RoleTable:
         ]
         return Options(
             strategies=tuple(half for half, _ in fitting),
-            stage_us=self._stage_us(calls, [half for half, _ in fitting]),
+            call_us=self._call_us(calls, [half for half, _ in fitting]),
             persistent=np.full(len(fitting), persistent, dtype=np.int64),
+            host=np.zeros(len(fitting), dtype=np.int64),
             transient=np.array([transient for _, transient in fitting], dtype=np.int64),
         ).pruned()
 
@@ -258,18 +263,20 @@ class RoleTable:
         peaks = [sum(self.costs.transient_bytes(call, half, self.node_pool).values()) for call in calls]
         return max(peaks, default=0)
 
-    def _stage_us(self, calls: Sequence[ModelCall], halves: Sequence[RoleStrategy]) -> Integers:
-        stage_us = np.zeros((len(halves), len(self.graph.stages)), dtype=np.int64)
+    def _call_us(self, calls: Sequence[ModelCall], halves: Sequence[RoleStrategy]) -> Integers:
+        """Microseconds of these calls; those of the role's other calls are 0."""
+        own = self.graph.calls_of(self.role)
+        call_us = np.zeros((len(halves), len(own)), dtype=np.int64)
         for call in calls:
             predictions = (self.costs.call(call, half, self.node_pool) for half in halves)
             us = [microseconds(prediction.seconds) for prediction in predictions]
-            stage_us[:, self.graph.stage_of[call.name]] += np.array(us, dtype=np.int64)
-        return stage_us
+            call_us[:, own.index(call)] = np.array(us, dtype=np.int64)
+        return call_us
 
 
-def _no_options(stages: int) -> Options:
+def _no_options(calls: int) -> Options:
     none = np.zeros(0, dtype=np.int64)
-    return Options(strategies=(), stage_us=none.reshape(0, stages), persistent=none, transient=none)
+    return Options(strategies=(), call_us=none.reshape(0, calls), persistent=none, transient=none, host=none)
 
 
 def _product(halves: Options, generation: Options) -> Options:
@@ -283,8 +290,9 @@ def _product(halves: Options, generation: Options) -> Options:
             for half in halves.strategies
             for other in generation.strategies
         ),
-        stage_us=halves.stage_us[first] + generation.stage_us[second],
+        call_us=halves.call_us[first] + generation.call_us[second],
         persistent=halves.persistent[first],
+        host=halves.host[first] + generation.host[second],
         transient=np.maximum(halves.transient[first], generation.transient[second]),
     ).pruned()
 
@@ -292,7 +300,8 @@ def _product(halves: Options, generation: Options) -> Options:
 def _concatenated(tables: Sequence[Options]) -> Options:
     return Options(
         strategies=tuple(strategy for table in tables for strategy in table.strategies),
-        stage_us=np.concatenate([table.stage_us for table in tables]),
+        call_us=np.concatenate([table.call_us for table in tables]),
         persistent=np.concatenate([table.persistent for table in tables]),
+        host=np.concatenate([table.host for table in tables]),
         transient=np.concatenate([table.transient for table in tables]),
     )

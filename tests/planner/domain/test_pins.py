@@ -4,9 +4,16 @@ from pydantic import ValidationError
 from planner.domain.pins import Pins
 
 
-def test_a_layout_stands_for_its_three_sizes() -> None:
+def test_a_layout_stands_for_all_its_sizes() -> None:
     pins = Pins.model_validate({"actor.train": "p1t2d4"})
-    assert pins.model_dump() == {"actor.train.data": 4, "actor.train.pipeline": 1, "actor.train.tensor": 2}
+    assert pins.model_dump() == {
+        "actor.train.context": 1,
+        "actor.train.data": 4,
+        "actor.train.expert": 1,
+        "actor.train.pipeline": 1,
+        "actor.train.tensor": 2,
+        "actor.train.virtual": 1,
+    }
     assert pins.allow("actor", "train", pipeline=1, tensor=2)
     assert not pins.allow("actor", "train", tensor=4)
     assert pins.allow("critic", "train", tensor=4)
@@ -25,8 +32,8 @@ def test_pins_survive_a_file() -> None:
         {"actor.devices": True},
         {"actor": 4},
         {"a.b.c.d": 4},
-        {"actor.train": "p1t2d4c2"},
-        {"actor.train": "p2t2d4v2"},
+        {"actor.train": "p1t2x4"},
+        {"actor.offload": 1},
     ],
 )
 def test_what_is_not_a_pin_is_refused(pin: dict[str, object]) -> None:

@@ -59,7 +59,7 @@ def test_ranked_strategies_stay_inside_algorithm_2s_loops_by_rising_seconds(pape
     table = mapper.problem.options["critic"][slot]
     rows = mapper.rank("critic", slot, (2, 1))
     layouts = [table.strategies[row].layout for row in rows]
-    seconds = [int(table.stage_us[row].sum()) for row in rows]
+    seconds = [int(table.call_us[row].sum()) for row in rows]
     assert rows
     assert all(layout.tensor >= 2 and layout.pipeline <= 2 for layout in layouts)
     assert seconds == sorted(seconds)

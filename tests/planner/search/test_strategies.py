@@ -53,14 +53,13 @@ def raw_strategies(case: Any, role: str, devices: int) -> list[RoleStrategy]:
 
 
 def row_of(case: Any, role: str, strategy: RoleStrategy) -> tuple[int, ...]:
-    """(microseconds of each stage, persistent bytes, transient bytes), straight from the costs."""
+    """(microseconds of each call, persistent bytes, transient bytes), straight from the costs."""
     (node_pool,) = case.scenario.cluster.node_pools
-    stages = [0] * len(case.graph.stages)
-    for call in case.graph.calls_of(role):
-        seconds = case.costs.call(call, strategy, node_pool).seconds
-        stages[case.graph.stage_of[call.name]] += microseconds(seconds)
+    calls = [
+        microseconds(case.costs.call(call, strategy, node_pool).seconds) for call in case.graph.calls_of(role)
+    ]
     memory = case.costs.memory(role, strategy, node_pool)
-    return (*stages, memory.persistent_bytes, memory.transient_bytes)
+    return (*calls, memory.persistent_bytes, memory.transient_bytes)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -72,7 +71,7 @@ def test_every_option_that_fits_is_dominated_by_one_of_the_table(
     capacity = case.scenario.cluster.node_pools[0].device.usable_memory
     for devices in (2, 4):
         table = table_of(case, role).options(devices)
-        kept = np.column_stack([table.stage_us, table.persistent, table.transient])
+        kept = np.column_stack([table.call_us, table.persistent, table.transient])
         for strategy in raw_strategies(case, role, devices):
             *_, persistent, transient = row = row_of(case, role, strategy)
             if persistent + transient <= capacity:
@@ -87,8 +86,8 @@ def test_options_of_the_real_costs_are_what_their_strategies_cost(paper: Build) 
     for role in ("actor", "critic", "reward"):
         table = table_of(case, role).options(8)
         for number in range(0, len(table), 7):
-            *stages, persistent, transient = row_of(case, role, table.strategies[number])
-            assert table.stage_us[number].tolist() == stages
+            *calls, persistent, transient = row_of(case, role, table.strategies[number])
+            assert table.call_us[number].tolist() == calls
             assert table.persistent[number] == persistent
             assert table.transient[number] == transient
 

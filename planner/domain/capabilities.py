@@ -1,0 +1,38 @@
+"""What a runtime can do of what a plan may ask for: stated once, for search and for refusals."""
+
+from planner.domain.model import Family, Precision
+from planner.domain.quantities import Value
+
+
+class Capabilities(Value):
+    """Limits of a runtime; what is not limited here it can do."""
+
+    algorithms: tuple[str, ...]
+    families: tuple[Family, ...]
+    precisions: tuple[Precision, ...]
+    context: bool = False
+    """Whether sequences may be cut over ranks."""
+    expert: bool = False
+    """Whether experts may be spread over ranks."""
+    virtual: bool = False
+    """Whether pipelines may be interleaved."""
+    selective: bool = False
+    """Whether attention's core may be recomputed alone."""
+    offload: bool = False
+    """Whether states may live in host memory between updates."""
+    token_budgets: bool = False
+    """Whether micro-batches may be cut by tokens."""
+    cache_tokens: bool = False
+    """Whether the paged cache may hold less than all sequences at their greatest length."""
+    generation_pipeline: bool = False
+    """Whether generation may use p_g > 1."""
+    node_pools: bool = False
+    """Whether pools may lie in different node pools."""
+    ahead: bool = False
+    """Whether a pool may run calls of different iterations in one period."""
+    staleness: int = 0
+    """Iterations that generation may run ahead."""
+
+
+RUNTIME = Capabilities(algorithms=("ppo",), families=("llama", "qwen2", "qwen3"), precisions=("bf16", "fp32"))
+"""The runtime of this package."""
