@@ -60,6 +60,10 @@ class Batch:
     def __or__(self, other: "Batch") -> "Batch":
         return Batch(self.samples, {**self.fields, **other.fields})
 
+    def only(self, *fields: str) -> "Batch":
+        """The batch without its other fields."""
+        return Batch(self.samples, {field: self.fields[field] for field in fields})
+
 
 def pieces_of(shards: Sequence[Shard], wanted: Sequence[range]) -> list[Piece]:
     """Which part of which shard holds the wanted rows, in the wanted order.

@@ -10,7 +10,8 @@ from typing import Any, Protocol, Self
 
 import networkx as nx
 
-from planner.domain.dataflow import CONTROLLER, CallKind, DataflowGraph, ModelCall
+from planner.domain.dataflow import CONTROLLER, CallKind, DataflowGraph, ModelCall, Option
+from planner.domain.workload import Work
 from planner.errors import SpecError
 
 
@@ -18,7 +19,11 @@ class Batch(Protocol):
     """Named fields of the iteration's samples; symbolic when traced, futures when run."""
 
     def __or__(self, other: Any, /) -> Self:
-        """Both batches' fields."""
+        """Both batches' fields, those of the other where both have one; the rows are this one's."""
+        ...
+
+    def only(self, *fields: str) -> Self:
+        """The batch without its other fields."""
         ...
 
 
@@ -48,27 +53,47 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "logprobs": Method(kind="infer", reads=ROLLOUT, writes=("reference_logprobs",)),
         "values": Method(kind="infer", reads=ROLLOUT, writes=("old_values",)),
         "scores": Method(kind="infer", reads=ROLLOUT, writes=("scores",)),
+        "baselines": Method(kind="infer", reads=ROLLOUT, writes=("baselines",)),
+        "costs": Method(kind="infer", reads=ROLLOUT, writes=("costs",)),
         "advantages": Method(
             kind="numeric",
-            reads=("response_mask", "old_logprobs", "reference_logprobs", "old_values", "scores"),
+            reads=(
+                "response_mask",
+                "old_logprobs",
+                "reference_logprobs",
+                "old_values",
+                "scores",
+                "baselines",
+                "costs",
+            ),
             writes=("advantages", "returns"),
         ),
         "update": Method(
             kind="train",
-            reads=(*ROLLOUT, "old_logprobs", "old_values", "advantages", "returns"),
+            reads=(*ROLLOUT, "old_logprobs", "reference_logprobs", "old_values", "advantages", "returns"),
             writes=(),
         ),
     }
 )
-"""The methods that roles have (HybridFlow, table 4)."""
+"""The methods that roles have (HybridFlow, table 4); ``baselines`` are the scores of greedy responses."""
 
 LOSS_READS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "ppo": (*ROLLOUT, "old_logprobs", "advantages"),
+        "grpo": (*ROLLOUT, "old_logprobs", "reference_logprobs", "advantages"),
         "value": (*ROLLOUT, "old_values", "returns"),
     }
 )
 """Fields that an update reads under each loss."""
+
+WORK: Mapping[tuple[str, Option], Work] = MappingProxyType(
+    {
+        ("do_sample", False): "greedy",
+        ("resample", True): "candidates",
+        ("pretraining", True): "samples and pretraining",
+    }
+)
+"""Options that say what a call, and those that read its batch, compute; the controller keeps the samples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +101,13 @@ class SymbolicBatch:
     """Fields, each with the name of the call that made it (empty for the iteration's own input)."""
 
     origins: Mapping[str, str]
+    work: Work = "samples"
 
     def __or__(self, other: "SymbolicBatch") -> "SymbolicBatch":
-        return SymbolicBatch({**self.origins, **other.origins})
+        return SymbolicBatch({**self.origins, **other.origins}, self.work)
+
+    def only(self, *fields: str) -> "SymbolicBatch":
+        return SymbolicBatch({field: self.origins[field] for field in fields}, self.work)
 
 
 class _Tracer:
@@ -101,11 +130,11 @@ class _SymbolicRole:
             raise SpecError(f"algorithm: {self.role} has no method {method!r}; known: {', '.join(METHODS)}")
         return lambda batch, **options: self._record(method, batch, options)
 
-    def _record(self, name: str, batch: SymbolicBatch, options: dict[str, str]) -> SymbolicBatch:
+    def _record(self, name: str, batch: SymbolicBatch, options: dict[str, Option]) -> SymbolicBatch:
         method = METHODS[name]
         if (method.kind == "numeric") != (self.role == CONTROLLER):
             raise SpecError(f"algorithm: {name!r} is not a method of {self.role}")
-        wanted = LOSS_READS[options["loss"]] if "loss" in options else method.reads
+        wanted = LOSS_READS[str(options["loss"])] if "loss" in options else method.reads
         reads = tuple(field for field in wanted if field in batch.origins)
         call = ModelCall(
             name=_free_name(self.graph, f"{self.role}.{name}"),
@@ -115,11 +144,13 @@ class _SymbolicRole:
             reads=reads,
             writes=method.writes,
             options=tuple(sorted(options.items())),
+            work=_work(options, batch.work),
         )
         self.graph.add_node(call.name, call=call)
         for field in reads:
             _flow(self.graph, batch.origins[field], call.name, field)
-        return SymbolicBatch({**batch.origins, **dict.fromkeys(method.writes, call.name)})
+        kept = "samples" if method.kind == "numeric" else call.work
+        return SymbolicBatch({**batch.origins, **dict.fromkeys(method.writes, call.name)}, kept)
 
 
 def trace(algorithm: Algorithm, *, name: str) -> DataflowGraph:
@@ -127,6 +158,10 @@ def trace(algorithm: Algorithm, *, name: str) -> DataflowGraph:
     tracer = _Tracer()
     algorithm(tracer, SymbolicBatch({"prompts": ""}))
     return DataflowGraph(name=name, graph=tracer.graph)
+
+
+def _work(options: Mapping[str, Option], inherited: Work) -> Work:
+    return next((WORK[option] for option in options.items() if option in WORK), inherited)
 
 
 def _free_name(graph: nx.DiGraph, wanted: str) -> str:

@@ -7,8 +7,13 @@ from typing import Literal
 
 import networkx as nx
 
+from planner.domain.workload import Work
+
 CallKind = Literal["generate", "infer", "train", "numeric", "send", "receive"]
 """What a call computes; ``send`` and ``receive`` move updated weights to a generator on other devices."""
+
+Option = str | bool
+"""A setting of one call, such as ``loss="ppo"`` or ``do_sample=False``."""
 
 CONTROLLER = "controller"
 """The role whose calls are numeric and need no device."""
@@ -26,7 +31,9 @@ class ModelCall:
     kind: CallKind
     reads: tuple[str, ...]
     writes: tuple[str, ...]
-    options: tuple[tuple[str, str], ...] = ()
+    options: tuple[tuple[str, Option], ...] = ()
+    work: Work = "samples"
+    """The sequences of the iteration that it computes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +59,8 @@ class DataflowGraph:
     graph: nx.DiGraph = field(repr=False)
     staleness: int = 0
     """Iterations that generation may run ahead of the updates; 0 generates with the newest weights."""
+    services: frozenset[str] = frozenset()
+    """Roles that take no devices: rules, or judges that answer from elsewhere."""
 
     @cached_property
     def calls(self) -> tuple[ModelCall, ...]:
@@ -61,6 +70,15 @@ class DataflowGraph:
     @cached_property
     def model_calls(self) -> tuple[ModelCall, ...]:
         """The calls that need devices, in program order."""
+        return tuple(call for call in self._timed_calls if call.role not in self.services)
+
+    @cached_property
+    def service_calls(self) -> tuple[ModelCall, ...]:
+        """The calls that take time but no devices, in program order."""
+        return tuple(call for call in self._timed_calls if call.role in self.services)
+
+    @cached_property
+    def _timed_calls(self) -> tuple[ModelCall, ...]:
         return tuple(call for call in self.calls if call.kind != "numeric")
 
     @cached_property
@@ -111,7 +129,7 @@ class DataflowGraph:
 
     @cached_property
     def stage_of(self) -> dict[str, int]:
-        """Stage of each model call, from 0.
+        """Stage of each call that takes time, from 0.
 
         A call stands one stage after a call of another kind that it waits for and in the same stage as
         those of its own kind; numeric calls stand between stages and shift nothing.
@@ -132,13 +150,13 @@ class DataflowGraph:
             else:
                 at_stage = frozenset({call.kind})
             stages[name], kinds[name] = stage, at_stage
-        return {call.name: stages[call.name] for call in self.model_calls}
+        return {call.name: stages[call.name] for call in self._timed_calls}
 
     @cached_property
     def stages(self) -> tuple[tuple[ModelCall, ...], ...]:
-        """Model calls by stage; for PPO: generation, preparation, training."""
+        """Calls that take time by stage; for PPO: generation, preparation, training."""
         count = 1 + max(self.stage_of.values(), default=-1)
         return tuple(
-            tuple(call for call in self.model_calls if self.stage_of[call.name] == stage)
+            tuple(call for call in self._timed_calls if self.stage_of[call.name] == stage)
             for stage in range(count)
         )

@@ -3,9 +3,10 @@
 import difflib
 import types
 from collections.abc import Iterable, Sequence
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 Path = tuple[str | int, ...]
 
@@ -17,7 +18,9 @@ def describe_errors(
     items = error.errors()
     kept = (item for item in items if not any(_inside(item["loc"], path) for path in besides))
     return [
-        describe(item["loc"], _message(item, root), where=where) for item in kept if not _follows(item, items)
+        describe(_without_tags(item["loc"], root), _message(item, root), where=where)
+        for item in kept
+        if not _follows(item, items)
     ]
 
 
@@ -69,6 +72,12 @@ def _message(item: Any, root: type[BaseModel]) -> str:
         return f"unknown key{closest(path[-1], fields)}{known}"
     if kind == "missing":
         return "missing"
+    if kind == "union_tag_invalid":
+        context = item["ctx"]
+        known = context["expected_tags"].replace("'", "")
+        return f"{context['tag']!r} is not one of {known}{closest(context['tag'], known.split(', '))}"
+    if kind == "union_tag_not_found":
+        return f"{item['ctx']['discriminator']}: missing".replace("'", "")
     message = str(item["msg"]).removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     simple = isinstance(item["input"], str | int | float | bool)
@@ -78,13 +87,44 @@ def _message(item: Any, root: type[BaseModel]) -> str:
 def _fields_at(model: Any, path: Path) -> list[str]:
     """Names of the fields of the model that a key path leads to; empty where it leads to none."""
     for part in path:
-        candidates = [kind for kind in _models_of(model) if part in kind.model_fields]
-        if candidates:
-            model = candidates[0].model_fields[str(part)].annotation
-        elif get_args(model):
-            model = get_args(model)[-1] if get_args(model)[-1] is not Ellipsis else get_args(model)[0]
+        model = _inner(model, part)
     models = _models_of(model)
     return list(models[0].model_fields) if models else []
+
+
+def _without_tags(path: Path, model: Any) -> Path:
+    """The path without the names that say which model of a union is meant, which no file has as keys."""
+    keys: list[str | int] = []
+    for part in path:
+        if _tagged(model, part) is None:
+            keys.append(part)
+        model = _inner(model, part)
+    return tuple(keys)
+
+
+def _inner(model: Any, part: str | int) -> Any:
+    """What lies in a model, a union or a container under one part of a path."""
+    candidates = [kind for kind in _models_of(model) if part in kind.model_fields]
+    if candidates:
+        return candidates[0].model_fields[str(part)].annotation
+    if (tagged := _tagged(model, part)) is not None:
+        return tagged
+    arguments = get_args(model)
+    if not arguments:
+        return model
+    return arguments[-1] if arguments[-1] is not Ellipsis else arguments[0]
+
+
+def _tagged(model: Any, part: str | int) -> type[BaseModel] | None:
+    """The one of several models that has a field which can only be ``part``."""
+    models = _models_of(model)
+    if len(models) < 2 or any(part in kind.model_fields for kind in models):
+        return None
+    return next((kind for kind in models if (part,) in map(_choices, kind.model_fields.values())), None)
+
+
+def _choices(field: FieldInfo) -> tuple[Any, ...]:
+    return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
 
 
 def _models_of(annotation: Any) -> list[type[BaseModel]]:

@@ -1,0 +1,80 @@
+import pytest
+
+from planner.algorithms import ALGORITHMS, trace
+from planner.domain.dataflow import DataflowGraph
+
+STAGES = {
+    "remax": [
+        ["actor.generate", "actor.generate#2"],
+        ["reference.logprobs", "reward.scores", "reward.baselines"],
+        ["actor.update"],
+    ],
+    "safe_rlhf": [
+        ["actor.generate"],
+        ["critic.values", "reference.logprobs", "reward.scores", "cost.costs"],
+        ["critic.update", "actor.update"],
+    ],
+    "grpo": [["actor.generate"], ["reference.logprobs", "reward.scores"], ["actor.update"]],
+    "rloo": [["actor.generate"], ["reference.logprobs", "reward.scores"], ["actor.update"]],
+    "dapo": [["actor.generate"], ["reward.scores"], ["actor.update"]],
+}
+
+
+def graph_of(name: str) -> DataflowGraph:
+    return trace(ALGORITHMS[name], name=name)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_stages_are_generation_preparation_and_training(name: str) -> None:
+    assert [[call.name for call in stage] for stage in graph_of(name).stages] == STAGES[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "roles"),
+    [
+        ("remax", ("actor", "reference", "reward")),
+        ("safe_rlhf", ("actor", "critic", "reference", "reward", "cost")),
+        ("grpo", ("actor", "reference", "reward")),
+        ("rloo", ("actor", "reference", "reward")),
+        ("dapo", ("actor", "reward")),
+    ],
+)
+def test_each_algorithm_has_the_roles_of_its_paper(name: str, roles: tuple[str, ...]) -> None:
+    assert graph_of(name).roles == roles
+
+
+def test_remax_decodes_one_greedy_response_per_prompt_and_scores_only_those_for_the_baselines() -> None:
+    graph = graph_of("remax")
+    assert graph.call("actor.generate#2").options == (("do_sample", False),)
+    greedy = {call.name for call in graph.calls if call.work == "greedy"}
+    assert greedy == {"actor.generate#2", "reward.baselines"}
+    assert graph.inputs_of("reward.baselines") == ("actor.generate#2",)
+
+
+def test_remax_trains_on_samples_and_never_on_greedy_responses() -> None:
+    graph = graph_of("remax")
+    assert set(graph.inputs_of("actor.update")) == {"actor.generate", "controller.advantages"}
+    assert graph.inputs_of("reward.scores") == ("actor.generate",)
+    assert set(graph.inputs_of("controller.advantages")) == {
+        "actor.generate",
+        "reference.logprobs",
+        "reward.scores",
+        "reward.baselines",
+    }
+
+
+def test_dapo_scores_what_it_will_drop_and_trains_on_what_it_keeps() -> None:
+    works = {call.name: call.work for call in graph_of("dapo").model_calls}
+    assert works == {"actor.generate": "candidates", "reward.scores": "candidates", "actor.update": "samples"}
+
+
+def test_only_the_update_of_the_safe_actor_learns_from_pretraining_data() -> None:
+    graph = graph_of("safe_rlhf")
+    learning = [call.name for call in graph.calls if call.work != "samples"]
+    assert learning == ["actor.update"]
+    assert "cost.costs" in graph.inputs_of("controller.advantages")
+
+
+def test_the_grpo_update_reads_the_reference_for_the_divergence_in_its_loss() -> None:
+    assert "reference.logprobs" in graph_of("grpo").inputs_of("actor.update")
+    assert "reference.logprobs" not in graph_of("rloo").inputs_of("actor.update")
