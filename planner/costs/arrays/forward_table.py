@@ -15,7 +15,7 @@ from planner.costs.arrays.table import (
     state_bytes,
     unit_bytes,
 )
-from planner.costs.memory.activations import Batch, Kept, forward_kept
+from planner.costs.memory.activations import Kept, forward_kept
 from planner.costs.memory.rounding import Numbers
 from planner.costs.passes.inference import forward_seconds
 from planner.costs.passes.training import exchange_of
@@ -32,12 +32,14 @@ class ForwardTable:
     """On the fullest device by kind, beside what the role always keeps."""
     parameters: Whole
     """What a role that is not trained always keeps there."""
+    held: Floats
+    """Parameters on one rank, as `planner.costs.passes.data_parallel.shards` counts them."""
 
 
 def forward_table(setting: Setting, configurations: Configurations) -> ForwardTable:
     """`inference_seconds` and bytes of every configuration, nothing offloaded."""
     job = setting.job
-    work = Work(configurations=configurations, batch=setting.workload.samples)
+    work = Work.of(setting, configurations, batch=setting.workload.samples)
     by = work.groups()
     kernel = joined(by["cut"], by["expert"], by["sequences"])
     tables = kernel_tables(job, work.at(kernel.rows))
@@ -52,14 +54,14 @@ def forward_table(setting: Setting, configurations: Configurations) -> ForwardTa
     )
 
     def kept_of(some: Work) -> Callable[[Numbers], Kept]:
-        longest = setting.workload.maximum_tokens
-        batch = Batch(sequences=some.configurations.micro_batch, total=some.total, tokens=longest)
+        batch = some.kept
         return lambda stage: forward_kept(job, some.sizes, batch, stage)
 
-    alike = joined(by["pipeline"], by["cut"], by["virtual"], by["total"], by["micro_batch"])
+    alike = joined(by["pipeline"], by["cut"], by["virtual"], by["total"], by["budget"])
     kept = greatest_bytes(job, work, alike, kept_of)
     return ForwardTable(
         seconds=np.broadcast_to(seconds, len(work)),
         bytes=kept | {"gathered": unit_bytes(job, work, by, backward=False)},
         parameters=state_bytes(job, work, by, is_trained=False)["parameters"],
+        held=by["layout"].spread(exchange.held.dense + exchange.held.experts),
     )

@@ -7,7 +7,7 @@ What is left per configuration is to gather from these tables. Equal to
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 
 import numpy as np
@@ -30,6 +30,7 @@ from planner.costs.passes.pipeline import (
     training_passages,
 )
 from planner.costs.passes.training import (
+    Exchange,
     StepSeconds,
     Tables,
     data_seconds,
@@ -63,9 +64,14 @@ class Configurations:
     """Sequences of one micro-batch on one replica."""
     recompute: Whole
     """Codes of `planner.costs.passes.training.RECOMPUTE`."""
+    micro_batch_tokens: Whole = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
+    """Packed tokens of one micro-batch in the place of sequences; 0 where sequences are counted."""
 
     def __post_init__(self) -> None:
-        shapes = {field.name: np.shape(getattr(self, field.name)) for field in fields(self)}
+        tokens = np.asarray(self.micro_batch_tokens)
+        if tokens.shape == (1,):
+            object.__setattr__(self, "micro_batch_tokens", np.broadcast_to(tokens, np.shape(self.data)))
+        shapes = {column.name: np.shape(getattr(self, column.name)) for column in fields(self)}
         if len(set(shapes.values())) > 1 or len(shapes["data"]) != 1 or not len(self):
             found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
             raise SpecError(f"configurations: columns must be vectors of one length from 1 on, not {found}")
@@ -93,6 +99,10 @@ class TrainingTable:
     """Of one optimizer step."""
     bytes: Mapping[str, Whole]
     """On the fullest device by kind: what a trained role always keeps, and what a step needs beside it."""
+    held: Floats
+    """Parameters on one rank, as `planner.costs.passes.data_parallel.shards` counts them."""
+    updated: Floats
+    """Of these, those that the rank updates."""
 
 
 def training_table(setting: Setting, configurations: Configurations) -> TrainingTable:
@@ -100,10 +110,16 @@ def training_table(setting: Setting, configurations: Configurations) -> Training
 
     Configurations need not differ, nor be sorted.
     """
-    work = Work(configurations=configurations, batch=setting.mini_batch)
+    work = Work.of(setting, configurations, batch=setting.mini_batch)
     by = work.groups()
-    held = state_bytes(setting.job, work, by, is_trained=True) | _step_bytes(setting, work, by)
-    return TrainingTable(seconds=_step_seconds(setting.job, work, by), bytes=held)
+    kept = state_bytes(setting.job, work, by, is_trained=True) | _step_bytes(setting, work, by)
+    exchange = exchange_of(setting.job, work.at(by["layout"].rows).sizes)
+    return TrainingTable(
+        seconds=_step_seconds(setting.job, work, by, exchange),
+        bytes=kept,
+        held=by["layout"].spread(exchange.held.dense + exchange.held.experts),
+        updated=by["layout"].spread(exchange.part),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +129,18 @@ class Work:
     configurations: Configurations
     batch: int
     """Sequences of one pass on all replicas together."""
+    mean_tokens: float
+    """Of a sequence."""
+    longest: int
+    """Tokens of the longest sequence."""
+
+    @classmethod
+    def of(cls, setting: Setting, configurations: Configurations, *, batch: int) -> "Work":
+        """Batches of the setting's sequences."""
+        longest = setting.workload.maximum_tokens
+        return cls(
+            configurations=configurations, batch=batch, mean_tokens=setting.job.tokens, longest=longest
+        )
 
     def __len__(self) -> int:
         return len(self.configurations)
@@ -131,29 +159,50 @@ class Work:
         return -(-self.batch // self.configurations.data)
 
     @property
-    def sequences(self) -> Whole:
-        """Of one micro-batch."""
-        return np.minimum(self.configurations.micro_batch, self.total)
+    def sequences(self) -> Numbers:
+        """Of one micro-batch; a fraction of the mean length's where there is a budget of tokens."""
+        return np.minimum(self._sequences_of(self.mean_tokens), self.total)
 
     @property
-    def micro_batches(self) -> Whole:
+    def micro_batches(self) -> Numbers:
         return -(-self.total // self.sequences)
+
+    @property
+    def kept(self) -> Batch:
+        """What memory must have room for: micro-batches of the longest sequences."""
+        return Batch(sequences=self._sequences_of(self.longest), total=self.total, tokens=self.longest)
+
+    def _sequences_of(self, tokens: float) -> Numbers:
+        """Sequences of that length in a micro-batch; one that exceeds the budget is taken alone."""
+        counted, budget = self.configurations.micro_batch, self.configurations.micro_batch_tokens
+        if not budget.any():
+            return counted
+        return np.where(budget > 0, np.maximum(1.0, budget / tokens), counted)
 
     def at(self, rows: Whole | slice) -> "Work":
         """Some of the rows."""
-        return Work(configurations=taken(self.configurations, rows), batch=self.batch)
+        return replace(self, configurations=taken(self.configurations, rows))
 
     def groups(self) -> dict[str, Groups]:
         """Rows of equal value in each column."""
-        columns = {field.name: getattr(self.configurations, field.name) for field in fields(Configurations)}
-        columns |= {"total": self.total, "sequences": self.sequences}
+        columns = {
+            column.name: getattr(self.configurations, column.name) for column in fields(Configurations)
+        }
         by = {name: groups_of(column) for name, column in columns.items()}
+        by["total"] = groups_of(self.total)
+        by["budget"] = joined(by["micro_batch"], by["micro_batch_tokens"])
+        by["sequences"] = self._sequence_groups(joined(by["budget"], by["total"]))
         by["cut"] = joined(by["tensor"], by["context"])
         by["layout"] = joined(by["pipeline"], by["cut"], by["data"], by["expert"])
         return by
 
+    def _sequence_groups(self, alike: Groups) -> Groups:
+        """Rows of equal sequences in a micro-batch, from rows that agree in all that these depend on."""
+        _, rows, of = np.unique(self.at(alike.rows).sequences, return_index=True, return_inverse=True)
+        return Groups(rows=alike.rows[rows], of=of.astype(np.int32)[alike.of])
 
-def _step_seconds(job: Job, work: Work, by: Mapping[str, Groups]) -> StepSeconds:
+
+def _step_seconds(job: Job, work: Work, by: Mapping[str, Groups], exchange: Exchange) -> StepSeconds:
     """The parts of an optimizer step, each from the table of what it depends on."""
     kernel = joined(by["cut"], by["expert"], by["sequences"])
     tables = kernel_tables(job, work.at(kernel.rows))
@@ -163,7 +212,6 @@ def _step_seconds(job: Job, work: Work, by: Mapping[str, Groups]) -> StepSeconds
     slowest, busy, bubble = _slots(job, work.at(slot.rows), passages, passage.of[slot.rows])
     send = joined(by["pipeline"], by["cut"], by["data"], by["sequences"])
     hop = _hop(job, work.at(send.rows))
-    exchange = exchange_of(job, work.at(by["layout"].rows).sizes)
     step = StepSeconds(
         passes=np.empty((len(KINDS), len(work))),
         bubble=slot.spread(bubble),
@@ -237,10 +285,10 @@ def state_bytes(job: Job, work: Work, by: Mapping[str, Groups], *, is_trained: b
 
 
 def _step_bytes(setting: Setting, work: Work, by: Mapping[str, Groups]) -> dict[str, Whole]:
-    job, longest = setting.job, setting.workload.maximum_tokens
+    job = setting.job
 
     def kept_of(some: Work) -> Callable[[Numbers], Kept]:
-        batch = Batch(sequences=some.configurations.micro_batch, total=some.total, tokens=longest)
+        batch = some.kept
         one = training_pass(job, some.sizes, batch, some.recompute)
 
         def kept_at(stage: Numbers) -> Kept:
@@ -249,7 +297,7 @@ def _step_bytes(setting: Setting, work: Work, by: Mapping[str, Groups]) -> dict[
 
         return kept_at
 
-    names = ("pipeline", "cut", "virtual", "total", "micro_batch", "recompute")
+    names = ("pipeline", "cut", "virtual", "total", "budget", "recompute")
     alike = joined(*(by[name] for name in names))
     return greatest_bytes(job, work, alike, kept_of) | {
         "gathered": unit_bytes(job, work, by, backward=True),

@@ -38,9 +38,11 @@ def persistent_bytes(
     return {kind: count for kind, count in states.items() if kind not in OFFLOADED[offload]}
 
 
-def host_bytes(setting: Setting, layout: ParallelStrategy, *, offload: Offload) -> dict[str, int]:
-    """What a trained role keeps in host memory for each device."""
-    states = _state_bytes(setting.job, layout, True)
+def host_bytes(
+    setting: Setting, layout: ParallelStrategy, *, offload: Offload, is_trained: bool = True
+) -> dict[str, int]:
+    """What a role keeps in host memory for each device; of one that is not trained ``all`` are weights."""
+    states = _state_bytes(setting.job, layout, is_trained)
     return {kind: count for kind, count in states.items() if kind in OFFLOADED[offload]}
 
 
@@ -58,17 +60,20 @@ def training_bytes(setting: Setting, strategy: RoleStrategy) -> dict[str, int]:
 
 
 def inference_bytes(setting: Setting, strategy: RoleStrategy) -> dict[str, int]:
-    """What a pass over all samples needs on the fullest stage; nothing is kept for a backward pass."""
-    return dict(_inference_bytes(setting, forward_only(strategy)))
+    """What a pass over all samples needs on the fullest stage; nothing is kept for a backward pass.
+
+    Weights that are offloaded come back for it.
+    """
+    return dict(_inference_bytes(setting, forward_only(strategy), strategy.train is not None))
 
 
 @lru_cache(maxsize=65536)
-def _inference_bytes(setting: Setting, strategy: RoleStrategy) -> Mapping[str, int]:
+def _inference_bytes(setting: Setting, strategy: RoleStrategy, is_trained: bool) -> Mapping[str, int]:
     layout, job = strategy.layout, setting.job
     batch = _batch(setting, strategy, ceil_div(setting.workload.samples, layout.data))
     sizes = sizes_of(layout)
     kinds = _greatest(job, sizes, lambda stage: _kinds(forward_kept(job, sizes, batch, stage)))
-    moved = host_bytes(setting, layout, offload=strategy.offload)
+    moved = host_bytes(setting, layout, offload=strategy.offload, is_trained=is_trained)
     weights = {kind: count for kind, count in moved.items() if kind == "parameters"}
     return weights | _whole({**kinds, "gathered": gathered_bytes(job, sizes, backward=False)})
 

@@ -13,6 +13,7 @@ from planner.costs.passes.training import RECOMPUTE, optimizer_step_seconds
 from planner.domain.catalog import read_model
 from planner.domain.parallelism import ParallelStrategy
 from planner.domain.plan import RoleStrategy
+from planner.domain.workload import TokenLengths
 from planner.errors import SpecError
 
 MODES = list(RECOMPUTE)
@@ -25,7 +26,9 @@ def at(setting, model, sharding):
         setting,
         model=read_model(model),
         stack=setting.stack.model_copy(update={"training": training}),
-        workload=setting.workload.model_copy(update={"prompts": 1000}),
+        workload=setting.workload.model_copy(
+            update={"prompts": 1000, "response_tokens": TokenLengths(mean=700.5, maximum=1024)}
+        ),
     )
 
 
@@ -42,6 +45,7 @@ def random_configurations(count, *, seed=0):
         expert=np.gcd(generator.choice([1, 2, 4, 8, 16, 32], count), data * context),
         micro_batch=generator.integers(1, 33, count),
         recompute=generator.integers(0, 3, count),
+        micro_batch_tokens=generator.choice([0, 3000, 4096, 70_000], count),
     )
 
 
@@ -49,10 +53,15 @@ def strategies(configurations):
     rows = zip(
         *(getattr(configurations, field.name).tolist() for field in fields(configurations)), strict=True
     )
-    for *sizes, micro_batch, recompute in rows:
+    for *sizes, micro_batch, recompute, tokens in rows:
         names = ("pipeline", "tensor", "data", "virtual", "context", "expert")
         layout = ParallelStrategy(**dict(zip(names, sizes, strict=True)))
-        yield RoleStrategy(train=layout, micro_batch=micro_batch, recompute=MODES[recompute])
+        yield RoleStrategy(
+            train=layout,
+            micro_batch=micro_batch,
+            recompute=MODES[recompute],
+            micro_batch_tokens=tokens or None,
+        )
 
 
 @pytest.mark.parametrize(
