@@ -4,19 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from planner.domain.plan import Plan, Pool, RoleStrategy
+from planner.domain.capabilities import RUNTIME
+from planner.domain.plan import Plan, Pool
+from planner.domain.runnable import plan_refusals, scenario_refusals, strategy_refusals
 from planner.errors import PlanMismatchError
 from planner.units import format_bytes
-from runtime.engines.limits import (
-    generation_problems,
-    precision_problems,
-    refuse,
-    strategy_problems,
-    training_problems,
-)
+from runtime.engines.limits import refuse
 from runtime.platform import DeviceKind, device_kind
 from runtime.resource_pool import Assignment, Node, assign, nodes_here, ray_cluster, this_machine
-from runtime.transfer import split_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +89,7 @@ def check(plan: Plan) -> None:
     PlanMismatchError
         Lists everything that it can't do, one a line, each with the field's name.
     """
-    refuse([*_missing_inputs(plan), *_unsupported(plan), *_too_few_samples(plan)])
+    refuse([*_missing_inputs(plan), *_unsupported(plan)])
 
 
 def bytes_per_process(plan: Plan, pool: Pool) -> int:
@@ -142,7 +137,7 @@ def _missing_inputs(plan: Plan) -> Iterator[str]:
     if plan.scenario.run is None:
         yield "scenario.run: missing; a run needs a prompts file, say `run: {prompts: prompts.jsonl}`"
     for role in plan.strategies:
-        if plan.scenario.models[role].folder is None:
+        if plan.scenario.model_of(role).folder is None:
             yield (
                 f"scenario.models.{role}.folder: missing; a run needs weights, give the model as a folder in "
                 "Hugging Face format"
@@ -158,37 +153,8 @@ def _unsupported(plan: Plan) -> Iterator[str]:
                 f"scenario.cluster: {pool.name} asks for {device.name} ({device.kind}), this machine has "
                 f"{here} only; plan for a cluster of {here} devices or run where there is {device.kind}"
             )
-    if len({pool.node_pool for pool in plan.pools}) > 1:
-        yield "pools.node_pool: a run over several node pools is not supported; plan for one of them"
-    yield from (f"scenario.{problem}" for problem in precision_problems(plan.scenario.precision))
+    yield from plan_refusals(RUNTIME, plan)
+    yield from (f"scenario.{problem}" for problem in scenario_refusals(RUNTIME, plan.scenario))
     for role, strategy in plan.strategies.items():
-        for problem in _engine_problems(plan, role, strategy):
+        for problem in strategy_refusals(RUNTIME, plan.scenario, role, strategy):
             yield f"strategies.{role}: {problem}"
-
-
-def _engine_problems(plan: Plan, role: str, strategy: RoleStrategy) -> Iterator[str]:
-    model, maximum_tokens = plan.scenario.models[role], plan.scenario.workload.maximum_tokens
-    yield from strategy_problems(strategy)
-    yield from training_problems(model, strategy.layout)
-    if strategy.generate is not None:
-        yield from generation_problems(
-            model, strategy.layout, strategy.generate, maximum_tokens=maximum_tokens
-        )
-
-
-def _too_few_samples(plan: Plan) -> Iterator[str]:
-    workload = plan.scenario.workload
-    smallest = len(split_rows(workload.samples, workload.mini_batches)[-1])
-    for role, strategy in plan.strategies.items():
-        parts = strategy.layout.data
-        samples, what = (smallest, "mini-batch") if strategy.train else (workload.samples, "iteration")
-        if samples < parts:
-            yield (
-                f"strategies.{role}.data: {parts} replicas share the {samples} samples of a {what}, so that "
-                "some have none; use fewer replicas or more samples"
-            )
-        if strategy.generate is not None and workload.samples < strategy.generate.replicas:
-            yield (
-                f"strategies.{role}.generate.replicas: {strategy.generate.replicas} replicas share "
-                f"{workload.samples} samples; use fewer replicas or more samples"
-            )

@@ -5,11 +5,17 @@ from planner.domain.quantities import Value
 
 
 class Capabilities(Value):
-    """Limits of a runtime; what is not limited here it can do."""
+    """Limits of a runtime; what is not limited here it can do (`planner.domain.runnable` applies them)."""
 
     algorithms: tuple[str, ...]
     families: tuple[Family, ...]
     precisions: tuple[Precision, ...]
+    rope_types: tuple[str, ...] = ("default",)
+    """Kinds of rotary position embedding."""
+    moe: bool = False
+    """Whether models may have experts."""
+    mla: bool = False
+    """Whether models may have latent attention."""
     context: bool = False
     """Whether sequences may be cut over ranks."""
     expert: bool = False
@@ -22,6 +28,10 @@ class Capabilities(Value):
     """Whether states may live in host memory between updates."""
     token_budgets: bool = False
     """Whether micro-batches may be cut by tokens."""
+    padding: bool = False
+    """Whether tensor sizes need not divide what they cut."""
+    empty_replicas: bool = False
+    """Whether a replica may have no sample."""
     cache_tokens: bool = False
     """Whether the paged cache may hold less than all sequences at their greatest length."""
     generation_pipeline: bool = False
@@ -32,6 +42,12 @@ class Capabilities(Value):
     """Whether a pool may run calls of different iterations in one period."""
     staleness: int = 0
     """Iterations that generation may run ahead."""
+    services: bool = False
+    """Whether roles may be services."""
+    resampling: bool = False
+    """Whether samples may be dropped and generated anew."""
+    pretraining: bool = False
+    """Whether updates may learn from pretraining data."""
 
 
 RUNTIME = Capabilities(algorithms=("ppo",), families=("llama", "qwen2", "qwen3"), precisions=("bf16", "fp32"))

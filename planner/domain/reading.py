@@ -15,9 +15,9 @@ from planner.domain.catalog import (
     read_training_stack,
 )
 from planner.domain.cluster import DeviceSpec
-from planner.domain.dataflow import DataflowGraph
+from planner.domain.contradictions import contradictions
 from planner.domain.mistakes import Path as KeyPath
-from planner.domain.mistakes import closest, describe, describe_errors
+from planner.domain.mistakes import describe, describe_errors
 from planner.domain.plan import Plan
 from planner.domain.profile import Profile
 from planner.domain.quantities import Value
@@ -43,6 +43,7 @@ def read_scenario(path: Path | str) -> Scenario:
     ------
     SpecError
         Lists every mistake of the file, one a line: file, key path, what is wrong, the nearest valid key.
+        Keys that contradict each other follow once each of them is right by itself.
     """
     path = find_scenario(Path(path))
     value = load_yaml(path)
@@ -63,27 +64,10 @@ def parse_scenario(value: dict[str, Any], *, where: str, relative_to: Path) -> S
     except ValidationError as error:
         mistakes += describe_errors(error, where=where, root=Scenario, besides=broken)
         raise SpecError("\n".join(mistakes)) from None
+    mistakes += [describe(path, message, where=where) for path, message in contradictions(scenario)]
     if mistakes:
         raise SpecError("\n".join(mistakes))
     return scenario
-
-
-def check_roles(scenario: Scenario, graph: DataflowGraph, *, where: str) -> None:
-    """Raise SpecError unless the scenario has a model for each role of its algorithm and no other."""
-    wanted, given = set(graph.roles), set(scenario.models)
-    mistakes = [
-        f"{where}: models: {role}: missing; {graph.name} needs it"
-        for role in graph.roles
-        if role not in given
-    ]
-    mistakes += [
-        f"{where}: models: {role}: not a role of {graph.name}{closest(role, wanted)} "
-        f"(roles: {', '.join(graph.roles)})"
-        for role in scenario.models
-        if role not in wanted
-    ]
-    if mistakes:
-        raise SpecError("\n".join(mistakes))
 
 
 def find_scenario(path: Path) -> Path:

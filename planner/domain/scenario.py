@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -75,7 +75,7 @@ class Scenario(Value):
     services: dict[str, Service] = Field(default_factory=dict)
     """Roles that take no devices, in the place of a model."""
     minimise: Objective = "seconds"
-    within: Seconds | None = None
+    within: Annotated[Seconds, Field(gt=0)] | None = None
     """Longest permitted iteration."""
     time_model: TimeModel = "period"
     """What an iteration's seconds are."""
@@ -108,22 +108,12 @@ class Scenario(Value):
     @model_validator(mode="before")
     @classmethod
     def _capabilities_by_name(cls, value: Any) -> Any:
-        if isinstance(value, dict) and value.get("capabilities") == "runtime":
+        if isinstance(value, dict) and isinstance(name := value.get("capabilities"), str):
+            if name != "runtime":
+                raise ValueError(f"capabilities: {name!r} is not known; write runtime, or its fields")
             return {**value, "capabilities": RUNTIME}
         return value
 
     def model_of(self, role: str) -> ModelSpec:
         """The model of a role; a generator's is the actor's."""
         return self.models["actor" if role == GENERATOR and role not in self.models else role]
-
-    @model_validator(mode="after")
-    def _check_roles(self) -> "Scenario":
-        known = ", ".join(self.models)
-        for place, names in (
-            ("pin", {key.role for key in self.pin.root}),
-            ("colocate", {role for group in self.colocate for role in group}),
-            ("apart", {role for group in self.apart for role in group}),
-        ):
-            for name in sorted(names - set(self.models) - ({GENERATOR} if self.staleness else set())):
-                raise ValueError(f"{place} names the role {name!r}, which has no model (roles: {known})")
-        return self

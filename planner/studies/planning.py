@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from planner.algorithms import ALGORITHMS, trace
+from planner.algorithms import dataflow_of
 from planner.costs import CostModel
 from planner.domain.cluster import DeviceSpec
+from planner.domain.contradictions import check_roles
 from planner.domain.dataflow import DataflowGraph
 from planner.domain.plan import Plan, Solver
 from planner.domain.profile import Profile
-from planner.domain.reading import check_roles
 from planner.domain.scenario import Scenario
 from planner.domain.timeline import Timeline
 from planner.search import SearchResult, solve
@@ -34,8 +34,7 @@ def dataflow(scenario: Scenario) -> DataflowGraph:
     SpecError
         The scenario's models are not those that the algorithm's roles need.
     """
-    name = scenario.algorithm.name
-    graph = trace(ALGORITHMS[name], name=name)
+    graph = dataflow_of(scenario)
     check_roles(scenario, graph, where=scenario.name)
     return graph
 

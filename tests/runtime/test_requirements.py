@@ -2,8 +2,12 @@ from dataclasses import replace
 
 import pytest
 
+from planner.domain.algorithm import RemaxOptions
+from planner.domain.capabilities import RUNTIME
 from planner.domain.model import MlaSpec, MoeSpec
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
+from planner.domain.runnable import plan_refusals
+from planner.domain.scenario import Service
 from planner.errors import PlanMismatchError
 from runtime.requirements import DryRun, bytes_per_process, check, dry_run, memory_problems
 from runtime.resource_pool import Assignment, Node, Share, assign
@@ -133,7 +137,7 @@ def test_models_that_the_engines_do_not_know_are_refused_by_field(plan, change, 
     with pytest.raises(PlanMismatchError) as caught:
         check(plan.model_copy(update={"scenario": scenario}))
     for role in ALL:
-        assert f"strategies.{role}: {expected}" in str(caught.value)
+        assert f"scenario.models.{role}: {expected}" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -159,6 +163,70 @@ def test_strategies_that_the_engines_do_not_know_are_refused_by_field(plan, chan
 def test_precisions_that_the_engines_do_not_compute_in_are_refused(plan, precision):
     scenario = plan.scenario.model_copy(update={"precision": precision})
     with pytest.raises(
-        PlanMismatchError, match=f"scenario.precision='{precision}' is not run yet, only bf16, fp32"
+        PlanMismatchError, match=f"scenario.precision: '{precision}' is not run yet, only bf16, fp32"
     ):
         check(plan.model_copy(update={"scenario": scenario}))
+
+
+def with_scenario(plan, **changes):
+    return plan.model_copy(update={"scenario": plan.scenario.model_copy(update=changes)})
+
+
+def with_pools(plan, **changes):
+    return plan.model_copy(update={"pools": tuple(pool.model_copy(update=changes) for pool in plan.pools)})
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"algorithm": RemaxOptions()}, "scenario.algorithm: 'remax' is not run yet, only ppo is"),
+        ({"staleness": 1}, "scenario.staleness: 1 is not run yet, only up to 0"),
+        (
+            {"services": {"reward": Service(seconds_per_sample="1 s")}},
+            "scenario.services: reward can't be asked yet, give models instead",
+        ),
+    ],
+)
+def test_scenarios_that_the_runtime_does_not_know_are_refused_by_field(plan, change, expected):
+    with pytest.raises(PlanMismatchError) as caught:
+        check(with_scenario(plan, **change))
+    assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"resampling": 1.5}, "scenario.workload.resampling: 1.5 is not run yet"),
+        ({"pretraining_tokens": 4096.0}, "scenario.workload.pretraining_tokens: 4096 are not trained on yet"),
+    ],
+)
+def test_work_that_the_runtime_does_not_know_is_refused_by_field(plan, change, expected):
+    workload = plan.scenario.workload.model_copy(update=change)
+    with pytest.raises(PlanMismatchError) as caught:
+        check(with_scenario(plan, workload=workload))
+    assert expected in str(caught.value)
+
+
+def test_calls_of_different_iterations_in_one_period_are_refused(plan):
+    with pytest.raises(PlanMismatchError, match=r"pools\.pool-0\.ahead: actor.generate by 1; calls of"):
+        check(with_pools(plan, ahead={"actor.generate": 1, "actor.update": 0}))
+    check(with_pools(plan, ahead={"actor.generate": 0}))
+
+
+def test_pools_in_different_node_pools_are_refused(plan):
+    elsewhere = plan.pools[0].model_copy(update={"node_pool": "elsewhere"})
+    assert list(plan_refusals(RUNTIME, plan)) == []
+    (refusal,) = plan_refusals(RUNTIME, plan.model_copy(update={"pools": (plan.pools[0], elsewhere)}))
+    assert refusal.startswith("pools.node_pool: a run over several node pools (cores, elsewhere)")
+
+
+def test_a_generator_of_its_own_is_refused(plan):
+    strategies = {**plan.strategies, "generator": plan.strategies["actor"]}
+    asynchronous = with_scenario(plan, staleness=2).model_copy(update={"strategies": strategies})
+    assert "staleness=2 is not run yet, only up to 0" in list(plan_refusals(RUNTIME, asynchronous))
+
+
+def test_a_smaller_cache_is_refused(plan):
+    generate = GenerationStrategy(replicas=4, max_sequences=8, cache_tokens=64)
+    with pytest.raises(PlanMismatchError, match=r"strategies\.actor: generate p1t1x4: cache_tokens=64"):
+        check(with_actor(plan, generate=generate))

@@ -1,0 +1,164 @@
+"""What a runtime of given capabilities can't run of a scenario, a strategy or a plan, by the field's name.
+
+The search leaves out what is refused here, and a runtime refuses it, so that both mean the same.
+"""
+
+from collections.abc import Iterator
+
+from planner.domain.capabilities import Capabilities
+from planner.domain.model import ModelSpec
+from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
+from planner.domain.plan import Plan, RoleStrategy
+from planner.domain.scenario import Scenario
+from planner.domain.workload import Workload
+
+_VOCABULARY_MULTIPLE = 64
+"""vLLM pads the vocabulary to a multiple of this before it cuts it."""
+
+
+def scenario_refusals(can: Capabilities, scenario: Scenario) -> Iterator[str]:
+    """Why no plan of a scenario can be run, as ``key: reason``."""
+    name, work = scenario.algorithm.name, scenario.workload
+    if name not in can.algorithms:
+        yield f"algorithm: {name!r} is not run yet, only {', '.join(can.algorithms)} is"
+    if scenario.precision not in can.precisions:
+        yield f"precision: {scenario.precision!r} is not run yet, only {', '.join(can.precisions)} are"
+    for role, model in scenario.models.items():
+        for problem in model_refusals(can, model):
+            yield f"models.{role}: {problem}"
+    if scenario.services and not can.services:
+        yield f"services: {', '.join(scenario.services)} can't be asked yet, give models instead"
+    if scenario.staleness > can.staleness:
+        yield f"staleness: {scenario.staleness} is not run yet, only up to {can.staleness}"
+    if work.resampling > 1 and not can.resampling:
+        yield f"workload.resampling: {work.resampling:g} is not run yet, only 1 is"
+    if work.pretraining_tokens is not None and not can.pretraining:
+        yield f"workload.pretraining_tokens: {work.pretraining_tokens:g} are not trained on yet"
+
+
+def strategy_refusals(
+    can: Capabilities, scenario: Scenario, role: str, strategy: RoleStrategy
+) -> Iterator[str]:
+    """Why a role can't be run so; its model is not looked at."""
+    model, work = scenario.model_of(role), scenario.workload
+    yield from option_refusals(can, strategy)
+    yield from layout_refusals(can, model, strategy.layout)
+    yield from sample_refusals(can, work, strategy)
+    if strategy.generate is not None:
+        yield from generation_refusals(
+            can, model, strategy.layout, strategy.generate, maximum_tokens=work.maximum_tokens
+        )
+
+
+def plan_refusals(can: Capabilities, plan: Plan) -> Iterator[str]:
+    """Why a plan's schedule and pools can't be run; its scenario and strategies are not looked at."""
+    if plan.staleness > can.staleness:
+        yield f"staleness={plan.staleness} is not run yet, only up to {can.staleness}"
+    for pool in plan.pools:
+        ahead = {name: count for name, count in pool.ahead.items() if count}
+        if ahead and not can.ahead:
+            listed = ", ".join(f"{name} by {count}" for name, count in ahead.items())
+            yield (
+                f"pools.{pool.name}.ahead: {listed}; calls of different iterations in one period are not run "
+                "yet, plan with --runnable"
+            )
+    names = dict.fromkeys(pool.node_pool for pool in plan.pools)
+    if len(names) > 1 and not can.node_pools:
+        yield (
+            f"pools.node_pool: a run over several node pools ({', '.join(names)}) is not supported; plan for "
+            "one of them"
+        )
+
+
+def model_refusals(can: Capabilities, model: ModelSpec) -> Iterator[str]:
+    """Why a model can't be run in any layout."""
+    if model.family not in can.families:
+        yield f"{model.name}: family={model.family!r} is not run yet, only {', '.join(can.families)} are"
+    for field in ("moe", "mla"):
+        if getattr(model, field) is not None and not getattr(can, field):
+            yield f"{model.name}: {field} is not run yet, only dense models with plain attention are"
+    if model.rope_type not in can.rope_types:
+        only = ", ".join(map(repr, can.rope_types))
+        yield f"{model.name}: rope_type={model.rope_type!r} is not run yet, only {only} is"
+
+
+def option_refusals(can: Capabilities, strategy: RoleStrategy) -> Iterator[str]:
+    """Why a role can't be run so, whatever its model and layout."""
+    if strategy.recompute == "selective" and not can.selective:
+        yield "recompute='selective' is not run yet, choose 'none' or 'full'"
+    if strategy.offload != "none" and not can.offload:
+        yield f"offload={strategy.offload!r} is not run yet, only 'none' is"
+    if strategy.micro_batch_tokens is not None and not can.token_budgets:
+        yield f"micro_batch_tokens={strategy.micro_batch_tokens} is not run yet, give micro_batch instead"
+
+
+def layout_refusals(can: Capabilities, model: ModelSpec, layout: ParallelStrategy) -> Iterator[str]:
+    """Why a model can't be trained or infer in a layout."""
+    for field in ("context", "expert", "virtual"):
+        size = getattr(layout, field)
+        if size > 1 and not getattr(can, field):
+            yield f"strategy {layout}: {field}={size} is not run yet, only {field}=1 is"
+    for field in ("heads", "kv_heads", "ffn", "vocab"):
+        size = getattr(model, field)
+        if size % layout.tensor and not can.padding:
+            yield (
+                f"strategy {layout}: tensor={layout.tensor} does not divide {field}={size} of "
+                f"{model.name}; the runtime pads nothing, choose a tensor size that divides it"
+            )
+    if layout.pipeline > model.layers:
+        yield f"strategy {layout}: pipeline={layout.pipeline} exceeds layers={model.layers} of {model.name}"
+
+
+def generation_refusals(
+    can: Capabilities,
+    model: ModelSpec,
+    layout: ParallelStrategy,
+    generate: GenerationStrategy,
+    *,
+    maximum_tokens: int,
+) -> Iterator[str]:
+    """Why a model whose weights live in a layout can't generate so."""
+    if generate.pipeline != 1 and not can.generation_pipeline:
+        yield (
+            f"generate {generate}: pipeline={generate.pipeline}; inside the training processes vLLM runs "
+            "pipeline=1 only"
+        )
+    if generate.cache_tokens is not None and not can.cache_tokens:
+        yield (
+            f"generate {generate}: cache_tokens={generate.cache_tokens} is not run yet; leave it out, for a "
+            "cache of all sequences at their greatest length"
+        )
+    if layout.tensor % generate.tensor or generate.devices != layout.devices:
+        yield (
+            f"generate {generate} does not fit train {layout}: its tensor size must divide {layout.tensor}, "
+            f"and its replicas must fill {layout.devices} devices"
+        )
+    if generate.tensor > 1 and model.vocab % (_VOCABULARY_MULTIPLE * generate.tensor) and not can.padding:
+        yield (
+            f"generate {generate}: vocab={model.vocab} of {model.name} must be a multiple of "
+            f"{_VOCABULARY_MULTIPLE * generate.tensor}, or vLLM cuts it elsewhere than Megatron; use tensor=1"
+        )
+    if maximum_tokens > model.max_positions:
+        yield (
+            f"{model.name}: maximum_tokens={maximum_tokens} exceeds max_positions={model.max_positions}; "
+            "shorten prompts or responses"
+        )
+
+
+def sample_refusals(can: Capabilities, work: Workload, strategy: RoleStrategy) -> Iterator[str]:
+    """Why there is too little work for the replicas of a role; mini-batches are as even as they can be."""
+    if can.empty_replicas:
+        return
+    samples, what = (
+        (work.samples // work.mini_batches, "mini-batch") if strategy.train else (work.samples, "iteration")
+    )
+    if samples < strategy.layout.data:
+        yield (
+            f"data: {strategy.layout.data} replicas share the {samples} samples of a {what}, so that some "
+            "have none; use fewer replicas or more samples"
+        )
+    if strategy.generate is not None and work.samples < strategy.generate.replicas:
+        yield (
+            f"generate.replicas: {strategy.generate.replicas} replicas share {work.samples} samples; use "
+            "fewer replicas or more samples"
+        )

@@ -1,0 +1,103 @@
+from collections.abc import Iterator
+
+import pytest
+
+from planner.domain.algorithm import RemaxOptions
+from planner.domain.capabilities import RUNTIME, Capabilities
+from planner.domain.model import MlaSpec, MoeSpec
+from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
+from planner.domain.plan import Plan, RoleStrategy
+from planner.domain.runnable import plan_refusals, scenario_refusals, strategy_refusals
+from planner.domain.scenario import Service
+from tests.runtime.plans import tiny_plan
+
+EVERYTHING = Capabilities(
+    algorithms=("remax",),
+    families=("gpt",),
+    precisions=("fp8",),
+    rope_types=("yarn",),
+    staleness=8,
+    **{name: True for name, field in Capabilities.model_fields.items() if field.annotation is bool},
+)
+
+
+@pytest.fixture(scope="module")
+def wish() -> Plan:
+    """A plan that asks for everything that a capability can deny."""
+    plan = tiny_plan({("actor", "critic", "reference", "reward"): ParallelStrategy(tensor=2, data=2)})
+    model = plan.scenario.models["actor"].model_copy(
+        update={
+            "family": "gpt",
+            "moe": MoeSpec(experts=8, experts_per_token=2, expert_ffn=64),
+            "mla": MlaSpec(kv_rank=16, nope_dim=16, rope_dim=16, value_dim=32),
+            "rope_type": "yarn",
+            "vocab": 63,
+        }
+    )
+    scenario = plan.scenario.model_copy(
+        update={
+            "algorithm": RemaxOptions(),
+            "models": {"actor": model},
+            "precision": "fp8",
+            "staleness": 2,
+            "services": {"reward": Service(seconds_per_sample="1 s")},
+            "workload": plan.scenario.workload.model_copy(
+                update={"resampling": 1.5, "pretraining_tokens": 64.0}
+            ),
+        }
+    )
+    actor = RoleStrategy(
+        train=ParallelStrategy(pipeline=2, tensor=2, data=8, context=2, expert=2, virtual=2),
+        generate=GenerationStrategy(pipeline=2, replicas=32, max_sequences=1, cache_tokens=16),
+        recompute="selective",
+        offload="all",
+        micro_batch_tokens=64,
+    )
+    generator = RoleStrategy(generate=GenerationStrategy(replicas=1, max_sequences=8))
+    (pool,) = plan.pools
+    pools = (
+        pool.model_copy(update={"roles": ("actor",), "ahead": {"actor.generate": 1}}),
+        pool.model_copy(update={"roles": ("generator",), "node_pool": "elsewhere"}),
+    )
+    return plan.model_copy(
+        update={
+            "scenario": scenario,
+            "pools": pools,
+            "strategies": {"actor": actor, "generator": generator},
+        }
+    )
+
+
+def refusals(can: Capabilities, plan: Plan) -> Iterator[str]:
+    yield from scenario_refusals(can, plan.scenario)
+    yield from plan_refusals(can, plan)
+    for role, strategy in plan.strategies.items():
+        yield from strategy_refusals(can, plan.scenario, role, strategy)
+
+
+def test_a_runtime_that_can_do_everything_refuses_nothing(wish: Plan) -> None:
+    assert list(refusals(EVERYTHING, wish)) == []
+
+
+@pytest.mark.parametrize("name", list(Capabilities.model_fields))
+def test_what_this_runtime_cannot_do_is_refused_for_that_reason_alone(wish: Plan, name: str) -> None:
+    lesser = EVERYTHING.model_copy(update={name: getattr(RUNTIME, name)})
+    found = list(refusals(lesser, wish))
+    assert found
+    assert all(any(word in refusal for word in WORDS.get(name, (name,))) for refusal in found)
+
+
+WORDS = {
+    "algorithms": ("algorithm: 'remax'",),
+    "families": ("family='gpt'",),
+    "precisions": ("precision: 'fp8'",),
+    "rope_types": ("rope_type='yarn'",),
+    "selective": ("recompute='selective'",),
+    "token_budgets": ("micro_batch_tokens=64",),
+    "padding": ("vocab=63",),
+    "empty_replicas": ("replicas",),
+    "generation_pipeline": ("pipeline=2",),
+    "node_pools": ("several node pools",),
+    "pretraining": ("pretraining_tokens",),
+}
+"""What a refusal says where it is not the capability's own name."""
