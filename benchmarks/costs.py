@@ -53,7 +53,7 @@ def random_configurations(setting: Setting, count: int, *, seed: int) -> Configu
     generator = np.random.default_rng(seed)
     drawn = np.unique(np.stack(_draws(setting, 3 * count, generator), axis=1), axis=0)
     rows = generator.choice(drawn, count, replace=False)
-    columns = zip(fields(Configurations), rows.T, strict=True)
+    columns = zip(fields(Configurations)[: rows.shape[1]], rows.T, strict=True)
     return Configurations(**{field.name: column.copy() for field, column in columns})
 
 

@@ -1,10 +1,10 @@
 """Bytes of a serving engine on its fullest device, by kind."""
 
 import math
-from collections.abc import Mapping
 from functools import lru_cache
 
 from planner.costs.memory.parameters import layer_tensors
+from planner.costs.memory.rounding import Numbers, choose, greater, lesser
 from planner.costs.setting import Setting
 from planner.domain.model import ModelSpec
 from planner.domain.parallelism import GenerationStrategy
@@ -20,34 +20,59 @@ def generation_bytes(setting: Setting, generate: GenerationStrategy) -> dict[str
     """Generation weights, cache and working set on the fullest device.
 
     The weights M / (t_g p_g) lie in a buffer of their own beside the training weights (HybridFlow, section 7
-    and table 2); the cache holds ``max_sequences`` sequences of the greatest length. Captured graphs share
-    one pool, as large as the largest batch's working set.
+    and table 2).
     """
-    return dict(_generation_bytes(setting, generate))
+    beside = bytes_beside_weights(
+        setting,
+        generate,
+        replicas=generate.replicas,
+        max_sequences=generate.max_sequences,
+        cache_tokens=generate.cache_tokens or 0,
+    )
+    return {"generation_weights": weight_bytes(setting, generate), **beside}
 
 
 @lru_cache(maxsize=65536)
-def _generation_bytes(setting: Setting, generate: GenerationStrategy) -> Mapping[str, int]:
-    model, workload = setting.model, setting.workload
-    replica = -(-workload.samples // generate.replicas)
-    sequences = min(generate.max_sequences, replica)
-    stack, longest = setting.stack.generation, workload.prompt_tokens.maximum
-    prefill = min(replica * longest, stack.prefill_tokens)
-    tokens = max(prefill, 0 if stack.chunked else longest, sequences)
-    captured = min(stack.graph_sequences, sequences) if setting.device.kind == "cuda" else 0
+def weight_bytes(setting: Setting, generate: GenerationStrategy) -> int:
+    """Of the fullest stage's weights."""
     stages = range(generate.pipeline)
-    elements = max(generation_elements(model, generate.tensor, generate.pipeline, stage) for stage in stages)
+    elements = (generation_elements(setting.model, generate.tensor, generate.pipeline, at) for at in stages)
+    return max(elements) * setting.element_bytes
+
+
+def bytes_beside_weights(
+    setting: Setting,
+    generate: GenerationStrategy,
+    *,
+    replicas: Numbers,
+    max_sequences: Numbers,
+    cache_tokens: Numbers,
+) -> dict[str, Numbers]:
+    """Cache and working set of replicas of one p_g and t_g, by kind.
+
+    The cache holds ``cache_tokens``, or where they are 0 ``max_sequences`` sequences of the greatest length.
+    Captured graphs share one pool, as large as the largest batch's working set. Counts are numbers, or arrays
+    of one length.
+    """
+    model, workload, stack = setting.model, setting.workload, setting.stack.generation
+    replica = -(-workload.samples // replicas)
+    sequences, longest = lesser(max_sequences, replica), workload.prompt_tokens.maximum
+    prefill = lesser(replica * longest, stack.prefill_tokens)
+    tokens = greater(greater(prefill, 0 if stack.chunked else longest), sequences)
+    captured = lesser(stack.graph_sequences, sequences) if setting.device.kind == "cuda" else 0
+    block, working = cache_bytes(setting, generate, 1), working_bytes_per_token(setting, generate)
+    whole = sequences * -(-workload.maximum_tokens // BLOCK_TOKENS)
+    blocks = choose(cache_tokens > 0, -(-cache_tokens // BLOCK_TOKENS), whole)
     return {
-        "generation_weights": elements * setting.element_bytes,
-        "kv_cache": sequences * cache_bytes(setting, generate, workload.maximum_tokens),
-        "activations": tokens * working_bytes_per_token(setting, generate),
+        "kv_cache": blocks * block,
+        "activations": tokens * working,
         "logits": sequences * model.vocab * (setting.element_bytes + 4),
-        "graphs": captured * working_bytes_per_token(setting, generate),
+        "graphs": captured * working,
     }
 
 
 def cache_bytes(setting: Setting, generate: GenerationStrategy, tokens: int) -> int:
-    """Of one sequence on the fullest device, in whole blocks.
+    """Of so many tokens of one sequence on the fullest device, in whole blocks.
 
     Each rank keeps at least one key head; a latent is whole on all of them.
     """

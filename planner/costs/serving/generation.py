@@ -8,6 +8,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from planner.costs.memory.rounding import Numbers, ceil_div
+from planner.costs.serving.cache import sequences_held
 from planner.costs.serving.engine_step import Engine
 from planner.costs.serving.step_table import Floats, StepTable, step_table
 from planner.costs.setting import Setting
@@ -20,12 +22,39 @@ _MIDPOINTS: Floats = (np.arange(24) + 0.5) / 24
 def generation_seconds(setting: Setting, generate: GenerationStrategy) -> float:
     """All responses on the fullest replica, without the weight sync.
 
-    Depends on nothing of the training layout. Prompts count their mean length; the samples of one prompt
-    share its prefill (Kwon et al. 2309.06180, section 4.4).
+    Depends on nothing of the training layout.
     """
-    sequences = math.ceil(setting.workload.samples / generate.replicas)
-    prompts = math.ceil(sequences / setting.workload.samples_per_prompt)
-    return prefill_seconds(setting, generate, prompts) + decode_seconds(setting, generate, sequences)
+    table = step_table(engine_of(setting), generate)
+    return float(
+        replica_seconds(
+            setting,
+            table,
+            replicas=generate.replicas,
+            max_sequences=generate.max_sequences,
+            cache_tokens=generate.cache_tokens or 0,
+        )
+    )
+
+
+def replica_seconds(
+    setting: Setting, table: StepTable, *, replicas: Numbers, max_sequences: Numbers, cache_tokens: Numbers
+) -> Numbers:
+    """The same of replicas of one p_g and t_g; arguments are numbers, or arrays of one length.
+
+    Prompts count their mean length; the samples of one prompt share its prefill (Kwon et al. 2309.06180,
+    section 4.4).
+
+    Parameters
+    ----------
+    cache_tokens
+        Tokens that the cache holds; 0 for all sequences at their greatest length.
+    """
+    workload = setting.workload
+    sequences = ceil_div(workload.samples, replicas)
+    prompts = ceil_div(sequences, workload.samples_per_prompt)
+    held = sequences_held(workload, cache_tokens)
+    at_once = np.where(np.asarray(cache_tokens) > 0, np.minimum(max_sequences, held), max_sequences)
+    return _prompts_seconds(setting, table, prompts) + _responses_seconds(setting, table, sequences, at_once)
 
 
 def step_seconds(
@@ -57,28 +86,19 @@ def prefill_seconds(setting: Setting, generate: GenerationStrategy, prompts: int
     A prompt beyond the budget is cut into chunks, each of which attends to those before it (Agrawal et al.
     2308.16369, section 4.2). Passes follow each other through the stages (GPipe, 1811.06965, section 2.3).
     """
-    return _prefill_seconds(setting, generate.model_copy(update={"max_sequences": 1}), prompts)
+    return float(_prompts_seconds(setting, step_table(engine_of(setting), generate), prompts))
 
 
-@lru_cache(maxsize=65536)
-def _prefill_seconds(setting: Setting, generate: GenerationStrategy, prompts: int) -> float:
-    table, stack = step_table(engine_of(setting), generate), setting.stack.generation
-    length = setting.workload.prompt_tokens.mean
-    at_once = min(prompts, max(1, int(stack.prefill_tokens // length)))
+def _prompts_seconds(setting: Setting, table: StepTable, prompts: Numbers) -> Numbers:
+    stack, length = setting.stack.generation, setting.workload.prompt_tokens.mean
+    at_once = np.minimum(prompts, max(1, int(stack.prefill_tokens // length)))
     chunks = math.ceil(length / stack.prefill_tokens)
-    passes = math.ceil(prompts / at_once) * chunks
-    one = _prefill_pass_seconds(table, at_once, length, chunks)
-    return (passes + generate.pipeline - 1) * one + passes * stack.step
-
-
-@lru_cache(maxsize=65536)
-def _prefill_pass_seconds(table: StepTable, prompts: int, length: float, chunks: int) -> float:
-    """One pass of prompts, or of the mean one of a prompt's chunks, through one stage."""
+    passes = np.ceil(prompts / at_once) * chunks
     chunk = length / chunks
-    seconds: float = table.pass_seconds(
-        0.0, 0.0, prompts=prompts, prompt_tokens=chunk, past_tokens=(length - chunk) / 2
+    one = table.pass_seconds(
+        0.0, 0.0, prompts=at_once, prompt_tokens=chunk, past_tokens=(length - chunk) / 2
     )
-    return float(seconds)
+    return (passes + table.generate.pipeline - 1) * one + passes * stack.step
 
 
 def decode_seconds(setting: Setting, generate: GenerationStrategy, sequences: int) -> float:
@@ -90,22 +110,27 @@ def decode_seconds(setting: Setting, generate: GenerationStrategy, sequences: in
     drains until the longest of all the iteration's responses is done: its steps are weighted with the chance
     that any response is still running. Exact for equal lengths.
     """
-    slots = min(generate.max_sequences, sequences)
-    waves = math.ceil(sequences / slots)
-    last = sequences - (waves - 1) * slots
-    table, workload = step_table(engine_of(setting), generate), setting.workload
+    table = step_table(engine_of(setting), generate)
+    return float(_responses_seconds(setting, table, sequences, generate.max_sequences))
+
+
+def _responses_seconds(
+    setting: Setting, table: StepTable, sequences: Numbers, max_sequences: Numbers
+) -> Numbers:
+    slots = np.minimum(max_sequences, sequences)
+    waves = np.ceil(sequences / slots)
+    last = np.asarray(sequences - (waves - 1) * slots)[..., None]
+    workload = setting.workload
     responses, prompt = workload.response_tokens, workload.prompt_tokens.mean
     spread = responses.maximum / responses.mean - 1
     end = _longest(spread, workload.samples)
     survival = (1 - end * _MIDPOINTS) ** spread
     progress = responses.maximum * end * _MIDPOINTS - 0.5
-    steady = mean_progress(responses.maximum, spread)
-    steps = table.seconds(
-        np.append(np.maximum(1.0, last * survival), slots), prompt + np.append(progress, steady)
-    )
-    full = (waves - 1) * responses.mean * steps[-1]
-    drain = responses.maximum * end * np.mean(steps[:-1] * (1 - (1 - survival) ** workload.samples))
-    return float(full + drain)
+    steady = table.seconds(slots, prompt + mean_progress(responses.maximum, spread))
+    draining = table.seconds(np.maximum(1.0, last * survival), prompt + progress)
+    full = (waves - 1) * responses.mean * steady
+    running = 1 - (1 - survival) ** workload.samples
+    return full + responses.maximum * end * np.mean(draining * running, axis=-1)
 
 
 @lru_cache(maxsize=256)
