@@ -17,6 +17,7 @@ from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from planner.domain.plan import CallPrediction, Offload, RoleMemory, RoleStrategy
 from planner.domain.profile import MeasuredCall, Profile
 from planner.domain.scenario import Scenario, head_of
+from planner.domain.workload import Work
 
 
 class CostModel:
@@ -33,10 +34,10 @@ class CostModel:
         self.scenario = scenario
         self.graph = graph
         self._profiles = tuple(profiles)
-        self._settings: dict[tuple[str, int], tuple[NodePool, Setting]] = {}
+        self._settings: dict[tuple[str, int, Work], tuple[NodePool, Setting]] = {}
         self._corrections: dict[int, tuple[NodePool, Corrections]] = {}
         self._foresights: dict[int, Foresight] = {}
-        self._generations: dict[tuple[str, int, GenerationStrategy], float] = {}
+        self._generations: dict[tuple[str, int, Work, GenerationStrategy], float] = {}
 
     def foresee(self, role: str, strategies: Sequence[RoleStrategy], node_pool: NodePool) -> None:
         """Predict the role's updates and forward passes in all of these strategies at once.
@@ -44,21 +45,21 @@ class CostModel:
         Whoever asks for any of them later gets these answers.
         """
         known = [strategy for strategy in strategies if key_of("infer", strategy)]
-        setting = self.setting(role, node_pool)
-        foresight = self._foresight(setting)
-        kinds = {call.kind for call in self.graph.calls_of(role)}
-        if known and "train" in kinds:
-            foresight.train(setting, known)
-        new = {key: each for each in known if (key := key_of("infer", each)) not in foresight.seconds}
-        if new and "infer" in kinds:
-            foresight.infer(setting, list(new.values()))
+        for kind, work in dict.fromkeys((call.kind, call.work) for call in self.graph.calls_of(role)):
+            setting = self.setting(role, node_pool, work)
+            foresight = self._foresight(setting)
+            if known and kind == "train":
+                foresight.train(setting, known)
+            new = {key: each for each in known if (key := key_of("infer", each)) not in foresight.seconds}
+            if new and kind == "infer":
+                foresight.infer(setting, list(new.values()))
 
     def call(self, call: ModelCall, strategy: RoleStrategy, node_pool: NodePool) -> CallPrediction:
         """Seconds of one whole call of one iteration: all samples, and all epochs of an update.
 
         A generate call includes the weight sync before it.
         """
-        setting = self.setting(call.role, node_pool)
+        setting = self.setting(call.role, node_pool, call.work)
         corrections = self._corrections_of(node_pool) if self._profiles else None
         measured = corrections and corrections.find(call, strategy, setting.model, setting.workload)
         if measured:
@@ -75,12 +76,12 @@ class CostModel:
         self, call: ModelCall, strategy: RoleStrategy, node_pool: NodePool
     ) -> tuple[float, float]:
         """(seconds of the call, those of them that are the weight sync's), from the device's rates alone."""
-        setting = self.setting(call.role, node_pool)
+        setting = self.setting(call.role, node_pool, call.work)
         if call.kind != "generate":
             known = self._foresight(setting).seconds.get(key_of(call.kind, strategy))
             return (_seconds(setting, call.kind, strategy) if known is None else known), 0.0
         assert strategy.generate is not None, "a role that generates has a generation layout"
-        key = (call.role, id(node_pool), strategy.generate)
+        key = (call.role, id(node_pool), call.work, strategy.generate)
         if key not in self._generations:
             self._generations[key] = generation_seconds(setting, strategy.generate)
         reshard = reshard_seconds(setting, strategy.layout, strategy.generate, offload=strategy.offload)
@@ -105,13 +106,15 @@ class CostModel:
         self, role: str, layout: ParallelStrategy, node_pool: NodePool, *, offload: Offload = "none"
     ) -> dict[str, int]:
         """Bytes of the role during the whole iteration, by kind."""
-        is_trained, setting = role in self.graph.trained_roles, self.setting(role, node_pool)
+        is_trained = role in self.graph.trained_roles
+        works = [call.work for call in self.graph.calls_of(role) if call.kind in ("train", "infer")]
+        setting = self.setting(role, node_pool, *works[:1])
         known = None if offload != "none" else self._foresight(setting).persistent.get((layout, is_trained))
         return known or persistent_bytes(setting, layout, is_trained=is_trained, offload=offload)
 
     def transient_bytes(self, call: ModelCall, strategy: RoleStrategy, node_pool: NodePool) -> dict[str, int]:
         """Bytes beside those during one call, by kind."""
-        setting = self.setting(call.role, node_pool)
+        setting = self.setting(call.role, node_pool, call.work)
         known = self._foresight(setting).transient.get(key_of(call.kind, strategy))
         if known is not None:
             return known
@@ -122,24 +125,26 @@ class CostModel:
         assert strategy.generate is not None, "a role that generates has a generation layout"
         return generation_bytes(setting, strategy.generate)
 
-    def setting(self, role: str, node_pool: NodePool) -> Setting:
-        """What the role's costs on a node pool depend on."""
-        key = (role, id(node_pool))
+    def setting(self, role: str, node_pool: NodePool, work: Work = "samples") -> Setting:
+        """What the costs of a role's calls of some work depend on, on a node pool."""
+        key = (role, id(node_pool), work)
         if key not in self._settings:
-            self._settings[key] = (node_pool, self._shared_setting(role, node_pool))
+            self._settings[key] = (node_pool, self._shared_setting(role, node_pool, work))
         return self._settings[key][1]
 
-    def _shared_setting(self, role: str, node_pool: NodePool) -> Setting:
-        """One for all roles of the same model and head, which so share what is remembered of it."""
-        model, head = self.scenario.models[role], head_of(role)
+    def _shared_setting(self, role: str, node_pool: NodePool, work: Work) -> Setting:
+        """One for all roles of the same model, head and work, which so share what is remembered of it."""
+        model, head = self.scenario.model_of(role), head_of(role)
+        workload = self.scenario.workload.part(work)
         for _, setting in self._settings.values():
-            if setting.node_pool is node_pool and (setting.model, setting.head) == (model, head):
+            same = (setting.model, setting.head, setting.workload) == (model, head, workload)
+            if setting.node_pool is node_pool and same:
                 return setting
         return Setting(
             model=model,
             head=head,
             precision=self.scenario.precision,
-            workload=self.scenario.workload,
+            workload=workload,
             node_pool=node_pool,
             stack=self.scenario.stack,
         )
@@ -159,7 +164,7 @@ class CostModel:
     def _modelled(self, measured: MeasuredCall, node_pool: NodePool) -> float | None:
         """Modelled seconds of a measured call."""
         for call in self.graph.calls_of(measured.role):
-            model = self.scenario.models[call.role]
+            model = self.scenario.model_of(call.role)
             if model.name == measured.model and call.method == measured.method:
                 setting = self.setting(call.role, node_pool)
                 setting = replace(setting, workload=workload_of(measured, setting.workload))

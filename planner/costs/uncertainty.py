@@ -138,7 +138,7 @@ def call_uncertainty(
     sizes = {
         "devices": strategy.layout.devices,
         "tokens": scenario.workload.mean_tokens,
-        "parameters": scenario.models[call.role].parameters(head_of(call.role)),
+        "parameters": scenario.model_of(call.role).parameters(head_of(call.role)),
     }
     causes = engine_causes(stack, node_pool.device, scenario.precision)
     if call.kind == "infer":
