@@ -18,9 +18,10 @@ def describe_errors(
     items = error.errors()
     kept = (item for item in items if not any(_inside(item["loc"], path) for path in besides))
     return [
-        describe(_without_tags(item["loc"], root), _message(item, root), where=where)
+        describe(_without_tags(item["loc"], root), line, where=where)
         for item in kept
         if not _follows(item, items)
+        for line in _message(item, root).splitlines()
     ]
 
 

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from pydantic import ConfigDict, RootModel, model_serializer, model_validator
+from pydantic import ConfigDict, RootModel, ValidationError, model_serializer, model_validator
 
 from planner.domain.parallelism import ParallelStrategy
 
 _LAYOUT_FIELDS = ("pipeline", "tensor", "data", "context", "expert", "virtual")
 _GENERATE_FIELDS = ("pipeline", "tensor", "replicas", "max_sequences", "cache_tokens")
 _PHASE_FIELDS = {"train": _LAYOUT_FIELDS, "infer": _LAYOUT_FIELDS, "generate": _GENERATE_FIELDS}
+_CHOICES = {"recompute": ("none", "selective", "full"), "offload": ("none", "optimizer", "all")}
 _ROLE_FIELDS = ("devices", "micro_batch", "micro_batch_tokens", "recompute", "offload", "node_pool")
 
 
@@ -41,8 +42,14 @@ class Pins(RootModel[dict[PinKey, int | str]]):
         if not isinstance(value, dict):
             raise ValueError("pin is a mapping such as {actor.train.tensor: 4}")
         pins: dict[PinKey, int | str] = {}
+        mistakes: list[str] = []
         for key, setting in value.items():
-            pins |= {key: setting} if isinstance(key, PinKey) else _parse_pin(str(key), setting)
+            try:
+                pins |= {key: setting} if isinstance(key, PinKey) else _parse_pin(str(key), setting)
+            except ValueError as mistake:
+                mistakes.append(str(mistake))
+        if mistakes:
+            raise ValueError("\n".join(mistakes))
         return pins
 
     @model_serializer
@@ -59,7 +66,7 @@ class Pins(RootModel[dict[PinKey, int | str]]):
 def _parse_pin(key: str, setting: object) -> dict[PinKey, int | str]:
     parts = key.split(".")
     if len(parts) == 2 and parts[1] in ("train", "infer"):
-        layout = ParallelStrategy.parse(str(setting))
+        layout = _parse_layout(key, setting)
         return {PinKey(parts[0], parts[1], name): getattr(layout, name) for name in _LAYOUT_FIELDS}
     if len(parts) == 2 and parts[1] in _ROLE_FIELDS:
         return {PinKey(parts[0], "", parts[1]): _pinned_value(key, parts[1], setting)}
@@ -71,7 +78,18 @@ def _parse_pin(key: str, setting: object) -> dict[PinKey, int | str]:
     )
 
 
+def _parse_layout(key: str, setting: object) -> ParallelStrategy:
+    try:
+        return ParallelStrategy.parse(str(setting))
+    except ValidationError:
+        raise ValueError(f"{key}: each size of {setting!r} must be a whole number from 1") from None
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None
+
+
 def _pinned_value(key: str, field: str, setting: object) -> int | str:
+    if field in _CHOICES and setting not in _CHOICES[field]:
+        raise ValueError(f"{key} must be one of {', '.join(_CHOICES[field])}, not {setting!r}")
     if field in Pins.TEXT_FIELDS and isinstance(setting, str):
         return setting
     if field not in Pins.TEXT_FIELDS and type(setting) is int and setting >= 1:

@@ -1,0 +1,150 @@
+"""Keys that are right each by itself: what is said where they are wrong together."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from planner.algorithms import dataflow_of
+from planner.domain.contradictions import check_roles
+from planner.domain.dataflow import DataflowGraph
+from planner.domain.reading import parse_scenario
+from planner.domain.scenario import Scenario
+from planner.domain.text import load_yaml
+from planner.errors import SpecError
+
+TEMPLATE = Path(__file__).parents[3] / "scenarios" / "template.yaml"
+JUDGE = {"seconds_per_sample": "2 s", "concurrency": 64}
+
+
+def value_with(**changes: Any) -> dict[str, Any]:
+    value: dict[str, Any] = load_yaml(TEMPLATE)
+    return {**value, **changes}
+
+
+def read(value: dict[str, Any]) -> tuple[Scenario, DataflowGraph]:
+    scenario = parse_scenario(value, where="file", relative_to=Path())
+    graph = dataflow_of(scenario)
+    check_roles(scenario, graph, where="file")
+    return scenario, graph
+
+
+def mistakes_of(**changes: Any) -> list[str]:
+    """The lines of a scenario's mistakes, without the file's name."""
+    with pytest.raises(SpecError) as caught:
+        read(value_with(**changes))
+    lines = str(caught.value).splitlines()
+    assert all(line.startswith("file: ") for line in lines)
+    return [line.removeprefix("file: ") for line in lines]
+
+
+def models_of(*roles: str) -> dict[str, str]:
+    return dict.fromkeys(roles, "qwen2.5-7b")
+
+
+GROUPS = {"prompts": 64, "samples_per_prompt": 8, "prompt_tokens": 512, "response_tokens": 512}
+PPO = ("actor", "critic", "reference", "reward")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"within": "0 s"}, "within: input should be greater than 0"),
+        ({"within": "ten"}, "within: "),
+        ({"maximum_devices": 0}, "maximum_devices: input should be greater than or equal to 1, found 0"),
+        ({"staleness": -1}, "staleness: input should be greater than or equal to 0, found -1"),
+        ({"staleness": 9}, "staleness: input should be less than or equal to 8, found 9"),
+        ({"minimise": "money"}, "minimise: input should be 'seconds', 'tokens_per_second', 'dollars' or"),
+        ({"time_model": "exact"}, "time_model: input should be 'period' or 'stage', found 'exact'"),
+        ({"capabilities": "vllm"}, "capabilities: 'vllm' is not known; write runtime, or its fields"),
+        (
+            {"minimise": "dollars"},
+            "cluster.node_pools[0].price: missing; minimise: dollars needs what a device-hour of",
+        ),
+        (
+            {"pin": {"generator.devices": 8}},
+            "pin.generator.devices: generator is a role of its own only with staleness: 1 or more",
+        ),
+        (
+            {"apart": [["actor", "rewards"]]},
+            "apart[0]: names the role 'rewards', which has no model; did you mean 'reward'?",
+        ),
+        (
+            {"capabilities": "runtime", "staleness": 1},
+            "capabilities: staleness: 1 is not run yet, only up to 0; change it, or plan without",
+        ),
+        (
+            {"capabilities": "runtime", "precision": "fp8"},
+            "capabilities: precision: 'fp8' is not run yet, only bf16, fp32 are",
+        ),
+        ({"pin": {"actor.recompute": "half"}}, "pin: actor.recompute must be one of none, selective, full"),
+        ({"pin": {"actor.train": "p0t1d1"}}, "pin: actor.train: each size of 'p0t1d1' must be a whole"),
+    ],
+)
+def test_one_contradiction_one_line(changes: dict[str, Any], expected: str) -> None:
+    (line,) = mistakes_of(**changes)
+    assert line.startswith(expected)
+
+
+@pytest.mark.parametrize("algorithm", ["grpo", "rloo", "dapo"])
+def test_algorithms_that_compare_the_samples_of_a_prompt_need_two(algorithm: str) -> None:
+    roles = ("actor", "reward") if algorithm == "dapo" else ("actor", "reference", "reward")
+    (line,) = mistakes_of(algorithm=algorithm, models=models_of(*roles))
+    assert line == (
+        f"workload.samples_per_prompt: {algorithm} compares the samples of a prompt; give at least 2"
+    )
+
+
+def test_a_buffer_that_is_no_part_of_the_response_is_refused() -> None:
+    algorithm = {"name": "dapo", "overlong_buffer": 512}
+    (line,) = mistakes_of(algorithm=algorithm, models=models_of("actor", "reward"), workload=GROUPS)
+    assert line.startswith("algorithm.overlong_buffer: 512 tokens leave nothing of workload.response_tokens")
+
+
+def test_work_that_the_algorithm_has_no_use_for_is_refused() -> None:
+    workload = {**GROUPS, "resampling": 1.5, "pretraining_tokens": 1000}
+    assert mistakes_of(workload=workload) == [
+        "workload.resampling: ppo drops no samples; drop this key",
+        "workload.pretraining_tokens: ppo learns from no pretraining data; drop this key",
+    ]
+
+
+def test_every_role_has_a_model_or_a_service_and_all_mistakes_come_at_once() -> None:
+    services = {"reward": JUDGE, "critic": JUDGE, "judge": JUDGE}
+    assert mistakes_of(models=models_of("actor", "reward", "cost"), services=services) == [
+        "services.critic: ppo trains it or generates with it; only a model can do that",
+        "models.reference: missing; ppo needs it, or a service in its place",
+        "services.reward: has a model as well; drop one of the two",
+        "models.cost: not a role of ppo (roles: actor, critic, reference, reward)",
+        "services.judge: not a role of ppo (roles: actor, critic, reference, reward)",
+    ]
+
+
+def test_a_service_takes_no_devices() -> None:
+    models = models_of("actor", "critic", "reference")
+    (line,) = mistakes_of(models=models, services={"reward": JUDGE}, pin={"reward.devices": 2})
+    assert line.startswith("pin.reward.devices: reward is a service and takes no devices")
+    _, graph = read(value_with(models=models, services={"reward": JUDGE}))
+    assert graph.roles == ("actor", "critic", "reference")
+    assert [call.name for call in graph.service_calls] == ["reward.scores"]
+    assert "reward.scores" in [call.name for call in graph.stages[1]]
+
+
+def test_every_demand_is_read() -> None:
+    value = value_with(
+        minimise="dollars",
+        within="90 s",
+        time_model="stage",
+        staleness=2,
+        maximum_devices=8,
+        pin={"actor.train": "p1t4d2c2", "generator.generate.tensor": 2},
+    )
+    value["cluster"]["between"] = {"bandwidth": "25 GB/s", "latency": "20 us"}
+    value["cluster"]["node_pools"][0] |= {"price": 2.5, "host_memory": "2 TiB"}
+    scenario, _ = read(value)
+    (node_pool,) = scenario.cluster.node_pools
+    assert (scenario.minimise, scenario.within, scenario.time_model) == ("dollars", 90.0, "stage")
+    assert (scenario.staleness, scenario.maximum_devices) == (2, 8)
+    assert (node_pool.price, node_pool.host_memory_per_device) == (2.5, 2**38)
+    assert scenario.cluster.crossing.bandwidth == 25e9
+    assert scenario.pin.model_dump()["actor.train.context"] == 2
