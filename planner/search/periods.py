@@ -1,0 +1,194 @@
+"""The least period of a cyclic schedule of a fixed plan, exactly, by branch and bound.
+
+Step c of iteration i starts at s_c + i P. Waits are arcs of a periodic system (`planner.costs.cycles`), whose
+least period for a set of arcs follows from its cycles. Two steps a and b on one pool overlap in no iteration
+if and only if for every integer m a ends before b of m iterations later starts (s_b + m P >= s_a + d_a) or
+that one ends before a starts (s_a >= s_b + m P + d_b). Either is an arc. The search starts from the waits
+alone and, where two steps of the earliest schedule overlap for some m, tries both arcs; a node's own least
+period bounds all below it, so that the first node without overlap that is taken from the heap of least
+periods is optimal. Among a node's overlaps the one is branched on whose better side is worst.
+
+It ends: arcs forbid that steps which wait for each other in a circle drift apart, and steps that do not are
+tied to within a period of each other, which loses nothing, as a part that nothing ties can move by whole
+periods; waits that lie on no circle cost no time for the same reason.
+"""
+
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import networkx as nx
+
+from planner.costs.cycles import positive_cycle
+from planner.search.problem import PoolChoice, Problem
+
+Link = tuple[int, int, int, int]
+"""An arc in whole microseconds: source, target, length, lag."""
+Waits = Sequence[tuple[int, int, int, int]]
+"""Source, target, lag, and delay after the source's end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """One period, over and over."""
+
+    period_us: int
+    start_us: tuple[int, ...]
+    """Start of each step's iteration 0; that of iteration i is i periods later."""
+
+
+def best_schedule(
+    durations_us: Sequence[int],
+    pools: Sequence[int | None],
+    waits: Waits,
+    *,
+    interleaves: bool = True,
+    at_most_us: int | None = None,
+) -> Schedule | None:
+    """A schedule of the least period, at least one microsecond.
+
+    Parameters
+    ----------
+    durations_us
+        Of each step.
+    pools
+        Number of the pool that each step runs on; none for a step that needs no pool.
+    waits
+        (source, target, lag, delay): the target of iteration i starts no sooner than ``delay`` after the
+        source of iteration i - lag has ended.
+    interleaves
+        Whether a pool may run steps of different iterations in one period.
+    at_most_us
+        Longest period of interest.
+
+    Returns
+    -------
+    None when there is no schedule, or none of so short a period.
+    """
+    tree = _Tree(durations_us, pools, waits, interleaves=interleaves)
+    return tree.best(tree.longest if at_most_us is None else min(at_most_us, tree.longest))
+
+
+def schedule_of(problem: Problem, pools: Sequence[PoolChoice]) -> Schedule:
+    """The best schedule of a problem's solution."""
+    durations, homes, waits = fixed_plan(problem, pools)
+    found = best_schedule(durations, homes, waits, interleaves=problem.interleaves)
+    assert found is not None, "a dataflow has no circle within one iteration"
+    return found
+
+
+def fixed_plan(
+    problem: Problem, pools: Sequence[PoolChoice]
+) -> tuple[list[int], list[int | None], list[tuple[int, int, int, int]]]:
+    """Durations of the steps, their pools, and their waits with the crossings between node pools."""
+    home = {problem.roles.index(role): number for number, pool in enumerate(pools) for role in pool.roles}
+    durations = [step.us for step in problem.steps]
+    for pool in pools:
+        for role, row in zip(pool.roles, pool.rows, strict=True):
+            own = [
+                number for number, step in enumerate(problem.steps) if step.role == problem.roles.index(role)
+            ]
+            for number, us in zip(own, problem.options[role][pool.slot].call_us[row], strict=True):
+                durations[number] = int(us)
+    homes = [None if step.role is None else home[step.role] for step in problem.steps]
+    node_pools = [None if pool is None else pools[pool].slot.node_pool for pool in homes]
+    waits = []
+    for wait in problem.waits:
+        ends = {node_pools[wait.source], node_pools[wait.target]} - {None}
+        waits.append((wait.source, wait.target, wait.lag, wait.crossing_us if len(ends) > 1 else 0))
+    return durations, homes, waits
+
+
+class _Tree:
+    """The nodes of one search: arcs added to the waits, with the least period that they allow."""
+
+    def __init__(
+        self, durations: Sequence[int], pools: Sequence[int | None], waits: Waits, *, interleaves: bool
+    ) -> None:
+        self.durations = durations
+        self.longest = sum(durations) + sum(delay for *_, delay in waits) + 1
+        """A period in which everything runs one after the other."""
+        members: dict[int, list[int]] = {}
+        for step, pool in enumerate(pools):
+            if pool is not None:
+                members.setdefault(pool, []).append(step)
+        self.pairs = [(a, b) for pool in members.values() for i, a in enumerate(pool) for b in pool[i + 1 :]]
+        self.load = max((sum(durations[step] for step in pool) for pool in members.values()), default=0)
+        links = [(source, target, durations[source] + delay, lag) for source, target, lag, delay in waits]
+        if not interleaves:
+            both = [pair for a, b in self.pairs for pair in ((a, b), (b, a))]
+            links += [(one, other, durations[one], 1) for one, other in both]
+        self.waits = _tied(len(durations), links)
+
+    def best(self, at_most: int) -> Schedule | None:
+        """The schedule of the least period, none when it exceeds the limit."""
+        root = self.relaxed([], max(1, self.load), [0] * len(self.durations), at_most)
+        if root is None:
+            return None
+        heap = [(root[0], 0, 0, root[1], list[Link]())]
+        made = 0
+        while heap:
+            period, depth, _, starts, added = heapq.heappop(heap)
+            sides = self.worst_overlap(period, starts, added, at_most)
+            if sides is None:
+                return Schedule(period_us=period, start_us=tuple(starts))
+            for link, (least, raised) in sides:
+                made += 1
+                heapq.heappush(heap, (least, depth - 1, made, raised, [*added, link]))
+        return None
+
+    def relaxed(
+        self, added: list[Link], period: int, starts: list[int], at_most: int
+    ) -> tuple[int, list[int]] | None:
+        """The least period under these arcs, no less than the one given, and starts that have it."""
+        links, raised = [*self.waits, *added], starts.copy()
+        while cycle := positive_cycle(links, period, raised):
+            length, lag = sum(link[2] for link in cycle), sum(link[3] for link in cycle)
+            if lag <= 0 or length > at_most * lag:
+                return None
+            period = -(-length // lag)
+            raised = starts.copy()
+        return (period, raised) if period <= at_most else None
+
+    def worst_overlap(
+        self, period: int, starts: list[int], added: list[Link], at_most: int
+    ) -> list[tuple[Link, tuple[int, list[int]]]] | None:
+        """Both ways out of one overlap, without those that lead nowhere; none when nothing overlaps."""
+        worst: tuple[float, list[tuple[Link, tuple[int, list[int]]]]] | None = None
+        for ways in self.overlaps(period, starts):
+            sides = [
+                (link, found)
+                for link in ways
+                if (found := self.relaxed([*added, link], period, starts, at_most)) is not None
+            ]
+            least = min((found[0] for _, found in sides), default=float("inf"))
+            if worst is None or least > worst[0]:
+                worst = (least, sides)
+            if not sides:
+                break
+        return None if worst is None else worst[1]
+
+    def overlaps(self, period: int, starts: list[int]) -> Iterator[tuple[Link, Link]]:
+        """For each overlap, the arc that puts the one step before the other, and the reverse one."""
+        for a, b in self.pairs:
+            lasts, other_lasts = self.durations[a], self.durations[b]
+            periods, apart = divmod(starts[b] - starts[a], period)
+            if (apart >= lasts and period - apart >= other_lasts) or apart == other_lasts == 0:
+                continue
+            later = -periods if apart < lasts else -periods - 1
+            yield (a, b, lasts, later), (b, a, other_lasts, -later)
+
+
+def _tied(count: int, links: list[Link]) -> list[Link]:
+    """The arcs that lie on circles, and arcs that hold what they do not connect within a period."""
+    graph = nx.DiGraph((source, target) for source, target, _, _ in links)
+    graph.add_nodes_from(range(count))
+    part = [0] * count
+    firsts: list[int] = []
+    for number, steps in enumerate(sorted(nx.strongly_connected_components(graph), key=min)):
+        firsts.append(min(steps))
+        for step in steps:
+            part[step] = number
+    kept = [link for link in links if part[link[0]] == part[link[1]]]
+    ties = [tie for first in firsts[1:] for tie in ((firsts[0], first, 0, 0), (first, firsts[0], 0, 1))]
+    return [*kept, *ties]
