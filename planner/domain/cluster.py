@@ -115,7 +115,7 @@ class Cluster(Value):
     def crossing(self) -> LinkSpec:
         """What data and weights cross from one node pool to another."""
         networks = [pool.network for pool in self.node_pools]
-        return self.between or LinkSpec(
+        return self.between or LinkSpec.model_construct(
             bandwidth=min(network.bandwidth for network in networks),
             latency=max(network.latency for network in networks),
         )
