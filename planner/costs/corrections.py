@@ -4,6 +4,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from planner.domain.dataflow import ModelCall
 from planner.domain.model import ModelSpec
 from planner.domain.plan import RoleStrategy
@@ -38,6 +41,28 @@ class Corrections:
     def factor(self, call: ModelCall) -> float | None:
         """The call's own factor, else that of its kind, else none."""
         return self.factors.get(f"{call.role}.{call.method}", self.factors.get(call.kind))
+
+    def corrected(
+        self,
+        call: ModelCall,
+        seconds: NDArray[np.float64],
+        alike: Callable[[RoleStrategy], NDArray[np.bool_]],
+        *,
+        model: ModelSpec,
+        workload: Workload,
+    ) -> NDArray[np.float64]:
+        """Modelled seconds of many strategies as `find` and `factor` would have each of them.
+
+        Parameters
+        ----------
+        alike
+            Which entries cost what a measured strategy does.
+        """
+        found = (factor if (factor := self.factor(call)) is not None else 1.0) * seconds
+        for profile in reversed(self.profiles):
+            for measured in reversed(list(profile.all_of(call, model=model.name, workload=workload))):
+                found[alike(measured.strategy)] = measured.seconds
+        return found
 
     def find(
         self, call: ModelCall, strategy: RoleStrategy, model: ModelSpec, workload: Workload

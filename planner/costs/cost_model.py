@@ -1,16 +1,36 @@
 """The cost model of one scenario: seconds of a call and bytes of a role, in any layout on any node pool."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
-from planner.costs.arrays.foresight import Foresight, key_of
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.costs.arrays.generation_table import Generations
+from planner.costs.arrays.role_costs import (
+    RoleCosts,
+    costs_of,
+    generation_costs,
+    generator_costs,
+    passes_of,
+)
+from planner.costs.arrays.sync_table import Syncs
+from planner.costs.arrays.table import Configurations, Floats
 from planner.costs.corrections import Corrections, workload_of
-from planner.costs.memory.memory import generation_bytes, inference_bytes, persistent_bytes, training_bytes
+from planner.costs.memory.generation_memory import weight_bytes
+from planner.costs.memory.memory import (
+    generation_bytes,
+    host_bytes,
+    inference_bytes,
+    persistent_bytes,
+    training_bytes,
+)
 from planner.costs.passes.inference import inference_seconds
 from planner.costs.passes.training import training_seconds
 from planner.costs.serving.generation import generation_seconds
 from planner.costs.setting import Setting
-from planner.costs.sync.transition import reshard_seconds
+from planner.costs.sync.transition import reshard_seconds, training_shard_bytes
 from planner.domain.cluster import NodePool
 from planner.domain.dataflow import CallKind, DataflowGraph, ModelCall
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
@@ -36,23 +56,54 @@ class CostModel:
         self._profiles = tuple(profiles)
         self._settings: dict[tuple[str, int, Work], tuple[NodePool, Setting]] = {}
         self._corrections: dict[int, tuple[NodePool, Corrections]] = {}
-        self._foresights: dict[int, Foresight] = {}
         self._generations: dict[tuple[str, int, Work, GenerationStrategy], float] = {}
 
     def foresee(self, role: str, strategies: Sequence[RoleStrategy], node_pool: NodePool) -> None:
-        """Predict the role's updates and forward passes in all of these strategies at once.
+        """Nothing: `layouts` and `generations` cost many strategies at once."""
 
-        Whoever asks for any of them later gets these answers.
+    def layouts(
+        self, role: str, rows: Configurations, node_pool: NodePool, *, offloads: Sequence[Offload] = ("none",)
+    ) -> list[RoleCosts]:
+        """Costs of the role's calls that train or infer in very many layouts, one table for each offload.
+
+        Equal to those of `call` and `memory`.
         """
-        known = [strategy for strategy in strategies if key_of("infer", strategy)]
-        for kind, work in dict.fromkeys((call.kind, call.work) for call in self.graph.calls_of(role)):
-            setting = self.setting(role, node_pool, work)
-            foresight = self._foresight(setting)
-            if known and kind == "train":
-                foresight.train(setting, known)
-            new = {key: each for each in known if (key := key_of("infer", each)) not in foresight.seconds}
-            if new and kind == "infer":
-                foresight.infer(setting, list(new.values()))
+        calls = self._settled(role, node_pool, "train", "infer")
+        passes = passes_of(calls, rows, is_trained=role in self.graph.trained_roles)
+        correct = partial(self._corrected, node_pool)
+        return [costs_of(passes, rows, offload, correct) for offload in offloads]
+
+    def generations(
+        self, role: str, pairs: Syncs, node_pool: NodePool, *, offload: Offload = "none"
+    ) -> RoleCosts:
+        """The same of its calls that generate, in pairs of training layouts and generation strategies."""
+        calls = self._settled(role, node_pool, "generate")
+        correct = partial(self._corrected, node_pool)
+        return generation_costs(calls, pairs, offload=offload, correct=correct)
+
+    def generators(self, role: str, rows: Generations, node_pool: NodePool) -> RoleCosts:
+        """The same of a role that only generates."""
+        calls = self._settled(role, node_pool, "generate")
+        return generator_costs(calls, rows, correct=partial(self._corrected, node_pool))
+
+    def _settled(self, role: str, node_pool: NodePool, *kinds: CallKind) -> list[tuple[ModelCall, Setting]]:
+        """The role's calls of these kinds, each with what it depends on."""
+        calls = [call for call in self.graph.calls_of(role) if call.kind in kinds]
+        return [(call, self.setting(role, node_pool, call.work)) for call in calls]
+
+    def _corrected(
+        self,
+        node_pool: NodePool,
+        call: ModelCall,
+        seconds: Floats,
+        alike: Callable[[RoleStrategy], NDArray[np.bool_]],
+    ) -> Floats:
+        if not self._profiles:
+            return seconds
+        setting = self.setting(call.role, node_pool, call.work)
+        return self._corrections_of(node_pool).corrected(
+            call, seconds, alike, model=setting.model, workload=setting.workload
+        )
 
     def call(self, call: ModelCall, strategy: RoleStrategy, node_pool: NodePool) -> CallPrediction:
         """Seconds of one whole call of one iteration: all samples, and all epochs of an update.
@@ -78,13 +129,12 @@ class CostModel:
         """(seconds of the call, those of them that are the weight sync's), from the device's rates alone."""
         setting = self.setting(call.role, node_pool, call.work)
         if call.kind != "generate":
-            known = self._foresight(setting).seconds.get(key_of(call.kind, strategy))
-            return (_seconds(setting, call.kind, strategy) if known is None else known), 0.0
+            return _seconds(setting, call.kind, strategy), 0.0
         assert strategy.generate is not None, "a role that generates has a generation layout"
         key = (call.role, id(node_pool), call.work, strategy.generate)
         if key not in self._generations:
             self._generations[key] = generation_seconds(setting, strategy.generate)
-        reshard = reshard_seconds(setting, strategy.layout, strategy.generate, offload=strategy.offload)
+        reshard = _sync_seconds(setting, strategy)
         return self._generations[key] + reshard, reshard
 
     def memory(self, role: str, strategy: RoleStrategy, node_pool: NodePool) -> RoleMemory:
@@ -100,30 +150,36 @@ class CostModel:
                 for call in self.graph.calls_of(role)
                 if call.kind != "generate" or strategy.generate is not None
             },
+            host=self._host_bytes(role, strategy, node_pool),
         )
 
     def persistent_bytes(
         self, role: str, layout: ParallelStrategy, node_pool: NodePool, *, offload: Offload = "none"
     ) -> dict[str, int]:
-        """Bytes of the role during the whole iteration, by kind."""
+        """Bytes of the role during the whole iteration, by kind; of one that only generates its weights."""
+        calls = self._settled(role, node_pool, "train", "infer")
+        if not calls:
+            setting = self.setting(role, node_pool)
+            return {"generation_weights": weight_bytes(setting, _generation_of(layout))}
         is_trained = role in self.graph.trained_roles
-        works = [call.work for call in self.graph.calls_of(role) if call.kind in ("train", "infer")]
-        setting = self.setting(role, node_pool, *works[:1])
-        known = None if offload != "none" else self._foresight(setting).persistent.get((layout, is_trained))
-        return known or persistent_bytes(setting, layout, is_trained=is_trained, offload=offload)
+        return persistent_bytes(calls[0][1], layout, is_trained=is_trained, offload=offload)
+
+    def _host_bytes(self, role: str, strategy: RoleStrategy, node_pool: NodePool) -> int:
+        calls = self._settled(role, node_pool, "train", "infer")
+        if not calls or strategy.offload == "none":
+            return 0
+        is_trained = role in self.graph.trained_roles
+        kinds = host_bytes(calls[0][1], strategy.layout, offload=strategy.offload, is_trained=is_trained)
+        return sum(kinds.values())
 
     def transient_bytes(self, call: ModelCall, strategy: RoleStrategy, node_pool: NodePool) -> dict[str, int]:
         """Bytes beside those during one call, by kind."""
         setting = self.setting(call.role, node_pool, call.work)
-        known = self._foresight(setting).transient.get(key_of(call.kind, strategy))
-        if known is not None:
-            return known
         if call.kind == "train":
             return training_bytes(setting, strategy)
         if call.kind == "infer":
             return inference_bytes(setting, strategy)
-        assert strategy.generate is not None, "a role that generates has a generation layout"
-        return generation_bytes(setting, strategy.generate)
+        return _generation_bytes(setting, strategy)
 
     def setting(self, role: str, node_pool: NodePool, work: Work = "samples") -> Setting:
         """What the costs of a role's calls of some work depend on, on a node pool."""
@@ -149,11 +205,6 @@ class CostModel:
             stack=self.scenario.stack,
         )
 
-    def _foresight(self, setting: Setting) -> Foresight:
-        if id(setting) not in self._foresights:
-            self._foresights[id(setting)] = Foresight()
-        return self._foresights[id(setting)]
-
     def _corrections_of(self, node_pool: NodePool) -> Corrections:
         if id(node_pool) not in self._corrections:
             profiles = [profile for profile in self._profiles if profile.device.name == node_pool.device.name]
@@ -178,5 +229,34 @@ def _seconds(setting: Setting, kind: CallKind, strategy: RoleStrategy) -> float:
     if kind == "infer":
         return inference_seconds(setting, strategy)
     assert strategy.generate is not None, "a role that generates has a generation layout"
-    reshard = reshard_seconds(setting, strategy.layout, strategy.generate, offload=strategy.offload)
-    return generation_seconds(setting, strategy.generate) + reshard
+    return generation_seconds(setting, strategy.generate) + _sync_seconds(setting, strategy)
+
+
+def _sync_seconds(setting: Setting, strategy: RoleStrategy) -> float:
+    """Of the weight sync inside the pool; none where the weights live in the generation layout."""
+    assert strategy.generate is not None, "a role that generates has a generation layout"
+    if strategy.train is None and strategy.infer is None:
+        return 0.0
+    return reshard_seconds(setting, strategy.layout, strategy.generate, offload=strategy.offload)
+
+
+def _generation_bytes(setting: Setting, strategy: RoleStrategy) -> dict[str, int]:
+    """During a call that generates, beside what is persistent.
+
+    Offloaded training weights come back for the sync, before the engine takes its cache and working set.
+    """
+    assert strategy.generate is not None, "a role that generates has a generation layout"
+    kinds = generation_bytes(setting, strategy.generate)
+    weights = kinds.pop("generation_weights")
+    if strategy.train is None and strategy.infer is None:
+        return kinds
+    back = training_shard_bytes(setting, strategy.layout) if strategy.offload == "all" else 0
+    if back > sum(kinds.values()):
+        return {"generation_weights": weights, "parameters": back}
+    return {"generation_weights": weights, **kinds}
+
+
+def _generation_of(layout: ParallelStrategy) -> GenerationStrategy:
+    return GenerationStrategy(
+        pipeline=layout.pipeline, tensor=layout.tensor, replicas=layout.data, max_sequences=1
+    )

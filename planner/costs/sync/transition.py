@@ -133,10 +133,15 @@ def engine_seconds(setting: Setting, generate: GenerationStrategy) -> float:
 
 def onload_seconds(setting: Setting, train: ParallelStrategy) -> float:
     """Return of offloaded training weights over the host link."""
+    rate = setting.stack.training.onload * setting.device.host_link.bandwidth
+    return training_shard_bytes(setting, train) / rate
+
+
+def training_shard_bytes(setting: Setting, train: ParallelStrategy) -> int:
+    """Weights of the fullest training stage on one device."""
     stages = stages_of(setting.model, setting.head, train.pipeline)
     shard = max(stage.shard(train.tensor, expert=train.expert) for stage in stages)
-    rate = setting.stack.training.onload * setting.device.host_link.bandwidth
-    return shard * setting.element_bytes / rate
+    return shard * setting.element_bytes
 
 
 def generation_shard_bytes(setting: Setting, generate: GenerationStrategy) -> int:
