@@ -7,11 +7,12 @@ say) and a part of their own. In a sum, shared parts of one kind add up and own 
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from planner.costs.iteration import Circle
 from planner.domain.dataflow import DataflowGraph
 from planner.domain.fits import Residuals
 
@@ -126,3 +127,22 @@ def slowest_terms(
         by_pool = [[terms[call.name] for call in stage if call.role in pool] for pool in pools]
         found += max(by_pool, key=lambda each: sum(term.seconds for term in each))
     return found
+
+
+def circle_terms(circle: Circle, terms: Mapping[str, Term]) -> list[Term]:
+    """The terms that make up the period: calls of the circle that decides it, an iteration's part of each."""
+    return [
+        replace(
+            terms[name], seconds=terms[name].seconds / circle.lag, identity=(terms[name].identity, circle.lag)
+        )
+        for name in circle.calls
+        if name in terms
+    ]
+
+
+def circle_band(circle: Circle, terms: Mapping[str, Term]) -> tuple[float, float]:
+    """(low, high) of the period; services and crossings take the seconds that they are said to."""
+    parts = circle_terms(circle, terms)
+    fixed = circle.period - sum(term.seconds for term in parts)
+    low, high = sum_band(parts)
+    return fixed + low, fixed + high

@@ -8,9 +8,12 @@ negative one lets no period do.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-Number = TypeVar("Number", int, float)
+WholeArc = tuple[int, int, int, int]
+"""An arc of a whole length: source, target, length, lag."""
+TICKS = 2**60
+"""Of a second: floats of a millisecond and more become whole numbers exactly."""
 
 
 class Arc(NamedTuple):
@@ -22,15 +25,13 @@ class Arc(NamedTuple):
     lag: int
 
 
-def positive_cycle(
-    arcs: Sequence[tuple[int, int, Number, int]], period: Number, starts: list[Number]
-) -> list[tuple[int, int, Number, int]]:
+def positive_cycle(arcs: Sequence[WholeArc], period: int, starts: list[int]) -> list[WholeArc]:
     """Raise ``starts`` until all arcs hold; if that never ends, a cycle of arcs that forbids the period.
 
     Starts only rise, each to the least that the given ones allow (Bellman and Ford's longest paths).
     """
     weighted = [(arc, arc[0], arc[1], arc[2] - arc[3] * period) for arc in arcs]
-    reasons: list[tuple[int, int, Number, int] | None] = [None] * len(starts)
+    reasons: list[WholeArc | None] = [None] * len(starts)
     last = -1
     for _ in range(len(starts) + 1):
         last = -1
@@ -43,16 +44,14 @@ def positive_cycle(
     return _cycle_of(reasons, last)
 
 
-def _cycle_of(
-    reasons: Sequence[tuple[int, int, Number, int] | None], last: int
-) -> list[tuple[int, int, Number, int]]:
+def _cycle_of(reasons: Sequence[WholeArc | None], last: int) -> list[WholeArc]:
     """The cycle of reasons that leads to a step whose start still rises."""
     step = last
     for _ in reasons:
         reason = reasons[step]
         assert reason is not None, "what still rises after so many rounds hangs on a cycle"
         step = reason[0]
-    cycle: list[tuple[int, int, Number, int]] = []
+    cycle: list[WholeArc] = []
     while not cycle or cycle[-1][0] != step:
         reason = reasons[cycle[-1][0] if cycle else step]
         assert reason is not None, "a cycle has no end"
@@ -63,17 +62,20 @@ def _cycle_of(
 def critical_cycle(count: int, arcs: Sequence[Arc]) -> tuple[float, list[Arc]] | None:
     """The least period of so many steps, and a cycle of arcs that has it; none when no period does.
 
-    A greater ratio is found from each cycle that forbids the last one, so that only ratios of cycles are
-    tried. Rounding may leave the last of them short by parts in 10**16.
+    Each cycle that forbids a period has a greater one, so that only those of cycles are tried. They are
+    compared as fractions of whole numbers: in floats a cycle would forbid its own period by a rounding.
     """
-    period, critical = 0.0, list[Arc]()
-    starts = [0.0] * count
-    while cycle := positive_cycle(arcs, period, starts):
-        length, lag = sum(arc[2] for arc in cycle), sum(arc[3] for arc in cycle)
+    whole = [(arc.source, arc.target, round(arc.length * TICKS), arc.lag) for arc in arcs]
+    original = dict(zip(whole, arcs, strict=True))
+    length, lag, critical = 0, 1, list[WholeArc]()
+    while cycle := positive_cycle(
+        [(source, target, lag * ticks, iterations) for source, target, ticks, iterations in whole],
+        length,
+        [0] * count,
+    ):
+        critical = [(source, target, ticks // lag, iterations) for source, target, ticks, iterations in cycle]
+        length, lag = sum(arc[2] for arc in critical), sum(arc[3] for arc in critical)
         if lag <= 0:
             return None
-        if length / lag <= period:
-            break
-        period, critical = length / lag, [Arc(*arc) for arc in cycle]
-        starts = [0.0] * count
-    return period, critical
+    found = [original[arc] for arc in critical]
+    return sum(arc.length for arc in found) / lag, found
