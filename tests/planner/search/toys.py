@@ -3,15 +3,23 @@
 import math
 import random
 import zlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
 
+import numpy as np
+
 from planner.algorithms import ALGORITHMS, trace
+from planner.costs.arrays.generation_table import Generations
+from planner.costs.arrays.role_costs import RoleCosts
+from planner.costs.arrays.sync_table import Syncs
+from planner.costs.arrays.table import Configurations
+from planner.costs.passes.training import RECOMPUTE
 from planner.domain.cluster import NodePool
 from planner.domain.dataflow import DataflowGraph, ModelCall
 from planner.domain.parallelism import ParallelStrategy
-from planner.domain.plan import CallPrediction, Offload, RoleMemory, RoleStrategy
+from planner.domain.plan import CallPrediction, Offload, Recompute, RoleMemory, RoleStrategy
 from planner.domain.scenario import Scenario
 
 PPO = trace(ALGORITHMS["ppo"], name="ppo")
@@ -33,6 +41,52 @@ class SyntheticCosts:
 
     def foresee(self, role: str, strategies: list[RoleStrategy], node_pool: NodePool) -> None:
         """Each draw is as cheap alone."""
+
+    def layouts(
+        self, role: str, rows: Configurations, node_pool: NodePool, *, offloads: Sequence[Offload] = ("none",)
+    ) -> list[RoleCosts]:
+        """Costs of the role's calls that train or infer, one row after the other."""
+        return [
+            self._costs(role, [_layout_strategy(rows, row, offload) for row in range(len(rows))], node_pool)
+            for offload in offloads
+        ]
+
+    def generations(
+        self, role: str, pairs: Syncs, node_pool: NodePool, *, offload: Offload = "none"
+    ) -> RoleCosts:
+        """The same of its calls that generate; what lives between calls is counted with the layouts."""
+        strategies = [
+            _layout_strategy(pairs.train, row, offload).model_copy(
+                update={"generate": pairs.generate.one(row)}
+            )
+            for row in range(len(pairs))
+        ]
+        nothing = np.zeros(len(pairs), dtype=np.int64)
+        return replace(self._costs(role, strategies, node_pool), persistent=nothing, host=nothing)
+
+    def generators(self, role: str, rows: Generations, node_pool: NodePool) -> RoleCosts:
+        """The same of a role that only generates."""
+        strategies = [RoleStrategy(generate=rows.one(row)) for row in range(len(rows))]
+        return self._costs(role, strategies, node_pool)
+
+    def _costs(self, role: str, strategies: Sequence[RoleStrategy], node_pool: NodePool) -> RoleCosts:
+        """Of the calls that generate when the strategies do, and of the others else."""
+        calls = [
+            call
+            for call in self.graph.calls_of(role)
+            if (call.kind == "generate") == any(strategy.generate for strategy in strategies)
+        ]
+        memory = [self.memory(role, strategy, node_pool) for strategy in strategies]
+        peaks = [[sum(each.transient[call.name].values()) for call in calls] for each in memory]
+        return RoleCosts(
+            seconds={
+                call.name: np.array([self.call(call, each, node_pool).seconds for each in strategies])
+                for call in calls
+            },
+            persistent=np.array([each.persistent_bytes for each in memory], dtype=np.int64),
+            transient=np.array([max(own, default=0) for own in peaks], dtype=np.int64),
+            host=np.array([each.host for each in memory], dtype=np.int64),
+        )
 
     def call(self, call: ModelCall, strategy: RoleStrategy, node_pool: NodePool) -> CallPrediction:
         seconds, reshard = self._seconds(call, strategy)
@@ -96,6 +150,21 @@ class SyntheticCosts:
         return _draw(repr((self.seed, key)), low, high)
 
 
+def _layout_strategy(rows: Configurations, row: int, offload: Offload) -> RoleStrategy:
+    """A strategy of a row, as if it trained: the draws tell no training layout from one of inference."""
+    sizes = ("pipeline", "tensor", "data", "virtual", "context", "expert")
+    return RoleStrategy(
+        train=ParallelStrategy(**{name: int(getattr(rows, name)[row]) for name in sizes}),
+        micro_batch=int(rows.micro_batch[row]),
+        micro_batch_tokens=int(rows.micro_batch_tokens[row]) or None,
+        recompute=NAMES_OF_RECOMPUTE[int(rows.recompute[row])],
+        offload=offload,
+    )
+
+
+NAMES_OF_RECOMPUTE: dict[int, Recompute] = {code: name for name, code in RECOMPUTE.items()}
+
+
 def _tokens(strategy: RoleStrategy) -> tuple[int, ...]:
     """Token budgets, where there are any."""
     budgets = (strategy.micro_batch_tokens, strategy.generate and strategy.generate.cache_tokens)
@@ -112,7 +181,10 @@ OFFLOADED = {"none": (), "optimizer": ("optimizer",), "all": ("optimizer", "para
 
 
 def small_scenario(graph: DataflowGraph, **changes: Any) -> Scenario:
-    """One scenario for synthetic costs: a model of 2 heads and 2 layers on devices of 16 GB."""
+    """One scenario for synthetic costs: a model of 2 heads and 2 layers on devices of 16 GB.
+
+    ``pools`` has nodes and their devices of each node pool; ``model`` and ``node_pool`` change fields of all.
+    """
     device = {
         "name": "toy",
         "memory": "17 GB",
@@ -131,8 +203,9 @@ def small_scenario(graph: DataflowGraph, **changes: Any) -> Scenario:
         "head_dim": 4,
         "ffn": 8,
         "vocab": 16,
+        **changes.pop("model", {}),
     }
-    pools = changes.pop("pools", [(1, 4)])
+    pools, own = changes.pop("pools", [(1, 4)]), changes.pop("node_pool", {})
     settings = {
         "name": "small",
         "algorithm": "ppo",
@@ -145,6 +218,7 @@ def small_scenario(graph: DataflowGraph, **changes: Any) -> Scenario:
                     "devices_per_node": per_node,
                     "device": device,
                     "network": {"bandwidth": "1 GB/s", "latency": "0 s"},
+                    **own,
                 }
                 for index, (nodes, per_node) in enumerate(pools)
             ]
