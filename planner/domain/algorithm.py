@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from planner.domain.quantities import PositiveInt, Value
 
@@ -110,3 +110,14 @@ AlgorithmOptions = Annotated[
     Field(discriminator="name"),
 ]
 """Options of all algorithms, told apart by ``name``."""
+
+_OPTIONS: TypeAdapter[AlgorithmOptions] = TypeAdapter(AlgorithmOptions)
+
+
+def least_group(algorithm: str) -> int:
+    """Samples per prompt that an algorithm needs at least.
+
+    >>> least_group("ppo"), least_group("grpo")
+    (1, 2)
+    """
+    return _OPTIONS.validate_python({"name": algorithm}).least_group
