@@ -8,11 +8,10 @@ from planner.domain.plan import Plan, Solver
 from planner.domain.scenario import Scenario
 from planner.search.assembly import assemble
 from planner.search.certify import Violation, certify, violations
-from planner.search.cpsat import Limits, solve_with_cpsat
-from planner.search.exhaustive import solve_exhaustively
-from planner.search.hybridflow import solve_like_hybridflow
+from planner.search.fastest import Fastest
 from planner.search.infeasible import explain
-from planner.search.problem import Answer, Problem, prepare
+from planner.search.objectives import best_by_objective
+from planner.search.problem import prepare
 from planner.search.strategies import Costs
 
 __all__ = ["Costs", "SearchResult", "Violation", "certify", "solve", "violations"]
@@ -35,13 +34,16 @@ def solve(
     solver: Solver = "cpsat",
     time_limit_s: float | None = None,
     seed: int = 0,
+    workers: int = 1,
 ) -> SearchResult:
-    """The plan of least stage cost.
+    """The best plan by the scenario's objective.
 
     Parameters
     ----------
     time_limit_s
-        Wall-clock limit of the default solver; without one it stops at a deterministic limit.
+        Wall-clock limit of the search; without one it stops at a deterministic limit.
+    workers
+        Threads of the default solver; the plan is the same whatever their number.
 
     Raises
     ------
@@ -50,19 +52,11 @@ def solve(
     """
     start = time.perf_counter()
     problem = prepare(scenario, graph, costs)
-    answer = _answer(problem, scenario, solver, Limits(seed=seed, time_limit_s=time_limit_s))
-    if answer is None:
+    deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
+    fastest = Fastest(solver=solver, cluster=scenario.cluster, seed=seed, workers=workers, deadline=deadline)
+    verdict = best_by_objective(problem, scenario, fastest)
+    if verdict is None:
         raise explain(problem, scenario, graph, costs)
-    plan = assemble(answer, problem, scenario, graph, costs, solver=solver)
+    plan = verdict.judge(assemble(verdict.answer, problem, scenario, graph, costs, solver=solver))
     certify(plan, graph, costs)
     return SearchResult(plan=plan, solve_seconds=time.perf_counter() - start)
-
-
-def _answer(problem: Problem, scenario: Scenario, solver: Solver, limits: Limits) -> Answer | None:
-    if not all(problem.options.values()):
-        return None
-    if solver == "exhaustive":
-        return solve_exhaustively(problem)
-    if solver == "hybridflow":
-        return solve_like_hybridflow(problem, scenario.cluster)
-    return solve_with_cpsat(problem, limits)

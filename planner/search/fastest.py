@@ -1,0 +1,104 @@
+"""The black box of all objectives: the plan of least time, or the proof that none is short enough."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from planner.domain.cluster import Cluster
+from planner.domain.plan import Solver
+from planner.errors import PlannerError
+from planner.search.beam import quick_solutions
+from planner.search.cpsat import Limits, solve_with_cpsat
+from planner.search.exhaustive import solve_exhaustively
+from planner.search.floors import NEVER, Floors
+from planner.search.hybridflow import solve_like_hybridflow
+from planner.search.problem import RUNNERS_UP, Answer, Problem, Solution
+
+ANY_TIME = NEVER - 1
+"""More microseconds than any plan takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """The fastest plan that was asked for, if there is one, and what is known about all plans."""
+
+    answer: Answer | None
+    bound_us: int
+    """No plan takes less; `NEVER` where there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The best plan by an objective, or none, and what no plan undercuts, in the objective's whole units."""
+
+    answer: Answer | None
+    """Its runners-up are the best plans of other placements under the same budget."""
+    bound: int
+    is_proven: bool
+    """Whether there is no better plan, or none at all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fastest:
+    """One solver, asked again and again until the time is up."""
+
+    solver: Solver
+    cluster: Cluster
+    seed: int = 0
+    workers: int = 1
+    deadline: float | None = None
+    """On the monotonic clock."""
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds left; none without a limit."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+    @property
+    def is_late(self) -> bool:
+        return self.left_s == 0.0
+
+    def plan(self, problem: Problem, *, at_most_us: int = ANY_TIME, runners_up: int = RUNNERS_UP) -> Reply:
+        """The fastest plan, if it takes at most so long.
+
+        Parameters
+        ----------
+        runners_up
+            How many other placements' best plans are wanted beside it.
+        """
+        floor_us = self.floor_us(problem)
+        if floor_us > at_most_us:
+            return Reply(answer=None, bound_us=floor_us)
+        try:
+            found = self._answer(problem)
+        except PlannerError:
+            return Reply(answer=None, bound_us=floor_us)
+        if found is None:
+            return Reply(answer=None, bound_us=NEVER if self.solver != "hybridflow" else floor_us)
+        bound_us = max(found.bound_us, floor_us)
+        if found.solution.objective_us > at_most_us:
+            return Reply(answer=None, bound_us=bound_us)
+        others = tuple(each for each in found.runners_up if each.objective_us <= at_most_us)
+        return Reply(answer=replace(found, runners_up=others), bound_us=bound_us)
+
+    def plan_or(self, known: Solution, problem: Problem, *, at_most_us: int = ANY_TIME) -> Answer:
+        """The fastest plan with its runners-up, or a known one if the time is up."""
+        reply = self.plan(problem, at_most_us=at_most_us)
+        return reply.answer or Answer(solution=known, bound_us=reply.bound_us, runners_up=())
+
+    def floor_us(self, problem: Problem) -> int:
+        """What any plan takes at least, without a search."""
+        return Floors.of(problem).root_us if all(problem.options.values()) else NEVER
+
+    def quick(self, problem: Problem) -> Sequence[Solution]:
+        """Some plans, found by the beam, fastest first; none only says that it found none."""
+        if self.solver != "cpsat" or not all(problem.options.values()):
+            return ()
+        return tuple(quick_solutions(problem, Floors.of(problem)).values())
+
+    def _answer(self, problem: Problem) -> Answer | None:
+        if self.solver == "exhaustive":
+            return solve_exhaustively(problem)
+        if self.solver == "hybridflow":
+            return solve_like_hybridflow(problem, self.cluster)
+        return solve_with_cpsat(problem, Limits(seed=self.seed, time_limit_s=self.left_s))
