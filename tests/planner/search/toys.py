@@ -3,8 +3,8 @@
 import math
 import random
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import Any
 
@@ -38,6 +38,8 @@ class SyntheticCosts:
     bytes_scale: float = 1.0
     quantum_s: float = 0.0
     """Seconds are rounded up to a multiple of it, so that plans tie; 0 leaves them as they are."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Names of calls, roles and node pools under which something else is drawn."""
 
     def foresee(self, role: str, strategies: list[RoleStrategy], node_pool: NodePool) -> None:
         """Each draw is as cheap alone."""
@@ -90,7 +92,7 @@ class SyntheticCosts:
 
     def call(self, call: ModelCall, strategy: RoleStrategy, node_pool: NodePool) -> CallPrediction:
         seconds, reshard = self._seconds(call, strategy)
-        if node_pool.name != "pool0":
+        if self.aliases.get(node_pool.name, node_pool.name) != "pool0":
             seconds *= self.draw("node pool", call.name, node_pool.name, low=0.7, high=1.4)
         if self.quantum_s:
             seconds = math.ceil(seconds / self.quantum_s) * self.quantum_s
@@ -147,7 +149,8 @@ class SyntheticCosts:
         return {shape[0]: int(size * self.bytes_scale * 1e9)}
 
     def draw(self, *key: object, low: float, high: float) -> float:
-        return _draw(repr((self.seed, key)), low, high)
+        known = tuple(self.aliases.get(part, part) if isinstance(part, str) else part for part in key)
+        return _draw(repr((self.seed, known)), low, high)
 
 
 def _layout_strategy(rows: Configurations, row: int, offload: Offload) -> RoleStrategy:
