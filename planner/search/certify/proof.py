@@ -4,27 +4,118 @@ from collections.abc import Iterator
 
 from planner.costs.bands import ties
 from planner.domain.dataflow import DataflowGraph
-from planner.domain.plan import Plan
-from planner.search.certify.violation import Violation
+from planner.domain.plan import Plan, RunnerUp
+from planner.search.certify.violation import RELATIVE_TOLERANCE, Violation
 from planner.units import MICROSECOND
+
+MICRO_DOLLAR = 1e-6
+HOUR_S = 3600
+MILLION = 10**6
 
 
 def proof_violations(plan: Plan, graph: DataflowGraph) -> Iterator[Violation]:
-    """The objective is the stage cost, calls rounded up to microseconds; the bound does not exceed it."""
-    proof, cost = plan.proof, plan.prediction.stage_cost_seconds
-    slack = len(graph.model_calls) * MICROSECOND
-    if not cost - slack / 100 <= proof.objective <= cost + slack:
-        message = f"{proof.objective!r} is not the stage cost {cost!r} in whole microseconds"
-        yield Violation(rule="objective", message=message)
-    if proof.bound > proof.objective + MICROSECOND / 2:
-        yield Violation(rule="bound", message=f"{proof.bound!r} exceeds the objective {proof.objective!r}")
-    if proof.status == "optimal" and proof.bound < proof.objective - MICROSECOND / 2:
-        yield Violation(rule="bound", message=f"optimal, but only {proof.bound!r} is proven")
+    """What is wrong with the proof of a plan whose predictions are sound."""
+    yield from _question(plan)
+    yield from _objective(plan, graph)
+    yield from _bound(plan)
     for other in plan.runners_up:
-        if proof.status == "optimal" and other.objective < proof.objective - MICROSECOND / 2:
-            message = f"{other.placement} costs {other.objective!r}, less than the plan"
-            yield Violation(rule="runners-up", message=message)
-        if other.ties and not ties(proof.objective, other.objective, other.difference_band):
-            apart = abs(other.objective - proof.objective)
-            message = f"{other.placement} is {apart:.6g} s away, too far from the plan to tie with it"
+        yield from _runner_up(plan, other, graph)
+
+
+def _question(plan: Plan) -> Iterator[Violation]:
+    """What was proven is what the scenario asks for."""
+    proof, scenario = plan.proof, plan.scenario
+    if proof.minimise != scenario.minimise:
+        message = f"{proof.minimise} was minimised, {scenario.minimise} is asked for"
+        yield Violation(rule="minimise", message=message)
+
+
+def _objective(plan: Plan, graph: DataflowGraph) -> Iterator[Violation]:
+    """The objective follows from the predicted seconds, each call and each crossing rounded up."""
+    seconds, slack = _seconds(plan), _slack(graph)
+    one, other = _figure(plan, seconds), _figure(plan, seconds + slack)
+    low, high = min(one, other), max(one, other)
+    rounding = RELATIVE_TOLERANCE * high + _price_rounding(plan, seconds)
+    if not low - rounding <= plan.proof.objective <= high + rounding:
+        message = f"{plan.proof.objective!r} is not the {plan.scenario.minimise} of the plan, {one!r}"
+        yield Violation(rule="objective", message=message)
+    within = plan.scenario.within
+    if within is not None and seconds > within * (1 + RELATIVE_TOLERANCE):
+        yield Violation(rule="within", message=f"takes {seconds:.6g} s, permitted are {within:g} s")
+
+
+def _seconds(plan: Plan) -> float:
+    """Seconds of an iteration under the time model that decides."""
+    prediction = plan.prediction
+    return prediction.stage_cost_seconds if plan.proof.time_model == "stage" else prediction.iteration_seconds
+
+
+def _slack(graph: DataflowGraph) -> float:
+    """What rounding up to microseconds may add: for each call, each wait, and the period itself."""
+    return (len(graph.calls) + len(graph.dependences) + 1) * MICROSECOND
+
+
+def _figure(plan: Plan, seconds: float) -> float:
+    """The plan's objective if an iteration took so long."""
+    tokens = plan.scenario.workload.total_tokens
+    if plan.scenario.minimise == "tokens_per_second":
+        return tokens / seconds
+    if plan.scenario.minimise == "devices":
+        return float(sum(pool.devices for pool in plan.pools))
+    if plan.scenario.minimise == "dollars":
+        return _hourly(plan) * seconds / HOUR_S / tokens * MILLION
+    return seconds
+
+
+def _hourly(plan: Plan) -> float:
+    """Dollars an hour of all pools' devices."""
+    cluster = plan.scenario.cluster
+    return sum(pool.devices * (cluster.node_pool(pool.node_pool).price or 0.0) for pool in plan.pools)
+
+
+def _price_rounding(plan: Plan, seconds: float) -> float:
+    """What prices in whole micro-dollars an hour may be off."""
+    if plan.scenario.minimise != "dollars":
+        return 0.0
+    devices = sum(pool.devices for pool in plan.pools)
+    return devices * MICRO_DOLLAR * seconds / HOUR_S / plan.scenario.workload.total_tokens * MILLION
+
+
+def _bound(plan: Plan) -> Iterator[Violation]:
+    proof, scenario = plan.proof, plan.scenario
+    sign = -1 if scenario.minimise == "tokens_per_second" else 1
+    rounding = RELATIVE_TOLERANCE * abs(proof.objective)
+    if sign * (proof.bound - proof.objective) > rounding:
+        message = f"{proof.bound!r} promises what the objective {proof.objective!r} refutes"
+        yield Violation(rule="bound", message=message)
+    if proof.status == "optimal" and sign * (proof.objective - proof.bound) > rounding:
+        yield Violation(rule="bound", message=f"optimal, but only {proof.bound!r} is proven")
+
+
+def _runner_up(plan: Plan, other: RunnerUp, graph: DataflowGraph) -> Iterator[Violation]:
+    """Another placement of the same roles, no better than the plan, and a tie only where it is near."""
+    proof, minimise = plan.proof, plan.scenario.minimise
+    sets = {frozenset(roles) for roles in other.placement}
+    if sorted(role for roles in other.placement for role in roles) != sorted(graph.roles):
+        message = f"{other.placement} is no placement of {', '.join(graph.roles)}"
+        yield Violation(rule="runners-up", message=message)
+    if sets == {frozenset(roles) for roles in plan.placement} or len(other.devices) != len(other.placement):
+        message = f"{other.placement} on {other.devices} devices is not another placement"
+        yield Violation(rule="runners-up", message=message)
+    sign = -1 if minimise == "tokens_per_second" else 1
+    rounding = RELATIVE_TOLERANCE * abs(proof.objective)
+    if proof.status == "optimal" and sign * (proof.objective - other.objective) > rounding:
+        message = f"{other.placement} costs {other.objective!r}, less than the plan"
+        yield Violation(rule="runners-up", message=message)
+    if other.ties and minimise in ("seconds", "tokens_per_second"):
+        tokens = plan.scenario.workload.total_tokens
+        best, its = (
+            (proof.objective, other.objective)
+            if minimise == "seconds"
+            else (tokens / proof.objective, tokens / other.objective)
+        )
+        if not ties(best, its, other.difference_band + rounding):
+            message = (
+                f"{other.placement} is {abs(its - best):.6g} s away, too far from the plan to tie with it"
+            )
             yield Violation(rule="ties", message=message)

@@ -208,6 +208,8 @@ DAMAGES: dict[str, tuple[str, Damage]] = {
     ),
     "a bound too high": ("bound", lambda plan: in_proof(plan, bound=plan.proof.bound + 1e-3)),
     "optimal without proof": ("bound", lambda plan: in_proof(plan, bound=plan.proof.bound - 1e-3)),
+    "another question": ("minimise", lambda plan: in_scenario(plan, minimise="devices")),
+    "too slow": ("within", lambda plan: in_scenario(plan, within=0.5 * plan.proof.objective)),
     "a better runner-up": (
         "runners-up",
         lambda plan: with_runner_up(plan, objective=0.1),
