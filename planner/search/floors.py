@@ -1,85 +1,206 @@
 """Lower bounds: what a role, a pool or an option takes at least, whatever the rest of the plan is."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from itertools import combinations
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.domain.placement import Placement
 from planner.search.allocation import Slot
 from planner.search.dominance import Integers
+from planner.search.features import Features
 from planner.search.problem import Problem
+from planner.search.resources import Resources
 
 NEVER = 2**50
 """Microseconds of what is impossible (35 years)."""
+Booleans = NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Floors:
-    """The least microseconds of each role in each stage, by the devices that it may take."""
+    """The least microseconds of each role in each feature, by slot and by the devices that it may take."""
 
-    roles: tuple[str, ...]
-    node_pools: tuple[str, ...]
+    problem: Problem
+    features: Features
+    resources: Resources
+    at_slot: Integers
+    """Shape (roles, slots, features); `NEVER` where the role has no option."""
     by_devices: tuple[tuple[Integers, ...], ...]
-    """By role and node pool; shape (devices of the node pool + 1, stages), falling along the devices."""
-    at_slot: Mapping[str, Mapping[Slot, Integers]]
-    """By role and slot, shape (stages,)."""
+    """By role and node pool; shape (devices of the node pool + 1, features), falling along the devices."""
     ceiling_us: int
     """More than any plan costs."""
 
     @classmethod
     def of(cls, problem: Problem) -> "Floors":
-        at_slot = {
-            role: {slot: problem.stage_us(role, slot).min(axis=0) for slot in problem.options[role]}
-            for role in problem.roles
-        }
+        features, resources = Features.of(problem), Resources.of(problem)
+        at_slot = np.full((len(problem.roles), len(resources.slots), features.count), NEVER, dtype=np.int64)
+        for number, role in enumerate(problem.roles):
+            for at, slot in enumerate(resources.slots):
+                if slot in problem.options[role]:
+                    at_slot[number, at] = features.us(role, slot).min(axis=0)
         return cls(
-            roles=problem.roles,
-            node_pools=tuple(problem.capacities),
-            by_devices=tuple(
-                tuple(_falling(at_slot[role], name, problem) for name in problem.capacities)
-                for role in problem.roles
-            ),
+            problem=problem,
+            features=features,
+            resources=resources,
             at_slot=at_slot,
-            ceiling_us=sum(_slowest(problem, role) for role in problem.roles),
+            by_devices=tuple(_falling(least, problem, resources) for least in at_slot),
+            ceiling_us=_ceiling_us(problem),
         )
 
     @property
     def root_us(self) -> int:
         """What any plan costs at least."""
-        devices = [len(table) - 1 for table in self.by_devices[0]]
-        return int(self.of_missing(0, np.array([devices], dtype=np.int64)).sum())
+        return int(self.features.bound_us(self.of_missing(0, self.resources.there[None]))[0])
+
+    @cached_property
+    def pools(self) -> "Pools":
+        """What plans with each pool cost at least."""
+        return Pools.of(self)
 
     def of_missing(self, placed: int, left: Integers) -> Integers:
-        """Least stages of the roles not placed, each alone on the devices left.
+        """What the roles not placed take at least, each alone on what is left.
 
         Parameters
         ----------
         placed
             Bit set of the roles that are placed.
         left
-            Free devices, shape (plans, node pools).
+            Shape (plans, resources).
+
+        Returns
+        -------
+        Shape (plans, features).
         """
-        floor = np.zeros((len(left), self.by_devices[0][0].shape[1]), dtype=np.int64)
+        floor = np.zeros((len(left), self.features.count), dtype=np.int64)
+        devices = np.maximum(self.resources.affordable(left), 0)
         for index, by_node_pool in enumerate(self.by_devices):
             if not placed >> index & 1:
-                alone = [table[left[:, pool]] for pool, table in enumerate(by_node_pool)]
-                floor = np.maximum(floor, np.min(alone, axis=0))
+                alone = [table[devices[:, pool]] for pool, table in enumerate(by_node_pool)]
+                floor = np.maximum(floor, np.minimum.reduce(alone))
         return floor
 
 
-def _slowest(problem: Problem, role: str) -> int:
-    tables = problem.options[role].values()
-    return max((int(table.call_us.sum(axis=1).max()) for table in tables), default=0)
+def _ceiling_us(problem: Problem) -> int:
+    """All calls one after another at their slowest, with every crossing."""
+    slowest = (
+        max((int(table.call_us.sum(axis=1).max()) for table in problem.options[role].values()), default=0)
+        for role in problem.roles
+    )
+    return (
+        sum(slowest)
+        + sum(step.us for step in problem.steps)
+        + sum(wait.crossing_us for wait in problem.waits)
+    )
 
 
-def _falling(at_slot: Mapping[Slot, Integers], node_pool: str, problem: Problem) -> Integers:
-    table = np.full((problem.capacities[node_pool] + 1, problem.stages), NEVER, dtype=np.int64)
-    for slot, least in at_slot.items():
-        if slot.node_pool == node_pool:
-            table[slot.devices] = least
-    return np.minimum.accumulate(table, axis=0)
+def _falling(least: Integers, problem: Problem, resources: Resources) -> tuple[Integers, ...]:
+    tables = []
+    for name, devices in problem.capacities.items():
+        table = np.full((devices + 1, least.shape[1]), NEVER, dtype=np.int64)
+        for at, slot in enumerate(resources.slots):
+            if slot.node_pool == name:
+                table[slot.devices] = least[at]
+        tables.append(np.minimum.accumulate(table, axis=0))
+    return tuple(tables)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pools:
+    """All pools that may be: sets of roles on slots."""
+
+    own_us: Integers
+    """What the fastest options of the set's roles take; shape (sets, slots, features)."""
+    outside_us: Integers
+    """What the other roles take at least; shape (sets, slots, features)."""
+    alive: Booleans
+    """Whether the set may form a pool there; shape (sets, slots)."""
+    floor_us: Integers
+    """What a plan with the pool costs at least; shape (sets, slots)."""
+
+    @classmethod
+    def of(cls, floors: Floors) -> "Pools":
+        """A set is a bit set of roles; set 0 is none and never alive.
+
+        A plan with a certain pool takes of each feature at least what the pool takes, and at least what any
+        role outside it takes, alone on the fastest of the slots that the pool leaves. The pool takes the sum
+        of its roles, each at least its fastest option.
+        """
+        problem, resources = floors.problem, floors.resources
+        sets = 1 << len(problem.roles)
+        own = np.zeros((sets, *floors.at_slot.shape[1:]), dtype=np.int64)
+        outside = np.zeros_like(own)
+        left = resources.there - resources.taken
+        alive = np.zeros((sets, len(resources.slots)), dtype=bool)
+        for roles in range(1, sets):
+            lowest = roles & -roles
+            own[roles] = own[roles ^ lowest] + floors.at_slot[lowest.bit_length() - 1]
+            outside[roles] = floors.of_missing(roles, left)
+            alive[roles] = problem.may_share(members(problem, roles))
+        alive &= (own < NEVER).all(axis=2) & (left >= 0).all(axis=1) & _may_fit(problem, resources)
+        floor = floors.features.bound_us(np.maximum(own, outside))
+        return cls(own_us=own, outside_us=outside, alive=alive, floor_us=floor)
+
+    @classmethod
+    def of_placement(cls, floors: Floors, placement: Placement) -> "Pools":
+        """Only the pools of one placement, each beside the other ones instead of single roles."""
+        every = floors.pools
+        blocks = [bit_set(floors.problem, roles) for roles in placement]
+        tables = [_falling(every.least_us[block], floors.problem, floors.resources) for block in blocks]
+        left = floors.resources.there - floors.resources.taken
+        devices = np.maximum(floors.resources.affordable(left), 0)
+        alive, outside = np.zeros_like(every.alive), every.outside_us.copy()
+        for block in blocks:
+            alive[block] = every.alive[block]
+            for other, table in zip(blocks, tables, strict=True):
+                if other != block:
+                    alone = [by_devices[devices[:, pool]] for pool, by_devices in enumerate(table)]
+                    outside[block] = np.maximum(outside[block], np.minimum.reduce(alone))
+        floor = floors.features.bound_us(np.maximum(every.own_us, outside))
+        return cls(own_us=every.own_us, outside_us=outside, alive=alive, floor_us=floor)
+
+    @property
+    def least_us(self) -> Integers:
+        """What each pool takes at least, `NEVER` where it cannot be; shape (sets, slots, features)."""
+        return np.where(self.alive[..., None], self.own_us, NEVER)
+
+    def within(self, limit_us: int) -> Booleans:
+        """Which pools a plan of at most this cost may contain; shape (sets, slots)."""
+        within: Booleans = self.alive & (self.floor_us <= limit_us)
+        return within
+
+
+def bit_set(problem: Problem, roles: Collection[str]) -> int:
+    """The bit set of some roles."""
+    return sum(1 << number for number, role in enumerate(problem.roles) if role in roles)
+
+
+def members(problem: Problem, roles: int) -> tuple[str, ...]:
+    """The roles of a bit set."""
+    return tuple(role for number, role in enumerate(problem.roles) if roles >> number & 1)
+
+
+def _may_fit(problem: Problem, resources: Resources) -> Booleans:
+    """Whether the least bytes of the set's roles fit a device; shape (sets, slots)."""
+    count = len(resources.slots)
+    least = np.zeros((3, len(problem.roles), count), dtype=np.int64)
+    for number, role in enumerate(problem.roles):
+        for at, slot in enumerate(resources.slots):
+            table = problem.options[role].get(slot)
+            if table is not None:
+                least[:, number, at] = table.persistent.min(), table.transient.min(), table.host.min()
+    memory = np.array([problem.memory[slot.node_pool] for slot in resources.slots], dtype=np.int64)
+    host_memory = np.array([problem.host_memory[slot.node_pool] for slot in resources.slots], dtype=np.int64)
+    fits = np.ones((1 << len(problem.roles), count), dtype=bool)
+    for roles in range(1, len(fits)):
+        chosen = [number for number in range(len(problem.roles)) if roles >> number & 1]
+        persistent, transient, host = least[:, chosen]
+        fits[roles] = (persistent.sum(axis=0) + transient.max(axis=0) <= memory) & (
+            host.sum(axis=0) <= host_memory
+        )
+    return fits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,52 +210,31 @@ class Candidates:
     pools: tuple[tuple[tuple[str, ...], Slot], ...]
     """Sets of roles and their slots."""
     floor_us: tuple[Integers, ...]
-    """Least stages of each pool, shape (stages,)."""
+    """What each pool takes at least, shape (features,)."""
     rows: Mapping[tuple[str, Slot], Integers]
     """Numbers of each role's options on each slot."""
 
 
-def candidates(problem: Problem, floors: Floors, limit_us: int) -> Candidates:
+def candidates(floors: Floors, pools: Pools, limit_us: int) -> Candidates:
     """Drop every pool and option that only plans above a limit contain.
 
-    A plan with a certain pool takes in each stage at least the pool's seconds, and at least those of any role
-    outside it, alone on the fastest of the slots that the pool leaves. The pool's seconds are the sum of its
-    roles', each at least its fastest option's; for an option of one of them, that option's. An option is
-    dropped when the sum of these over the stages exceeds the limit with every set of roles around it.
+    An option stays when some set around it stays with this option in the place of its role's fastest.
     """
-    pools: list[tuple[tuple[str, ...], Slot]] = []
-    floor_us: list[Integers] = []
-    useful: dict[tuple[str, Slot], NDArray[np.bool_]] = {}
-    for roles, slot in _pools(problem):
-        own = sum((floors.at_slot[role][slot] for role in roles), np.zeros(problem.stages, dtype=np.int64))
-        outside = _outside(problem, floors, roles, slot)
-        if int(np.maximum(own, outside).sum()) > limit_us:
-            continue
-        pools.append((roles, slot))
-        floor_us.append(own)
-        for role in roles:
-            stage_us = problem.stage_us(role, slot)
-            raised = np.maximum(own - floors.at_slot[role][slot] + stage_us, outside)
-            within = raised.sum(axis=1) <= limit_us
-            useful[role, slot] = useful.get((role, slot), np.zeros(len(within), dtype=bool)) | within
+    problem, slots = floors.problem, floors.resources.slots
+    within = pools.within(limit_us)
+    found = [(int(roles), int(at)) for roles, at in np.argwhere(within)]
+    rows: dict[tuple[str, Slot], Integers] = {}
+    for number, role in enumerate(problem.roles):
+        with_role = (np.arange(len(within)) >> number & 1).astype(bool)
+        for at in np.flatnonzero(within[with_role].any(axis=0)):
+            sets = np.flatnonzero(within[:, at] & with_role)
+            us = floors.features.us(role, slots[at])
+            rest = pools.own_us[sets, at] - floors.at_slot[number, at]
+            raised = np.maximum(rest[:, None] + us, pools.outside_us[sets, at][:, None])
+            useful = (floors.features.bound_us(raised) <= limit_us).any(axis=0)
+            rows[role, slots[at]] = np.flatnonzero(useful)
     return Candidates(
-        pools=tuple(pools),
-        floor_us=tuple(floor_us),
-        rows={key: np.flatnonzero(within) for key, within in useful.items()},
+        pools=tuple((members(problem, roles), slots[at]) for roles, at in found),
+        floor_us=tuple(pools.own_us[roles, at] for roles, at in found),
+        rows=rows,
     )
-
-
-def _pools(problem: Problem) -> Iterator[tuple[tuple[str, ...], Slot]]:
-    for size in range(1, len(problem.roles) + 1):
-        for roles in combinations(problem.roles, size):
-            if problem.may_share(roles):
-                yield from ((roles, slot) for slot in problem.slots(roles))
-
-
-def _outside(problem: Problem, floors: Floors, roles: tuple[str, ...], slot: Slot) -> Integers:
-    placed = sum(1 << problem.roles.index(role) for role in roles)
-    left = [
-        devices - (slot.devices if name == slot.node_pool else 0)
-        for name, devices in problem.capacities.items()
-    ]
-    return floors.of_missing(placed, np.array([left], dtype=np.int64)).reshape(-1)

@@ -11,6 +11,8 @@ Where the paper is silent, this is how it is read here.
 - ``enum_alloc`` gives sets whole nodes from eight devices on, else single devices: every assignment from the
   minima up that the node pools hold. With several node pools, of which the paper knows none, a set lies
   inside one.
+- Allocations of one placement are told apart by ``d_cost``, as printed, whatever the time model; their best
+  one, and so the placements, by the problem's.
 - ``auto_parallel`` ranks the strategies by the seconds of all the role's calls. The cheapest that leaves room
   for the roles of the set is taken: roles already decided with what they chose, those to come with the least
   they need. The ranking is cached under (role, device count, t_min, p_min); the room is not part of it.
@@ -18,12 +20,15 @@ Where the paper is silent, this is how it is read here.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from planner.domain.cluster import Cluster
 from planner.domain.placement import Placement, placements
 from planner.search.allocation import Slot, enumerate_allocations
+from planner.search.evaluation import evaluate, stage_cost_us
 from planner.search.floors import Floors
 from planner.search.problem import RUNNERS_UP, Answer, PoolChoice, Problem, Solution
+from planner.search.resources import Resources
 
 WHOLE_NODES_FROM = 8
 """Devices from which on sets get whole nodes."""
@@ -32,7 +37,9 @@ Sizes = tuple[int, int]
 """Least model-parallel sizes of a role: (t_min, p_min)."""
 
 
-def solve_like_hybridflow(problem: Problem, cluster: Cluster) -> Answer | None:
+def solve_like_hybridflow(
+    problem: Problem, cluster: Cluster, *, runners_up: int = RUNNERS_UP
+) -> Answer | None:
     """Algorithm 1: the best mapping that it finds, or none. It proves nothing; its bound is a mere floor."""
     mapper = Mapper(problem=problem, cluster=cluster)
     mappings = [
@@ -44,7 +51,7 @@ def solve_like_hybridflow(problem: Problem, cluster: Cluster) -> Answer | None:
     if not mappings:
         return None
     best, *others = sorted(mappings, key=lambda mapping: mapping.objective_us)
-    return Answer(solution=best, bound_us=Floors.of(problem).root_us, runners_up=tuple(others[:RUNNERS_UP]))
+    return Answer(solution=best, bound_us=Floors.of(problem).root_us, runners_up=tuple(others[:runners_up]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +63,11 @@ class Mapper:
     ranked: dict[tuple[str, Slot, Sizes], list[int]] = field(default_factory=dict)
     """Strategies of a role by rising seconds, as numbers in its table."""
 
+    @cached_property
+    def resources(self) -> Resources:
+        """What allocations take."""
+        return Resources.of(self.problem)
+
     def best_mapping(self, placement: Placement) -> Solution | None:
         """Lines 7 to 20: the cheapest allocation of one placement."""
         minima = [self.minimum(roles) for roles in placement]
@@ -63,17 +75,19 @@ class Mapper:
             [slot for slot in self.slots(roles) if slot.node_pool in least]
             for roles, least in zip(placement, minima, strict=True)
         ]
-        best: Solution | None = None
+        best: tuple[int, list[PoolChoice]] | None = None
         for slots in enumerate_allocations(choices, self.problem.capacities):
+            if not self.resources.fit(slots):
+                continue
             pools: list[PoolChoice] = []
             for roles, slot, least in zip(placement, slots, minima, strict=True):
                 pool = self.auto_parallel(roles, slot, least[slot.node_pool])
                 pools += [pool] if pool else []
             if len(pools) == len(placement):
-                mapping = Solution.of(self.problem, pools)
-                if best is None or mapping.objective_us < best.objective_us:
-                    best = mapping
-        return best
+                cost = stage_cost_us(self.problem, pools)
+                if best is None or cost < best[0]:
+                    best = cost, pools
+        return None if best is None else evaluate(self.problem, best[1])
 
     def slots(self, roles: Sequence[str]) -> list[Slot]:
         """``enum_alloc``'s slots of one set, without its minimum."""
@@ -157,7 +171,11 @@ class Mapper:
         """Whether these strategies fit a device together."""
         persistent = sum(self.persistent(role, slot, row) for role, row in rows.items())
         transient = max(int(self.problem.options[role][slot].transient[row]) for role, row in rows.items())
-        return persistent + transient <= self.problem.memory[slot.node_pool]
+        host = sum(int(self.problem.options[role][slot].host[row]) for role, row in rows.items())
+        return (
+            persistent + transient <= self.problem.memory[slot.node_pool]
+            and host <= self.problem.host_memory[slot.node_pool]
+        )
 
     def persistent(self, role: str, slot: Slot, row: int) -> int:
         """Persistent bytes of one strategy."""

@@ -1,0 +1,1 @@
+"""The default solver: a CP-SAT model of the problem, and the searches that it is asked in."""

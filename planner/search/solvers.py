@@ -1,0 +1,52 @@
+"""One door to all solvers."""
+
+from planner.domain.cluster import Cluster
+from planner.domain.plan import Solver
+from planner.search.cpsat import Limits, solve_with_cpsat
+from planner.search.dp import solve_by_subsets
+from planner.search.exhaustive import solve_exhaustively
+from planner.search.floors import NEVER
+from planner.search.hybridflow import solve_like_hybridflow
+from planner.search.problem import RUNNERS_UP, Answer, Problem
+
+__all__ = ["Limits", "answer"]
+
+
+def answer(
+    problem: Problem,
+    *,
+    solver: Solver,
+    cluster: Cluster,
+    limits: Limits,
+    at_most_us: int = NEVER,
+    runners_up: int = RUNNERS_UP,
+) -> Answer | None:
+    """The plan of least time that a solver finds, or none where no plan takes at most so long.
+
+    Parameters
+    ----------
+    cluster
+        Whose nodes the baseline hands out whole.
+    limits
+        Of the default solver; the others take the time that they take.
+    at_most_us
+        Longest time of interest.
+    runners_up
+        How many other placements' best plans are wanted beside it.
+
+    Raises
+    ------
+    PlannerError
+        When the time is up before any plan was found, or known not to exist.
+    """
+    if not all(problem.options.values()):
+        return None
+    if solver == "cpsat":
+        return solve_with_cpsat(problem, limits, at_most_us=at_most_us, runners_up=runners_up)
+    if solver == "dp":
+        found = solve_by_subsets(problem, runners_up=runners_up)
+    elif solver == "exhaustive":
+        found = solve_exhaustively(problem, runners_up=runners_up)
+    else:
+        found = solve_like_hybridflow(problem, cluster, runners_up=runners_up)
+    return found if found is not None and found.solution.objective_us <= at_most_us else None
