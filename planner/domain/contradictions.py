@@ -35,9 +35,15 @@ def check_roles(scenario: Scenario, graph: DataflowGraph, *, where: str) -> None
     ------
     SpecError
         A role has neither a model nor a service, or both; a model or a service has no role; a service would
-        have to generate or to learn; the workload says what the algorithm has no use for. All at once.
+        have to generate or to learn; a pin names a phase or a node pool that is not there; the workload says
+        what the algorithm has no use for. All at once.
     """
-    mistakes = [*_role_mistakes(scenario, graph), *_work_mistakes(scenario, graph)]
+    mistakes = [
+        *_role_mistakes(scenario, graph),
+        *_demand_mistakes(scenario),
+        *_phase_mistakes(scenario, graph),
+        *_work_mistakes(scenario, graph),
+    ]
     if mistakes:
         raise SpecError("\n".join(describe(path, message, where=where) for path, message in mistakes))
 
@@ -63,6 +69,30 @@ def _placed(scenario: Scenario, role: str, path: Path) -> Iterator[Mistake]:
         known = ", ".join(scenario.models)
         hint = closest(role, scenario.models)
         yield path, f"names the role {role!r}, which has no model{hint} (roles: {known})"
+
+
+def _phase_mistakes(scenario: Scenario, graph: DataflowGraph) -> Iterator[Mistake]:
+    """Pins of layouts that a role does not have, and of node pools that the cluster does not have."""
+    names = [pool.name for pool in scenario.cluster.node_pools]
+    for key, value in scenario.pin.root.items():
+        phases = _phases(key.role, graph)
+        if key.phase and key.phase not in phases:
+            yield ("pin", str(key)), f"{key.role} has no {key.phase!r} layout, only {' and '.join(phases)}"
+        if key.field == "node_pool" and value not in names:
+            hint = closest(value, names)
+            yield ("pin", str(key)), f"no node pool {value!r}{hint} (there are {', '.join(names)})"
+
+
+def _phases(role: str, graph: DataflowGraph) -> tuple[str, ...]:
+    """The layouts of a role; one that is trained infers in its training layout.
+
+    A role that sends its weights to a generator keeps the layout of its synchronous plan.
+    """
+    if role == GENERATOR:
+        return ("generate",)
+    kinds = {call.kind for call in graph.calls_of(role)}
+    layout = "train" if "train" in kinds else "infer"
+    return ("generate", layout) if kinds & {"generate", "send"} else (layout,)
 
 
 def _price_mistakes(scenario: Scenario) -> Iterator[Mistake]:

@@ -2,10 +2,11 @@
 
 import networkx as nx
 
+from planner.domain.contradictions import check_roles
 from planner.domain.dataflow import DataflowGraph
 from planner.domain.pins import PinKey
 from planner.domain.scenario import Scenario
-from planner.errors import InfeasibleError, SpecError
+from planner.errors import InfeasibleError
 
 
 def colocated_sets(scenario: Scenario) -> tuple[frozenset[str], ...]:
@@ -22,44 +23,13 @@ def refuse_contradictions(scenario: Scenario, graph: DataflowGraph) -> None:
     Raises
     ------
     SpecError
-        When a role has no model, or a demand names a role, a phase or a node pool that is not there.
+        When the scenario does not agree with its dataflow (`planner.domain.contradictions`).
     InfeasibleError
         When roles must share a pool and must not, or are pinned to different devices.
     """
-    _check_roles(scenario, graph)
-    _check_pins(scenario, graph)
+    check_roles(scenario, graph, where=scenario.name)
     for group in colocated_sets(scenario):
         _check_group(scenario, tuple(role for role in graph.roles if role in group))
-
-
-def _check_roles(scenario: Scenario, graph: DataflowGraph) -> None:
-    for role in graph.roles:
-        if role not in scenario.models:
-            raise SpecError(
-                f"{scenario.name}: models.{role}: {graph.name} needs a model for the role {role!r}"
-            )
-    for place, groups in (("colocate", scenario.colocate), ("apart", scenario.apart)):
-        for role in (role for group in groups for role in group if role not in graph.roles):
-            known = ", ".join(graph.roles)
-            raise SpecError(f"{scenario.name}: {place}: {graph.name} has no role {role!r} (roles: {known})")
-
-
-def _check_pins(scenario: Scenario, graph: DataflowGraph) -> None:
-    for key, value in scenario.pin.root.items():
-        kinds = {call.kind for call in graph.calls_of(key.role)}
-        phases = {"train" if "train" in kinds else "infer", *({"generate"} & kinds), ""}
-        if key.role not in graph.roles:
-            raise SpecError(f"{scenario.name}: pin.{key}: {graph.name} has no role {key.role!r}")
-        if key.phase not in phases:
-            known = " and ".join(sorted(phases - {""}))
-            raise SpecError(
-                f"{scenario.name}: pin.{key}: {key.role} has no {key.phase!r} layout, only {known}"
-            )
-        names = [pool.name for pool in scenario.cluster.node_pools]
-        if key.field == "node_pool" and value not in names:
-            raise SpecError(
-                f"{scenario.name}: pin.{key}: no node pool {value!r} (there are {', '.join(names)})"
-            )
 
 
 def _check_group(scenario: Scenario, group: tuple[str, ...]) -> None:

@@ -42,6 +42,23 @@ def models_of(*roles: str) -> dict[str, str]:
     return dict.fromkeys(roles, "qwen2.5-7b")
 
 
+def test_pins_of_what_a_role_does_not_have_are_named_at_once() -> None:
+    pins = {
+        "reward.train.tensor": 1,
+        "critic.generate.tensor": 1,
+        "generator.train.tensor": 1,
+        "critic.node_pool": "h10",
+        "generator.generate.tensor": 2,
+        "actor.generate.tensor": 2,
+    }
+    assert mistakes_of(pin=pins, staleness=1) == [
+        "pin.reward.train.tensor: reward has no 'train' layout, only infer",
+        "pin.critic.generate.tensor: critic has no 'generate' layout, only train",
+        "pin.generator.train.tensor: generator has no 'train' layout, only generate",
+        "pin.critic.node_pool: no node pool 'h10'; did you mean 'h100'? (there are h100)",
+    ]
+
+
 GROUPS = {"prompts": 64, "samples_per_prompt": 8, "prompt_tokens": 512, "response_tokens": 512}
 PPO = ("actor", "critic", "reference", "reward")
 
