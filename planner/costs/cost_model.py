@@ -17,6 +17,7 @@ from planner.costs.arrays.role_costs import (
 )
 from planner.costs.arrays.sync_table import Syncs
 from planner.costs.arrays.table import Configurations, Floats
+from planner.costs.arrays.transfer_table import with_receives, with_sends
 from planner.costs.corrections import Corrections, workload_of
 from planner.costs.memory.generation_memory import weight_bytes
 from planner.costs.memory.memory import (
@@ -30,6 +31,7 @@ from planner.costs.passes.inference import inference_seconds
 from planner.costs.passes.training import training_seconds
 from planner.costs.serving.generation import generation_seconds
 from planner.costs.setting import Setting
+from planner.costs.sync.transfer import receive_bytes, receive_seconds, send_bytes, send_seconds
 from planner.costs.sync.transition import reshard_seconds, training_shard_bytes
 from planner.domain.cluster import NodePool
 from planner.domain.dataflow import CallKind, DataflowGraph, ModelCall
@@ -71,7 +73,11 @@ class CostModel:
         calls = self._settled(role, node_pool, "train", "infer")
         passes = passes_of(calls, rows, is_trained=role in self.graph.trained_roles)
         correct = partial(self._corrected, node_pool)
-        return [costs_of(passes, rows, offload, correct) for offload in offloads]
+        sends = self._settled(role, node_pool, "send")
+        return [
+            with_sends(costs_of(passes, rows, offload, correct), sends, rows, offload=offload)
+            for offload in offloads
+        ]
 
     def generations(
         self, role: str, pairs: Syncs, node_pool: NodePool, *, offload: Offload = "none"
@@ -82,9 +88,10 @@ class CostModel:
         return generation_costs(calls, pairs, offload=offload, correct=correct)
 
     def generators(self, role: str, rows: Generations, node_pool: NodePool) -> RoleCosts:
-        """The same of a role that only generates."""
+        """The same of a role that only generates, and receives its weights."""
         calls = self._settled(role, node_pool, "generate")
-        return generator_costs(calls, rows, correct=partial(self._corrected, node_pool))
+        costs = generator_costs(calls, rows, correct=partial(self._corrected, node_pool))
+        return with_receives(costs, self._settled(role, node_pool, "receive"), rows)
 
     def _settled(self, role: str, node_pool: NodePool, *kinds: CallKind) -> list[tuple[ModelCall, Setting]]:
         """The role's calls of these kinds, each with what it depends on."""
@@ -108,10 +115,11 @@ class CostModel:
     def call(self, call: ModelCall, strategy: RoleStrategy, node_pool: NodePool) -> CallPrediction:
         """Seconds of one whole call of one iteration: all samples, and all epochs of an update.
 
-        A generate call includes the weight sync before it.
+        A generate call includes the weight sync before it. Profiles say nothing of sends and receives.
         """
         setting = self.setting(call.role, node_pool, call.work)
-        corrections = self._corrections_of(node_pool) if self._profiles else None
+        is_transfer = call.kind in ("send", "receive")
+        corrections = self._corrections_of(node_pool) if self._profiles and not is_transfer else None
         measured = corrections and corrections.find(call, strategy, setting.model, setting.workload)
         if measured:
             return CallPrediction(
@@ -179,6 +187,10 @@ class CostModel:
             return training_bytes(setting, strategy)
         if call.kind == "infer":
             return inference_bytes(setting, strategy)
+        if call.kind == "send":
+            return send_bytes(setting, strategy)
+        if call.kind == "receive":
+            return receive_bytes(setting)
         return _generation_bytes(setting, strategy)
 
     def setting(self, role: str, node_pool: NodePool, work: Work = "samples") -> Setting:
@@ -228,6 +240,10 @@ def _seconds(setting: Setting, kind: CallKind, strategy: RoleStrategy) -> float:
         return training_seconds(setting, strategy)
     if kind == "infer":
         return inference_seconds(setting, strategy)
+    if kind == "send":
+        return send_seconds(setting, strategy)
+    if kind == "receive":
+        return receive_seconds(setting, strategy)
     assert strategy.generate is not None, "a role that generates has a generation layout"
     return generation_seconds(setting, strategy.generate) + _sync_seconds(setting, strategy)
 

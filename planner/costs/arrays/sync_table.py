@@ -41,7 +41,7 @@ def sync_seconds(setting: Setting, pairs: Syncs, *, offload: Offload = "none") -
     some = Syncs(train=taken(pairs.train, alike.rows), generate=taken(pairs.generate, alike.rows))
     seconds = _engine_seconds(setting, some) + _moving_seconds(setting, some)
     if offload == "all":
-        seconds = seconds + _returning_seconds(setting, some.train)
+        seconds = seconds + returning_seconds(setting, some.train)
     spread: Floats = alike.spread(seconds)
     return spread
 
@@ -67,7 +67,8 @@ def returning_bytes(setting: Setting, train: Configurations) -> Whole:
     return spread
 
 
-def _returning_seconds(setting: Setting, train: Configurations) -> Floats:
+def returning_seconds(setting: Setting, train: Configurations) -> Floats:
+    """Their way over the link to host memory."""
     spread: Floats = _by_shard(train, lambda layout: onload_seconds(setting, layout))
     return spread
 

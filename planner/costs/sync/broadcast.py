@@ -2,7 +2,10 @@
 
 from typing import Literal
 
+import numpy as np
+
 from planner.costs.links.collectives import (
+    Numbers,
     all_gather_seconds,
     broadcast_seconds,
     channel,
@@ -79,16 +82,31 @@ def _moving_seconds(
     moved: float,
 ) -> float:
     target = to or setting.node_pool
-    tensors = tensor_count(setting.model)
-    trainers = channel(setting.node_pool, size=train.devices, stride=1, devices=train.devices)
-    ports = min(target.rails, target.devices_per_node)
     if mode == "checkpoint-engine":
         pair = group_channel(target, size=2, local=1 if to else 2, sharing=target.devices_per_node)
         return BUCKETS_S + float(send_seconds(pair, moved))
-    ranks = 1 + generate.devices
-    local = min(generate.devices, target.devices_per_node) if to else ranks
-    on = group_channel(target, size=ranks, local=local, sharing=ports)
-    gathered = float(all_gather_seconds(trainers, moved / tensors))
-    sent = float(broadcast_seconds(on, moved / tensors))
+    tensors = tensor_count(setting.model)
+    gathered = float(gathering_seconds(setting, train.devices, moved / tensors))
+    sent = float(spreading_seconds(target, generate.devices, moved / tensors, beside=to is None))
     calls = ENGINE_CALL_S * generate.replicas if mode == "openrlhf" else 0.0
     return tensors * (gathered + sent + calls)
+
+
+def gathering_seconds(setting: Setting, devices: Numbers, tensor_bytes: float) -> Numbers:
+    """One tensor from all of a trainer's devices to one of them."""
+    trainers = channel(setting.node_pool, size=devices, stride=1, devices=devices)
+    return all_gather_seconds(trainers, tensor_bytes)
+
+
+def spreading_seconds(node_pool: NodePool, devices: Numbers, tensor_bytes: float, *, beside: bool) -> Numbers:
+    """One tensor from a trainer to all of a generator's devices, as many of them on a node as it has.
+
+    Parameters
+    ----------
+    beside
+        Whether the trainer stands on a node of the generators.
+    """
+    ranks = 1 + np.asarray(devices)
+    local = np.minimum(ranks if beside else np.asarray(devices), node_pool.devices_per_node)
+    ports = min(node_pool.rails, node_pool.devices_per_node)
+    return broadcast_seconds(group_channel(node_pool, size=ranks, local=local, sharing=ports), tensor_bytes)
