@@ -10,11 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import costs, search, startup
+from benchmarks import costs, paper, rivals, search, startup
 
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "startup": startup.measure,
     "search": search.measure,
+    "rivals": rivals.measure,
+    "paper": paper.measure,
     "costs": costs.measure,
 }
 RESULTS = Path(__file__).parent / "results"

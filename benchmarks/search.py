@@ -1,29 +1,95 @@
-"""How long each solver takes on the paper's scenarios, and what it finds."""
+"""How long a proven optimum takes, from the scenario to the certified plan, and which part takes how long."""
 
-from typing import Any, get_args
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import planner
-from planner.domain.plan import Solver
-from planner.domain.reading import scenario_files
+from benchmarks.mixes import EIGHT, SAFE_RLHF, graph_of, mix, node_pool, sized
+from planner.costs import CostModel
+from planner.search import solve
+from planner.search.fastest import Fastest
+from planner.search.problem import prepare
+
+T = TypeVar("T")
+
+H100, L40S, A100 = "h100-sxm-80gb", "l40s-48gb", "a100-sxm-80gb"
+LARGE = dict.fromkeys(SAFE_RLHF, "llama-3.1-70b")
+MIXED = sized("llama-3.1-70b", "llama-3.1-8b")
 
 
 def measure() -> dict[str, Any]:
-    """Seconds, option table included, and objective by scenario and solver."""
-    results: dict[str, Any] = {}
-    for path in scenario_files():
-        if "paper" not in path.parts:
-            continue
-        scenario = planner.read_scenario(path)
-        results[path.stem] = {solver: _solved(scenario, solver) for solver in get_args(Solver)}
-        print(path.stem, results[path.stem], flush=True)
+    """Seconds and proof by scenario; a run to warm caches comes first."""
+    _measured(mix("warm", sized("llama-3.1-8b", "llama-3.2-1b"), [node_pool(H100, 1)]))
+    results = {}
+    for scenario in scenarios():
+        results[scenario.name] = _measured(scenario)
+        print(_line(scenario.name, results[scenario.name]), flush=True)
     return results
 
 
-def _solved(scenario: planner.Scenario, solver: Solver) -> dict[str, Any]:
-    result = planner.plan(scenario, settings=planner.SearchSettings(solver=solver))
-    proof = result.plan.proof
+def scenarios() -> Iterator[planner.Scenario]:
+    """The sizes that the search is made for."""
+    for nodes in (16, 128, 2048):
+        for kind, models in (("70b", LARGE), ("mixed", MIXED)):
+            yield mix(f"5-roles-{kind}-{8 * nodes}", models, [node_pool(H100, nodes)])
+    for staleness in (1, 2):
+        for kind, models in (("70b", LARGE), ("mixed", MIXED)):
+            name = f"6-roles-asynchronous-{staleness}-{kind}-16384"
+            yield mix(name, models, [node_pool(H100, 2048)], staleness=staleness)
+    for other in (L40S, A100):
+        pools = [node_pool(H100, 128), node_pool(other, 128)]
+        yield mix(f"5-roles-h100-{other.split('-')[0]}-2x1024", MIXED, pools)
+    judges = dict.fromkeys(EIGHT, "llama-3.1-8b") | {"actor": "llama-3.1-70b", "reference": "llama-3.1-70b"}
+    for nodes in (128, 2048):
+        yield mix(f"8-roles-{8 * nodes}", judges, [node_pool(H100, nodes)])
+
+
+def _measured(scenario: planner.Scenario) -> dict[str, Any]:
+    graph = graph_of(scenario)
+    costs = CostModel(scenario, graph)
+    plan = solve(scenario, graph, costs)
+    proof = plan.plan.proof
     return {
-        "solve_seconds": round(result.solve_seconds, 3),
-        "objective": proof.objective,
+        "seconds": round(plan.solve_seconds, 2),
         "status": proof.status,
+        "objective": proof.objective,
+        "bound": proof.bound,
+        "pools": [f"{pool.devices}: {', '.join(pool.roles)}" for pool in plan.plan.pools],
+        "parts": _parts(scenario),
     }
+
+
+def _parts(scenario: planner.Scenario) -> dict[str, Any]:
+    """Seconds of the option table, of the beam, of the proof and of the runners-up, one after another."""
+    graph = graph_of(scenario)
+    start = time.perf_counter()
+    problem = prepare(scenario, graph, CostModel(scenario, graph))
+    table_s = time.perf_counter() - start
+    fastest = Fastest(solver="cpsat", cluster=scenario.cluster)
+    beam_s, quick = _timed(lambda: fastest.quick(problem))
+    proof_s, alone = _timed(lambda: fastest.plan(problem, runners_up=0))
+    whole_s, _ = _timed(lambda: fastest.plan(problem))
+    assert alone.answer is not None, "the whole search has found a plan"
+    best_us = alone.answer.solution.objective_us
+    return {
+        "options": sum(len(table) for by_slot in problem.options.values() for table in by_slot.values()),
+        "table_seconds": round(table_s, 2),
+        "beam_seconds": round(beam_s, 2),
+        "beam_above": round(quick[0].objective_us / best_us - 1, 5) if quick else None,
+        "proof_seconds": round(max(0.0, proof_s - beam_s), 2),
+        "runners_up_seconds": round(max(0.0, whole_s - proof_s), 2),
+    }
+
+
+def _timed(work: Callable[[], T]) -> tuple[float, T]:
+    start = time.perf_counter()
+    result = work()
+    return time.perf_counter() - start, result
+
+
+def _line(name: str, measured: dict[str, Any]) -> str:
+    seconds = {key.removesuffix("_seconds"): part for key, part in measured["parts"].items()}
+    parts = "  ".join(f"{key} {seconds[key]:6.2f}" for key in ("table", "beam", "proof", "runners_up"))
+    head = f"{name:38s} {measured['seconds']:7.2f} s {measured['status']:9s} {measured['objective']:10.3f}"
+    return f"{head}  {parts}  {measured['pools']}"

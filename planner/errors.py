@@ -7,9 +7,13 @@
     │   └── UnknownNameError              no catalog entry has that name
     ├── ProfileMissingError(LookupError)  no measurement covers this model on this device
     ├── InfeasibleError                   no plan fits: role, bytes needed, bytes there, the nearest fix
+    ├── SearchStoppedError                the time was up before any plan was found or known not to exist
+    │   └── BrokenPlanError               a given plan breaks rules: all of them
     ├── PlanMismatchError                 the cluster at hand is not the one the plan was made for
     └── WorkerError                       a worker died: role, rank, cause, and its own first traceback
 """
+
+from dataclasses import dataclass
 
 
 class PlannerError(Exception):
@@ -28,6 +32,34 @@ class ProfileMissingError(PlannerError, LookupError):
     """No measurement covers this model on this device."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shortage:
+    """Bytes that a device lacks."""
+
+    role: str
+    """One role, or several that share the device, with commas between."""
+    phase: str
+    """The call of the greatest need; empty where no single call is to blame."""
+    device: str
+    memory: str = "device"
+    """Of the device itself, or ``host`` memory."""
+    bytes_needed: int
+    bytes_there: int
+
+    @property
+    def bytes_short(self) -> int:
+        return self.bytes_needed - self.bytes_there
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fix:
+    """A change that was checked to help."""
+
+    kind: str
+    """What changes: demand, recompute, offload, within, devices, device."""
+    words: str
+
+
 class InfeasibleError(PlannerError):
     """No plan fits.
 
@@ -37,12 +69,44 @@ class InfeasibleError(PlannerError):
         Which role needs how many bytes where, and how many there are.
     fix
         The nearest change that would help.
+    fixes
+        All changes that were found to help, the nearest first.
+    shortage
+        The bytes that are short, where it is bytes.
     """
 
-    def __init__(self, reason: str, *, fix: str) -> None:
+    def __init__(
+        self, reason: str, *, fix: str, fixes: tuple[Fix, ...] = (), shortage: Shortage | None = None
+    ) -> None:
         super().__init__(f"{reason}; {fix}")
         self.reason = reason
         self.fix = fix
+        self.fixes = fixes
+        self.shortage = shortage
+
+
+class BrokenPlanError(InfeasibleError):
+    """A given plan breaks rules.
+
+    Parameters
+    ----------
+    violations
+        Rule and message of each.
+    """
+
+    def __init__(self, reason: str, *, fix: str, violations: tuple[tuple[str, str], ...]) -> None:
+        super().__init__(reason, fix=fix)
+        self.violations = violations
+
+
+class SearchStoppedError(PlannerError):
+    """The time was up before any plan was found, or known not to exist."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the search was stopped before it found a plan or proved that there is none; "
+            "give it more time (--time-limit), or none to let it finish"
+        )
 
 
 class PlanMismatchError(PlannerError):

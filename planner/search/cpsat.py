@@ -19,7 +19,7 @@ time unless one in seconds is asked for, and a written order of plans of equal o
 is solved again with the objective held (`planner.search.cp.ties`).
 """
 
-from planner.errors import PlannerError
+from planner.errors import SearchStoppedError
 from planner.search.beam import quick_solutions
 from planner.search.cp.search import Clock, Limits, Search
 from planner.search.floors import NEVER, Floors, Pools
@@ -41,7 +41,7 @@ def solve_with_cpsat(
 
     Raises
     ------
-    PlannerError
+    SearchStoppedError
         When the time is up before any plan was found, or known not to exist.
     """
     clock = Clock.start(limits)
@@ -54,10 +54,7 @@ def solve_with_cpsat(
     if found.solution is None:
         if found.is_proven:
             return None
-        raise PlannerError(
-            "the search was stopped before it found a plan or proved that there is none; "
-            "give it more time (--time-limit), or none to let it finish"
-        )
+        raise SearchStoppedError
     best = search.first(found.solution) if found.is_proven else found.solution
 
     def best_of(pools: Pools, own: Solution | None, within_us: int) -> Solution | None:

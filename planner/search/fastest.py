@@ -2,17 +2,15 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from planner.domain.cluster import Cluster
 from planner.domain.plan import Solver
-from planner.errors import PlannerError
+from planner.errors import SearchStoppedError
 from planner.search.beam import quick_solutions
-from planner.search.cpsat import Limits, solve_with_cpsat
-from planner.search.exhaustive import solve_exhaustively
 from planner.search.floors import NEVER, Floors
-from planner.search.hybridflow import solve_like_hybridflow
 from planner.search.problem import RUNNERS_UP, Answer, Problem, Solution
+from planner.search.solvers import Limits, answer
 
 ANY_TIME = NEVER - 1
 """More microseconds than any plan takes."""
@@ -55,6 +53,11 @@ class Fastest:
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
 
     @property
+    def proves(self) -> bool:
+        """Whether there is no plan where the solver finds none."""
+        return self.solver != "hybridflow"
+
+    @property
     def is_late(self) -> bool:
         return self.left_s == 0.0
 
@@ -70,16 +73,19 @@ class Fastest:
         if floor_us > at_most_us:
             return Reply(answer=None, bound_us=floor_us)
         try:
-            found = self._answer(problem)
-        except PlannerError:
+            found = answer(
+                problem,
+                solver=self.solver,
+                cluster=self.cluster,
+                limits=Limits(seed=self.seed, time_limit_s=self.left_s, workers=self.workers),
+                at_most_us=at_most_us,
+                runners_up=runners_up,
+            )
+        except SearchStoppedError:
             return Reply(answer=None, bound_us=floor_us)
         if found is None:
-            return Reply(answer=None, bound_us=NEVER if self.solver != "hybridflow" else floor_us)
-        bound_us = max(found.bound_us, floor_us)
-        if found.solution.objective_us > at_most_us:
-            return Reply(answer=None, bound_us=bound_us)
-        others = tuple(each for each in found.runners_up if each.objective_us <= at_most_us)
-        return Reply(answer=replace(found, runners_up=others), bound_us=bound_us)
+            return Reply(answer=None, bound_us=NEVER if self.proves else floor_us)
+        return Reply(answer=found, bound_us=max(found.bound_us, floor_us))
 
     def plan_or(self, known: Solution, problem: Problem, *, at_most_us: int = ANY_TIME) -> Answer:
         """The fastest plan with its runners-up, or a known one if the time is up."""
@@ -95,10 +101,3 @@ class Fastest:
         if self.solver != "cpsat" or not all(problem.options.values()):
             return ()
         return tuple(quick_solutions(problem, Floors.of(problem)).values())
-
-    def _answer(self, problem: Problem) -> Answer | None:
-        if self.solver == "exhaustive":
-            return solve_exhaustively(problem)
-        if self.solver == "hybridflow":
-            return solve_like_hybridflow(problem, self.cluster)
-        return solve_with_cpsat(problem, Limits(seed=self.seed, time_limit_s=self.left_s))

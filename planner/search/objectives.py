@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from planner.domain.plan import Plan
 from planner.domain.scenario import Scenario
-from planner.errors import InfeasibleError, PlannerError, SpecError
+from planner.errors import InfeasibleError, SearchStoppedError, SpecError
 from planner.search.budgets import Prices, device_prices
 from planner.search.cheapest import cheapest_plan
 from planner.search.fastest import ANY_TIME, Fastest, Found
@@ -86,17 +86,14 @@ def best_by_objective(problem: Problem, scenario: Scenario, fastest: Fastest) ->
         When plans fit, but none takes at most ``within``.
     SpecError
         When dollars are asked for and a node pool has no price.
-    PlannerError
+    SearchStoppedError
         When the time is up before any plan was found, or known not to exist.
     """
     found = _found(problem, scenario, fastest)
     if found.answer is not None:
         return Verdict(scenario=scenario, problem=problem, answer=found.answer, bound=found.bound)
-    if not found.is_proven and fastest.solver != "hybridflow":
-        raise PlannerError(
-            "the search was stopped before it found a plan or proved that there is none; "
-            "give it more time (--time-limit), or none to let it finish"
-        )
+    if not found.is_proven and fastest.proves:
+        raise SearchStoppedError
     if scenario.within is not None:
         _refuse_within(problem, scenario, fastest)
     return None

@@ -36,7 +36,7 @@ def answer(
 
     Raises
     ------
-    PlannerError
+    SearchStoppedError
         When the time is up before any plan was found, or known not to exist.
     """
     if not all(problem.options.values()):

@@ -18,7 +18,7 @@ from planner.search.objectives import Verdict, best_by_objective
 from planner.search.problem import Problem, prepare
 
 Build = Callable[..., Any]
-CLUSTERS = ([(1, 4)], [(2, 2)], [(1, 3)])
+CLUSTERS = ([(1, 4)], [(2, 2)], [(1, 2), (1, 2)], [(1, 3), (1, 2)])
 SCALES = (0.7, 1.2, 1.8)
 PRICES = (2.0, 0.75)
 
@@ -182,6 +182,18 @@ def test_tokens_per_second_are_the_fastest_plans(synthetic: Build, seed: int) ->
     tokens = case.scenario.workload.total_tokens
     assert most.figure(most.objective) == tokens / fastest.figure(fastest.objective)
     assert most.figure(most.objective - 1) > most.figure(most.objective)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_cheaper_equal_pool_never_raises_the_dollars(synthetic: Build, seed: int) -> None:
+    pools = [(1, 2), (1, 2)]
+    one = synthetic(seed, graph=THREE_ROLES, pools=pools[:1], bytes_scale=0.8)
+    two = synthetic(seed, graph=THREE_ROLES, pools=pools, bytes_scale=0.8)
+    before = verdict_of(one, prices=(2.0,), minimise="dollars")
+    after = verdict_of(two, prices=(2.0, 1.5), minimise="dollars")
+    assert before is not None
+    assert after is not None
+    assert after.objective <= before.objective
 
 
 def test_dollars_need_prices(synthetic: Build) -> None:

@@ -1,0 +1,132 @@
+"""The default solver against other searches on the same option tables.
+
+Simulated annealing gets ten times the default solver's seconds, HybridFlow's algorithm what it takes. Both
+time models are searched: the stage cost is what that algorithm minimises.
+"""
+
+import math
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import median
+from typing import Any
+
+import planner
+from benchmarks.mixes import SAFE_RLHF, graph_of, mix, node_pool
+from planner.costs import CostModel
+from planner.search.baselines import Effort, anneal
+from planner.search.fastest import Fastest
+from planner.search.fewest import fewest_devices
+from planner.search.problem import Problem, prepare
+
+COUNT = 36
+DEVICES = ("h100-sxm-80gb", "a100-sxm-80gb", "l40s-48gb")
+MODELS = ("llama-3.2-1b", "llama-3.2-3b", "llama-3.1-8b", "qwen2.5-14b", "qwen2.5-32b", "llama-3.1-70b")
+ROLES = {"ppo": SAFE_RLHF[:4], "safe_rlhf": SAFE_RLHF, "grpo": ("actor", "reference", "reward")}
+MOST_NODES = 16
+PATIENCE = 10
+"""How many times the default solver's seconds the annealing gets."""
+LEAST_SECONDS = 1.0
+"""What it gets at least."""
+
+
+def measure() -> dict[str, Any]:
+    """Objectives by mix and time model, and how far the others are above the optimum."""
+    results: dict[str, Any] = {}
+    for name, (scenario, is_tight) in mixes().items():
+        problem = prepare(scenario, graph_of(scenario), CostModel(scenario, graph_of(scenario)))
+        results[name] = {"is_tight": is_tight, "devices": scenario.cluster.devices}
+        for time_model in ("stage", "period"):
+            results[name][time_model] = compared(replace(problem, time_model=time_model), scenario)
+            print(name, time_model, results[name][time_model], flush=True)
+    return {"mixes": results, "summary": summary(list(results.values()))}
+
+
+def mixes() -> dict[str, tuple[planner.Scenario, bool]]:
+    """Mixes drawn at random, every other one on the fewest nodes that hold it."""
+    generator = random.Random(0)
+    drawn: dict[str, tuple[planner.Scenario, bool]] = {}
+    for number in range(COUNT):
+        algorithm = generator.choice(list(ROLES))
+        policy, device = generator.choice(MODELS[2:]), generator.choice(DEVICES)
+        models = {
+            role: policy if role in ("actor", "reference") else generator.choice(MODELS)
+            for role in ROLES[algorithm]
+        }
+        name = f"{number:02d}-{algorithm}-{policy}-{device.split('-')[0]}"
+        workload = _workload(algorithm, generator.choice([512, 1024, 4096]))
+        nodes = generator.choice([2, 4, 8, MOST_NODES])
+        most = mix(name, models, [node_pool(device, MOST_NODES)], algorithm=algorithm, workload=workload)
+        fewest = _fewest_nodes(most)
+        if fewest is not None:
+            is_tight = number % 2 == 0
+            held = [node_pool(device, fewest if is_tight else max(nodes, fewest))]
+            drawn[name] = (mix(name, models, held, algorithm=algorithm, workload=workload), is_tight)
+    return drawn
+
+
+def compared(problem: Problem, scenario: planner.Scenario) -> dict[str, Any]:
+    """What the three searches find, in seconds, and how long they take."""
+    start = time.perf_counter()
+    proven = Fastest(solver="cpsat", cluster=scenario.cluster).plan(problem, runners_up=0)
+    solve_s = time.perf_counter() - start
+    assert proven.answer is not None, "the mix was chosen to fit"
+    best_us = proven.answer.solution.objective_us
+    effort = Effort(seconds=max(LEAST_SECONDS, PATIENCE * solve_s))
+    walked = anneal(problem, effort=effort)
+    start = time.perf_counter()
+    greedy = Fastest(solver="hybridflow", cluster=scenario.cluster).plan(problem, runners_up=0).answer
+    greedy_s = time.perf_counter() - start
+    return {
+        "seconds": round(best_us * 1e-6, 3),
+        "is_proven": proven.bound_us >= best_us,
+        "solve_seconds": round(solve_s, 2),
+        "annealing_above": walked and round(walked.objective_us / best_us - 1, 6),
+        "annealing_seconds": round(effort.seconds or 0.0, 2),
+        "hybridflow_above": greedy and round(greedy.solution.objective_us / best_us - 1, 6),
+        "hybridflow_seconds": round(greedy_s, 2),
+    }
+
+
+def summary(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """By time model, rival and tightness: how often and how far it is above the optimum."""
+    return {
+        f"{time_model}, {rival}, {'tight' if is_tight else 'roomy'}": _spread(
+            [each[time_model][f"{rival}_above"] for each in results if each["is_tight"] == is_tight]
+        )
+        for time_model in ("stage", "period")
+        for rival in ("annealing", "hybridflow")
+        for is_tight in (True, False)
+    }
+
+
+def _spread(above: Sequence[float | None]) -> dict[str, Any]:
+    found = sorted(part for part in above if part is not None)
+    return {
+        "mixes": len(above),
+        "finds nothing": len(above) - len(found),
+        "above": sum(part > 0 for part in found),
+        "20 % above": sum(part >= 0.2 for part in found),
+        "least": found[0] if found else None,
+        "median": median(found) if found else None,
+        "worst": found[-1] if found else None,
+    }
+
+
+def _fewest_nodes(scenario: planner.Scenario) -> int | None:
+    """Nodes of eight devices that hold the mix; none where the greatest cluster does not."""
+    problem = prepare(scenario, graph_of(scenario), CostModel(scenario, graph_of(scenario)))
+    found = fewest_devices(problem, Fastest(solver="cpsat", cluster=scenario.cluster))
+    return None if found.answer is None else math.ceil(found.bound / 8)
+
+
+def _workload(algorithm: str, longest: int) -> dict[str, Any]:
+    is_grouped = algorithm == "grpo"
+    return {
+        "prompts": 64 if is_grouped else 512,
+        "samples_per_prompt": 8 if is_grouped else 1,
+        "prompt_tokens": 512,
+        "response_tokens": {"mean": longest / 2, "maximum": longest},
+        "mini_batches": 4,
+    }
