@@ -8,11 +8,24 @@ import json
 import sys
 from collections.abc import Sequence
 
-from hybridmap import compare, listing, new, plan, profile, reproduce, run, simulate, validate
+from hybridmap import (
+    compare,
+    diff,
+    explain,
+    listing,
+    new,
+    plan,
+    profile,
+    reproduce,
+    run,
+    simulate,
+    validate,
+)
+from hybridmap.answers import refusal_answer
 from hybridmap.screen import errors_console
 from planner.errors import InfeasibleError, PlanMismatchError, PlannerError, SpecError, WorkerError
 
-_COMMANDS = (plan, simulate, run, profile, compare, validate, reproduce, listing, new)
+_COMMANDS = (plan, simulate, explain, diff, run, profile, compare, validate, reproduce, listing, new)
 _FAILED, _WRONG_INPUT, _INFEASIBLE, _INTERRUPTED = 1, 2, 3, 130
 
 
@@ -52,8 +65,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _report(error: PlannerError, options: argparse.Namespace, *, code: int, status: str) -> int:
     if getattr(options, "json", False):
-        reason = {"reason": error.reason, "fix": error.fix} if isinstance(error, InfeasibleError) else {}
-        answer = {"status": status, "reason": str(error), **reason}
+        details = refusal_answer(error) if isinstance(error, InfeasibleError) else {}
+        answer = {"status": status, "reason": str(error), **details}
         sys.stdout.write(json.dumps(answer, sort_keys=True) + "\n")
     label = {"infeasible": "no feasible plan", "failed": "failed"}.get(status, "error")
     errors_console().print(f"{label}: {error}", markup=False, highlight=False, soft_wrap=True)

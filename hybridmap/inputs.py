@@ -5,16 +5,20 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import planner
+from hybridmap.demands import demanded_settings
+from hybridmap.settings import Setting, parse_settings, with_settings
 from planner.algorithms import ALGORITHMS, trace
+from planner.domain.algorithm import least_group
+from planner.domain.capabilities import RUNTIME
 from planner.domain.reading import find_scenario, parse_scenario
 from planner.domain.text import load_yaml
 from planner.errors import SpecError
 
 _DEFAULT_WORKLOAD = {"prompts": 1024, "prompt_tokens": 1024, "response_tokens": 1024, "mini_batches": 8}
 """HybridFlow's evaluation (section 8.1); `--set workload.prompts=...` says otherwise."""
+_GROUPS = {"prompts": 64, "samples_per_prompt": 16}
+"""The same number of samples, for algorithms that compare those of one prompt."""
 
 
 def add_scenario(parser: argparse.ArgumentParser) -> None:
@@ -44,23 +48,41 @@ def is_plan(path: Path) -> bool:
 
 
 def scenario_of(options: argparse.Namespace) -> planner.Scenario:
-    """The scenario that the command line names or describes."""
-    if options.scenario is None:
-        return _described_scenario(options)
+    """The scenario that the command line names or describes, changed as its options say."""
+    scenario = _written_scenario(options) if options.scenario else _described_scenario(options)
+    placement = getattr(options, "placement", None)
+    return planner.fixed_placement(scenario, placement) if placement else scenario
+
+
+def refuse_settings(options: argparse.Namespace) -> None:
+    """Raise SpecError where options would change the scenario of a plan that is there already."""
+    changed = [setting.option for setting in _settings(options)]
+    changed += ["--placement"] if getattr(options, "placement", None) else []
+    if changed:
+        raise SpecError(
+            f"{options.scenario}: {changed[0]} changes a scenario; a plan is made for one already"
+        )
+
+
+def _settings(options: argparse.Namespace) -> list[Setting]:
+    return [*parse_settings(options.settings), *demanded_settings(options)]
+
+
+def _written_scenario(options: argparse.Namespace) -> planner.Scenario:
     if getattr(options, "model", None) or getattr(options, "cluster", None):
         raise SpecError(f"{options.scenario}: give either a scenario file or --model and --cluster, not both")
-    if not options.settings:
-        return planner.read_scenario(options.scenario)
-    path = find_scenario(options.scenario)
-    value = load_yaml(path)
+    path, settings = find_scenario(options.scenario), _settings(options)
+    value = load_yaml(path) if settings else None
     if not isinstance(value, dict):
         return planner.read_scenario(path)
-    return parse_scenario(_with_settings(value, options.settings), where=str(path), relative_to=path.parent)
+    return parse_scenario(with_settings(value, settings), where=str(path), relative_to=path.parent)
 
 
 def runnable_scenario(options: argparse.Namespace) -> planner.Scenario:
-    """The scenario, checked for what a run needs beyond a plan."""
+    """The scenario, checked for what a run needs beyond a plan, and restricted to what the runtime can do."""
     scenario = scenario_of(options)
+    if scenario.capabilities is None:
+        scenario = scenario.model_copy(update={"capabilities": RUNTIME})
     where = options.scenario
     if scenario.run is None:
         raise SpecError(f"{where}: run: missing; a run needs at least its prompts, see `hybridmap new`")
@@ -94,40 +116,6 @@ def _described_scenario(options: argparse.Namespace) -> planner.Scenario:
         "algorithm": options.algorithm,
         "models": dict.fromkeys(roles, options.model),
         "cluster": options.cluster,
-        "workload": _DEFAULT_WORKLOAD,
+        "workload": _DEFAULT_WORKLOAD | (_GROUPS if least_group(options.algorithm) > 1 else {}),
     }
-    return parse_scenario(_with_settings(value, options.settings), where="command line", relative_to=Path())
-
-
-def _with_settings(value: dict[str, Any], settings: list[str]) -> dict[str, Any]:
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals or not key:
-            raise SpecError(f"command line: --set {setting!r}: write KEY=VALUE, as workload.prompts=512")
-        try:
-            parsed = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise SpecError(f"command line: --set {key}: {text!r} is not a value") from None
-        value = _replaced(value, key.split("."), parsed, key)
-    return value
-
-
-def _replaced(value: Any, keys: list[str], setting: Any, whole: str) -> Any:
-    first, rest = keys[0], keys[1:]
-    if isinstance(value, list):
-        if not first.isdigit() or int(first) >= len(value):
-            raise SpecError(
-                f"command line: --set {whole}: {first!r} is not an entry of a list of {len(value)}"
-            )
-        return [
-            _next(item, rest, setting, whole) if i == int(first) else item for i, item in enumerate(value)
-        ]
-    if not isinstance(value, dict):
-        raise SpecError(f"command line: --set {whole}: there are no keys inside {value!r}")
-    if first == "pin":
-        return {**value, "pin": {**value.get("pin", {}), ".".join(rest): setting}}
-    return {**value, first: _next(value.get(first, {}), rest, setting, whole)}
-
-
-def _next(value: Any, rest: list[str], setting: Any, whole: str) -> Any:
-    return _replaced(value, rest, setting, whole) if rest else setting
+    return parse_scenario(with_settings(value, _settings(options)), where="command line", relative_to=Path())

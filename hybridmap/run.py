@@ -7,7 +7,7 @@ from typing import Any
 
 import planner
 from hybridmap import inputs, screen
-from hybridmap.plan import add_search, search_settings
+from hybridmap.demands import add_demands, add_search, search_settings
 from hybridmap.profile import measure
 from hybridmap.progress import RunProgress
 from planner.domain.profile import Profile
@@ -15,11 +15,11 @@ from planner.domain.reading import read_profile
 from planner.domain.text import dump_json, write_text
 from planner.domain.timeline import Timeline
 from planner.errors import SpecError
+from planner.reporting.plans import plan_report
 from planner.reporting.tables import (
     comparison_table,
     device_report,
     median_seconds,
-    plan_report,
     sample_table,
     timeline_table,
 )
@@ -34,6 +34,7 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser("run", help="train for real, as planned, and compare with the prediction")
     parser.add_argument("scenario", type=Path, metavar="SCENARIO|PLAN")
     inputs.add_settings(parser)
+    add_demands(parser)
     add_search(parser)
     parser.add_argument("--iterations", type=int, metavar="N", help="instead of the scenario's")
     parser.add_argument("--out", type=Path, metavar="DIR", help="run directory; runs/NAME-N by default")
@@ -98,8 +99,7 @@ def _check(options: argparse.Namespace) -> None:
 def _plan_of(options: argparse.Namespace, kept: Any) -> tuple[planner.Plan, Profile | None]:
     """The plan to run, and the measurements it was made with if it is made now."""
     if inputs.is_plan(options.scenario):
-        if options.settings:
-            raise SpecError(f"{options.scenario}: --set changes a scenario; a plan is made for one already")
+        inputs.refuse_settings(options)
         return _shown(options, planner.read_plan(options.scenario)), None
     scenario = inputs.runnable_scenario(options)
     if options.resume:

@@ -6,7 +6,8 @@ from typing import Any
 
 import planner
 from hybridmap import inputs, screen
-from hybridmap.plan import add_search, error_band, search_settings
+from hybridmap.answers import error_band
+from hybridmap.demands import add_demands, add_search, search_settings
 from planner.domain.text import dump_json, write_text
 from planner.errors import SpecError
 from planner.reporting.tables import timeline_table
@@ -18,6 +19,7 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser("simulate", help="predict the timeline of an iteration")
     parser.add_argument("scenario", type=Path, metavar="SCENARIO|PLAN")
     inputs.add_settings(parser)
+    add_demands(parser)
     add_search(parser)
     parser.add_argument("--iterations", type=int, default=1)
     parser.add_argument("--trace", type=Path, metavar="FILE", help="write a Chrome trace (JSON)")
@@ -47,8 +49,7 @@ def simulate(options: argparse.Namespace) -> None:
 def _plan_of(options: argparse.Namespace) -> planner.Plan:
     if not inputs.is_plan(options.scenario):
         return planner.plan(inputs.scenario_of(options), settings=search_settings(options)).plan
-    if options.settings:
-        raise SpecError(f"{options.scenario}: --set changes a scenario; a plan is made for one already")
+    inputs.refuse_settings(options)
     return planner.read_plan(options.scenario)
 
 

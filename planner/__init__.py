@@ -19,28 +19,56 @@ if TYPE_CHECKING:
     from planner.domain.reading import read_plan, read_scenario, write_plan
     from planner.domain.scenario import Scenario
     from planner.search import SearchResult
+    from planner.studies.critical import Critical, critical
+    from planner.studies.differences import differences
+    from planner.studies.explain import CallChange, Price, explain
+    from planner.studies.placements import fixed_placement
     from planner.studies.planning import SearchSettings, plan, simulate
+    from planner.studies.scoring import Score, score
+    from planner.studies.sensitivity import Gain, sensitivity
 
 _HOMES = {
+    "CallChange": "planner.studies.explain",
+    "Critical": "planner.studies.critical",
+    "Gain": "planner.studies.sensitivity",
     "Plan": "planner.domain.plan",
+    "Price": "planner.studies.explain",
     "Scenario": "planner.domain.scenario",
+    "Score": "planner.studies.scoring",
     "SearchResult": "planner.search",
     "SearchSettings": "planner.studies.planning",
+    "critical": "planner.studies.critical",
+    "differences": "planner.studies.differences",
+    "explain": "planner.studies.explain",
+    "fixed_placement": "planner.studies.placements",
     "plan": "planner.studies.planning",
     "read_plan": "planner.domain.reading",
     "read_scenario": "planner.domain.reading",
+    "score": "planner.studies.scoring",
+    "sensitivity": "planner.studies.sensitivity",
     "simulate": "planner.studies.planning",
     "write_plan": "planner.domain.reading",
 }
 
 __all__ = [
+    "CallChange",
+    "Critical",
+    "Gain",
     "Plan",
+    "Price",
     "Scenario",
+    "Score",
     "SearchResult",
     "SearchSettings",
+    "critical",
+    "differences",
+    "explain",
+    "fixed_placement",
     "plan",
     "read_plan",
     "read_scenario",
+    "score",
+    "sensitivity",
     "simulate",
     "write_plan",
 ]

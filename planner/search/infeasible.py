@@ -1,82 +1,179 @@
-"""Why nothing fits, and the nearest change that was checked to help."""
+"""Why nothing fits, and the nearest change that was found to help."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+
+import numpy as np
 
 from planner.domain.cluster import NodePool
 from planner.domain.dataflow import DataflowGraph
-from planner.domain.pins import Pins
+from planner.domain.pins import PinKey
+from planner.domain.plan import RoleMemory, RoleStrategy
 from planner.domain.scenario import Scenario
-from planner.errors import InfeasibleError
+from planner.errors import InfeasibleError, Shortage
 from planner.search.allocation import Slot, device_counts
-from planner.search.beam import quick_solutions
-from planner.search.floors import Floors
+from planner.search.dominance import Integers
+from planner.search.fixes import LARGEST_GROWTH, fixes, quick_slots
 from planner.search.problem import Problem, prepare
-from planner.search.strategies import Costs, Options, RoleTable
+from planner.search.strategies import Costs, Options
 from planner.units import format_bytes
 
-LARGEST_GROWTH = 64
-"""How many times the nodes a fix may ask for."""
-SLOTS_TRIED = 4
-"""Device counts of a greater cluster on which a plan is looked for: all of them, a half, and so on."""
+_ROOMIER = (1.25, 1.5, 2, 3, 4, 8, 16, 64, 1024)
+"""Times the memory of devices and hosts on which a role that fits nowhere is tried."""
 
 
 def explain(problem: Problem, scenario: Scenario, graph: DataflowGraph, costs: Costs) -> InfeasibleError:
     """The error for a scenario that no plan fits."""
     homeless = [role for role in problem.roles if not problem.options[role]]
-    if homeless:
-        reason = _role_reason(homeless[0], scenario, graph, costs)
-    else:
-        reason = _pool_reason(problem, scenario)
-    return InfeasibleError(reason, fix=_fix(scenario, graph, costs))
+    reason, shortage = (
+        _role_reason(homeless[0], scenario, graph, costs) if homeless else _pool_reason(problem, scenario)
+    )
+    return with_fixes(InfeasibleError(reason, fix="", shortage=shortage), scenario, graph, costs)
 
 
-def _role_reason(role: str, scenario: Scenario, graph: DataflowGraph, costs: Costs) -> str:
-    """A role that fits nowhere, even alone: what its smallest strategy needs on the most devices."""
+def with_fixes(
+    error: InfeasibleError, scenario: Scenario, graph: DataflowGraph, costs: Costs
+) -> InfeasibleError:
+    """The same error with all changes that help; where none is found, with its own words or what to try."""
+    found = (*error.fixes, *fixes(scenario, graph, costs))
+    fix = found[0].words if found else error.fix or _HOPELESS
+    return InfeasibleError(error.reason, fix=fix, fixes=found, shortage=error.shortage)
+
+
+_HOPELESS = (
+    f"{LARGEST_GROWTH} times the nodes were tried in vain, and all larger devices of the catalog: use a "
+    "smaller model, shorter sequences or smaller batches"
+)
+
+
+def _role_reason(
+    role: str, scenario: Scenario, graph: DataflowGraph, costs: Costs
+) -> tuple[str, Shortage | None]:
+    """A role that fits nowhere, even alone: what its smallest strategy needs."""
     pins = ", ".join(f"{key}: {value}" for key, value in scenario.pin.root.items() if key.role == role)
     under = f" under the pins {pins}" if pins else ""
-    shortages: list[tuple[int, str]] = []
-    for node_pool in scenario.cluster.node_pools:
-        table = RoleTable(role=role, scenario=scenario, graph=graph, costs=costs, node_pool=node_pool)
-        smallest = map(table.smallest, reversed(device_counts(node_pool)))
-        found = next((each for each in smallest if each is not None), None)
-        if found is not None:
-            strategy, needed = found
-            there = node_pool.device.usable_memory
-            text = (
-                f"{role}: needs {format_bytes(needed)} per device at {strategy} on {strategy.layout.devices} "
-                f"devices{under}, {node_pool.device.name} has {format_bytes(there)}"
-            )
-            shortages.append((needed - there, text))
-    if shortages:
-        return min(shortages)[1]
-    counts = sorted({count for pool in scenario.cluster.node_pools for count in device_counts(pool)})
-    return (
-        f"{role}: no strategy exists{under}; pools take {', '.join(map(str, counts))} devices of "
-        f"{scenario.cluster.name}, micro-batches are powers of two, t divides the heads and a node's devices"
+    found = _smallest(role, scenario, graph, costs)
+    if found is None:
+        return _no_strategy(role, scenario, under), None
+    slot, strategy, shortage = found
+    where = f" in {shortage.phase}" if shortage.phase else ""
+    host = " of host memory" if shortage.memory == "host" else ""
+    reason = (
+        f"{role}: needs {format_bytes(shortage.bytes_needed)}{host} per device{where} at {strategy} on "
+        f"{slot.devices} devices{under}, {shortage.device} has {format_bytes(shortage.bytes_there)}; "
+        f"{format_bytes(shortage.bytes_short)} are short"
+    )
+    return reason, shortage
+
+
+def _smallest(
+    role: str, scenario: Scenario, graph: DataflowGraph, costs: Costs
+) -> tuple[Slot, RoleStrategy, Shortage] | None:
+    """Of a role that fits nowhere, the strategy that lacks least, found on devices of more memory."""
+    for factor in _ROOMIER:
+        problem = prepare(_roomier(scenario, factor), graph, costs, slots=quick_slots(scenario))
+        found: list[tuple[int, Slot, int]] = []
+        for slot, table in problem.options[role].items():
+            lacking = _lacking(table, scenario.cluster.node_pool(slot.node_pool))
+            found.append((int(lacking.min()), slot, int(lacking.argmin())))
+        if found:
+            _, slot, row = min(found, key=lambda each: each[0])
+            strategy = problem.options[role][slot].strategies[row]
+            node_pool = scenario.cluster.node_pool(slot.node_pool)
+            return slot, strategy, _shortage(role, costs.memory(role, strategy, node_pool), node_pool)
+    return None
+
+
+def _lacking(table: Options, node_pool: NodePool) -> Integers:
+    """Bytes that each option lacks, on the device and the host together; shape (options,)."""
+    device = np.maximum(table.persistent + table.transient - node_pool.device.usable_memory, 0)
+    there = node_pool.host_memory_per_device
+    lacking: Integers = device if there is None else device + np.maximum(table.host - there, 0)
+    return lacking
+
+
+def _shortage(role: str, memory: RoleMemory, node_pool: NodePool) -> Shortage:
+    """What one strategy lacks: device memory in its greatest call, or host memory."""
+    needed, there = memory.persistent_bytes + memory.transient_bytes, node_pool.device.usable_memory
+    host = node_pool.host_memory_per_device
+    if needed <= there and host is not None and memory.host > host:
+        return Shortage(
+            role=role,
+            phase="",
+            device=node_pool.device.name,
+            memory="host",
+            bytes_needed=memory.host,
+            bytes_there=host,
+        )
+    peaks = {call: sum(kinds.values()) for call, kinds in memory.transient.items()}
+    return Shortage(
+        role=role,
+        phase=max(peaks, key=peaks.__getitem__, default=""),
+        device=node_pool.device.name,
+        bytes_needed=needed,
+        bytes_there=there,
     )
 
 
-def _pool_reason(problem: Problem, scenario: Scenario) -> str:
+def _roomier(scenario: Scenario, factor: float) -> Scenario:
+    """The scenario on devices and hosts of so many times the memory."""
+    pools = []
+    for pool in scenario.cluster.node_pools:
+        memory = int(factor * pool.device.usable_memory) + pool.device.reserved
+        host = None if pool.host_memory is None else int(factor * pool.host_memory)
+        device = pool.device.model_copy(update={"memory": memory})
+        pools.append(pool.model_copy(update={"device": device, "host_memory": host}))
+    cluster = scenario.cluster.model_copy(update={"node_pools": tuple(pools)})
+    return scenario.model_copy(update={"cluster": cluster})
+
+
+def _no_strategy(role: str, scenario: Scenario, under: str) -> str:
+    """Why a role has no strategy on devices of any memory."""
+    cluster = scenario.cluster
+    largest = max(pool.devices for pool in cluster.node_pools)
+    pinned = scenario.pin.root.get(PinKey(role, "", "devices"))
+    if isinstance(pinned, int) and pinned > largest:
+        return (
+            f"{role}: pinned to {pinned} devices, but no node pool of {cluster.name} has more than {largest}"
+        )
+    counts = sorted({count for pool in cluster.node_pools for count in device_counts(pool)})
+    return (
+        f"{role}: no strategy exists{under}; pools take {', '.join(map(str, counts))} devices of "
+        f"{cluster.name}, micro-batches are powers of two, t divides the heads and a node's devices"
+    )
+
+
+def _pool_reason(problem: Problem, scenario: Scenario) -> tuple[str, Shortage | None]:
     """Roles that fit one by one, but not all of them at once."""
     least = {role: min(slot.devices for slot in problem.options[role]) for role in problem.roles}
     alone = ", ".join(f"{role} {devices}" for role, devices in least.items())
     shared = problem.slots(problem.roles)
     if not shared or not problem.may_share(problem.roles):
-        return (
+        reason = (
             f"the {scenario.cluster.devices} devices cannot hold all roles in any permitted placement; alone "
             f"each needs at least so many: {alone}"
         )
+        return reason, None
     slot = max(shared, key=lambda slot: slot.devices)
     tables = {role: problem.options[role][slot] for role in problem.roles}
-    needed = _least_bytes(list(tables.values()))
+    needed, there = _least_bytes(list(tables.values())), problem.memory[slot.node_pool]
     largest = max(tables, key=lambda role: int(tables[role].persistent.min()))
-    there = problem.memory[slot.node_pool]
-    return (
-        f"{', '.join(problem.roles)}: need at least {format_bytes(needed)} per device together on {slot}, of "
-        f"which {largest} keeps {format_bytes(int(tables[largest].persistent.min()))}; a device has "
-        f"{format_bytes(there)}, and in separate pools they do not fit {scenario.cluster.devices} devices "
-        f"either (alone each needs at least so many: {alone})"
+    device = scenario.cluster.node_pool(slot.node_pool).device.name
+    roles = ", ".join(problem.roles)
+    apart = (
+        f"in separate pools they do not fit {scenario.cluster.devices} devices either (alone each needs at "
+        f"least so many: {alone})"
     )
+    if needed <= there:
+        return (
+            f"{roles}: a device of {slot} holds them, but not the host memory of what they offload; {apart}",
+            None,
+        )
+    reason = (
+        f"{roles}: need at least {format_bytes(needed)} per device together on {slot}, of which {largest} "
+        f"keeps {format_bytes(int(tables[largest].persistent.min()))}; {device} has {format_bytes(there)}, "
+        f"{format_bytes(needed - there)} are short, and {apart}"
+    )
+    return reason, Shortage(role=roles, phase="", device=device, bytes_needed=needed, bytes_there=there)
 
 
 def _least_bytes(tables: Sequence[Options]) -> int:
@@ -89,76 +186,3 @@ def _least_bytes(tables: Sequence[Options]) -> int:
             best = needed if best is None else min(best, needed)
     assert best is not None, "every role has an option"
     return best
-
-
-def _fix(scenario: Scenario, graph: DataflowGraph, costs: Costs) -> str:
-    for demand, freed in _freed(scenario):
-        if is_feasible(freed, graph, costs):
-            return f"without {demand} there is a plan"
-    free = scenario.model_copy(update={"pin": Pins({}), "colocate": (), "apart": ()})
-    if free != scenario and is_feasible(free, graph, costs):
-        return "without pin, colocate and apart there is a plan"
-    devices = _devices_that_fit(scenario, graph, costs)
-    if devices is not None:
-        return f"{devices} of the same devices hold it"
-    return (
-        f"{LARGEST_GROWTH} times the nodes were tried in vain: use devices with more memory, a smaller "
-        "model or shorter sequences"
-    )
-
-
-def _freed(scenario: Scenario) -> Iterator[tuple[str, Scenario]]:
-    """The scenario with one demand dropped at a time."""
-    for key, value in scenario.pin.root.items():
-        kept = {other: pinned for other, pinned in scenario.pin.root.items() if other != key}
-        yield f"the pin {key}: {value}", scenario.model_copy(update={"pin": Pins(kept)})
-    for place in ("colocate", "apart"):
-        groups: tuple[tuple[str, ...], ...] = getattr(scenario, place)
-        for group in groups:
-            others = tuple(other for other in groups if other != group)
-            yield f"{place} of {', '.join(group)}", scenario.model_copy(update={place: others})
-
-
-def _devices_that_fit(scenario: Scenario, graph: DataflowGraph, costs: Costs) -> int | None:
-    """Devices of the smallest multiple of the cluster's nodes that is found to hold a plan."""
-    factor = 2
-    while not is_feasible(_grown(scenario, factor), graph, costs):
-        factor *= 2
-        if factor > LARGEST_GROWTH:
-            return None
-    too_small, fits = factor // 2, factor
-    while fits - too_small > 1:
-        middle = (too_small + fits) // 2
-        if is_feasible(_grown(scenario, middle), graph, costs):
-            fits = middle
-        else:
-            too_small = middle
-    return _grown(scenario, fits).cluster.devices
-
-
-def _grown(scenario: Scenario, factor: int) -> Scenario:
-    node_pools = tuple(
-        pool.model_copy(update={"nodes": factor * pool.nodes}) for pool in scenario.cluster.node_pools
-    )
-    return scenario.model_copy(
-        update={"cluster": scenario.cluster.model_copy(update={"node_pools": node_pools})}
-    )
-
-
-def is_feasible(scenario: Scenario, graph: DataflowGraph, costs: Costs) -> bool:
-    """Whether a quick search, on a few of the greatest device counts and those pinned, finds a plan."""
-    slots = [
-        Slot(pool.name, count) for pool in scenario.cluster.node_pools for count in _counts(scenario, pool)
-    ]
-    problem = prepare(scenario, graph, costs, slots=slots)
-    return bool(quick_solutions(problem, Floors.of(problem)))
-
-
-def _counts(scenario: Scenario, node_pool: NodePool) -> list[int]:
-    counts = device_counts(node_pool)
-    pinned = {value for key, value in scenario.pin.root.items() if (key.phase, key.field) == ("", "devices")}
-    greatest = {
-        max((count for count in counts if count <= node_pool.devices // 2**halving), default=counts[0])
-        for halving in range(SLOTS_TRIED)
-    }
-    return [count for count in counts if count in greatest or count in pinned]

@@ -24,6 +24,8 @@ class SearchSettings:
     time_limit_s: float | None = None
     """Wall-clock limit; none searches until the proof."""
     seed: int = 0
+    workers: int = 1
+    """Threads of the default solver; the plan is the same whatever their number."""
 
 
 def dataflow(scenario: Scenario) -> DataflowGraph:
@@ -63,6 +65,7 @@ def plan(
         solver=settings.solver,
         time_limit_s=settings.time_limit_s,
         seed=settings.seed,
+        workers=settings.workers,
     )
 
 

@@ -25,7 +25,15 @@ def test_plan_answers_json_alone_on_standard_output(capsys: pytest.CaptureFixtur
 def test_plan_prints_placement_memory_proof_and_runners_up(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", PAPER]) == 0
     out = capsys.readouterr().out
-    for words in ("Memory per device", "gradients", "optimal by cpsat", "other placements", "actor.generate"):
+    for words in (
+        "Order of calls",
+        "Memory per device",
+        "KV cache",
+        "optimal by cpsat",
+        "stage cost",
+        "other placements",
+        "actor.generate",
+    ):
         assert words in out
 
 

@@ -1,0 +1,97 @@
+"""The JSON objects that commands about plans answer with."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import planner
+from planner.domain.plan import RoleMemory
+from planner.errors import BrokenPlanError, InfeasibleError
+from planner.reporting.words import gap_of, phase_of
+
+
+def plan_answer(plan: planner.Plan, *, solve_seconds: float | None = None) -> dict[str, Any]:
+    """The JSON object of ``plan --json``."""
+    value = plan.model_dump(mode="json")
+    prediction, proof = value["prediction"], value["proof"]
+    return {
+        "status": proof["status"],
+        "solver": proof["solver"],
+        "minimise": proof["minimise"],
+        "time_model": proof["time_model"],
+        "objective": proof["objective"],
+        "bound": proof["bound"],
+        "gap": gap_of(plan.proof),
+        "solve_seconds": solve_seconds,
+        "iteration_seconds": prediction["iteration_seconds"],
+        "stage_cost_seconds": prediction["stage_cost_seconds"],
+        "tokens_per_second": prediction["tokens_per_second"],
+        "dollars_per_million_tokens": prediction["dollars_per_million_tokens"],
+        "error_band": error_band(plan),
+        "calls": prediction["calls"],
+        "memory": memory_by_phase(plan),
+        "memory_by_kind": prediction["memory"],
+        "pools": value["pools"],
+        "strategies": value["strategies"],
+        "staleness": plan.staleness,
+        "idle_devices": value["idle_devices"],
+        "runners_up": value["runners_up"],
+    }
+
+
+def memory_by_phase(plan: planner.Plan) -> dict[str, dict[str, int]]:
+    """Bytes per device by role and phase: the persistent ones, and with them the phase's greatest call's."""
+    return {role: _phase_bytes(memory) for role, memory in plan.prediction.memory.items()}
+
+
+def _phase_bytes(memory: RoleMemory) -> dict[str, int]:
+    sizes = {"persistent": memory.persistent_bytes}
+    for call, kinds in memory.transient.items():
+        phase = phase_of(call)
+        sizes[phase] = max(sizes.get(phase, 0), memory.persistent_bytes + sum(kinds.values()))
+    return sizes
+
+
+def error_band(plan: planner.Plan) -> dict[str, Any]:
+    """The 90 % band of the plan's seconds and bytes, and what lies outside of what was calibrated."""
+    of = plan.prediction
+    calls = {
+        name: {"seconds": [call.seconds_low, call.seconds_high], "outside": list(call.outside)}
+        for name, call in of.calls.items()
+    }
+    return {
+        "level": 0.9,
+        "iteration_seconds": [of.iteration_low, of.iteration_high],
+        "calls": calls,
+        "bytes": {name: list(band) for role in of.memory.values() for name, band in role.bands.items()},
+    }
+
+
+def calls_answer(changes: Sequence[planner.CallChange]) -> dict[str, dict[str, float | None]]:
+    """Seconds by call before and after a change."""
+    return {
+        each.name: {"before": each.before_s, "after": each.after_s, "growth": each.growth_s}
+        for each in changes
+    }
+
+
+def price_answer(price: planner.Price) -> dict[str, Any]:
+    """A price: what the second plan loses, in the unit of the first plan's objective."""
+    return {
+        "minimise": price.before.proof.minimise,
+        "time_model": price.before.proof.time_model,
+        "amount": price.amount,
+        "percent": 100 * price.relative,
+        "proven": price.is_proven,
+        "calls": calls_answer(price.calls),
+    }
+
+
+def refusal_answer(error: InfeasibleError) -> dict[str, Any]:
+    """Why nothing fits and what would help; or which rules a given plan breaks."""
+    answer: dict[str, Any] = {"reason": error.reason, "fix": error.fix}
+    if isinstance(error, BrokenPlanError):
+        return answer | {"violations": [{"rule": rule, "message": words} for rule, words in error.violations]}
+    short = error.shortage
+    shortage = {**asdict(short), "bytes_short": short.bytes_short} if short else None
+    return answer | {"shortage": shortage, "fixes": [asdict(fix) for fix in error.fixes]}

@@ -1,0 +1,90 @@
+"""Options that say what to ask for, which override keys of the scenario, and how to search."""
+
+import argparse
+import math
+from typing import Any
+
+import planner
+from hybridmap.settings import Setting
+
+_OBJECTIVES = ("seconds", "tokens_per_second", "tokens", "dollars", "devices")
+_PLACEMENTS = ("colocate", "standalone", "split")
+
+
+def add_demands(parser: argparse.ArgumentParser) -> None:
+    """Add the options that stand for keys of a scenario."""
+    group = parser.add_argument_group("what to ask for", "each overrides the scenario's key of that name")
+    group.add_argument("--minimise", choices=_OBJECTIVES, metavar="WHAT", help=", ".join(_OBJECTIVES))
+    group.add_argument("--within", type=_positive, metavar="SECONDS", help="longest permitted iteration")
+    group.add_argument(
+        "--time-model",
+        choices=("period", "stage"),
+        help="what an iteration's seconds are: the steady-state period, or the paper's sum over stages",
+    )
+    group.add_argument(
+        "--staleness", type=_natural, metavar="K", help="iterations that generation may run ahead"
+    )
+    group.add_argument(
+        "--runnable", action="store_true", help="only plans that this package's runtime can run"
+    )
+    group.add_argument(
+        "--placement",
+        choices=_PLACEMENTS,
+        help="all roles in one pool; each alone; actor and reference in one half, the others in the other",
+    )
+
+
+def add_search(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the search itself."""
+    group = parser.add_argument_group("how to search")
+    group.add_argument("--solver", choices=("cpsat", "dp", "exhaustive", "hybridflow"), default="cpsat")
+    group.add_argument("--time-limit", type=_positive, metavar="SECONDS", help="stop early, with a bound")
+    group.add_argument("--seed", type=_natural, default=0, metavar="N")
+    group.add_argument("--workers", type=_count, default=1, metavar="N", help="threads of the solver")
+
+
+def demanded_settings(options: argparse.Namespace) -> list[Setting]:
+    """The keys of a scenario that these options change."""
+    given = vars(options)
+    within, minimise = given.get("within"), given.get("minimise")
+    wanted: dict[str, Any] = {
+        "minimise": "tokens_per_second" if minimise == "tokens" else minimise,
+        "within": None if within is None else f"{within!r} s",
+        "time_model": given.get("time_model"),
+        "staleness": given.get("staleness"),
+        "capabilities": "runtime" if given.get("runnable") else None,
+    }
+    return [
+        Setting(key, value, f"--{key.replace('_', '-')}")
+        for key, value in wanted.items()
+        if value is not None
+    ]
+
+
+def search_settings(options: argparse.Namespace) -> planner.SearchSettings:
+    """How the command line wants the search done."""
+    return planner.SearchSettings(
+        solver=options.solver, time_limit_s=options.time_limit, seed=options.seed, workers=options.workers
+    )
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
+    return value
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)

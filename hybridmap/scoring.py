@@ -1,0 +1,82 @@
+"""``hybridmap plan --score``: a choice made by hand, costed, certified and held against the optimum."""
+
+import argparse
+from pathlib import Path
+
+import planner
+from hybridmap import inputs, screen
+from hybridmap.answers import plan_answer, price_answer
+from hybridmap.demands import search_settings
+from planner.domain.choice import Choice, read_choice
+from planner.errors import SpecError
+from planner.reporting.explanations import price_report
+from planner.reporting.plans import plan_report
+
+
+def add_score(parser: argparse.ArgumentParser) -> None:
+    """Add ``--score``."""
+    parser.add_argument(
+        "--score",
+        nargs="?",
+        type=Path,
+        const=True,
+        metavar="PLAN",
+        help="cost a plan written by hand (or, without PLAN, the scenario's own pins, colocate and apart), "
+        "and hold it against the optimum; the same as naming a plan instead of the scenario",
+    )
+
+
+def is_asked(options: argparse.Namespace) -> bool:
+    """Whether a plan is to be scored rather than made."""
+    return bool(options.score) or (options.scenario is not None and inputs.is_plan(options.scenario))
+
+
+def score(options: argparse.Namespace) -> None:
+    """Cost the choice, solve for the best plan, show both."""
+    scenario, choice = _asked(options)
+    with screen.errors_console().status("solving for the optimum ..."):
+        found = planner.score(scenario, choice, settings=search_settings(options))
+    against = found.against
+    screen.show(
+        options,
+        plan_report(found.plan),
+        price_report(
+            "against the optimum the plan",
+            (against.before, against.after),
+            heads=("optimum", "the plan"),
+            change=(against.amount, against.relative),
+            calls=[(each.name, each.before_s, each.after_s) for each in against.calls],
+        ),
+    )
+    answer = plan_answer(found.plan)
+    optimum = plan_answer(against.before)
+    screen.answer(options, answer | {"against_optimum": price_answer(against), "optimum": optimum})
+    if options.out:
+        planner.write_plan(found.plan, options.out)
+
+
+def _asked(options: argparse.Namespace) -> tuple[planner.Scenario, Choice | None]:
+    """The scenario, and the choice unless its pins are the choice."""
+    if options.scenario is not None and inputs.is_plan(options.scenario):
+        if options.score:
+            raise SpecError(f"{options.scenario}: is a plan; --score needs the scenario that it is made for")
+        inputs.refuse_settings(options)
+        choice, scenario = read_choice(options.scenario)
+        if scenario is None:
+            raise SpecError(
+                f"{options.scenario}: scenario: missing; add it, or `hybridmap plan SCENARIO --score PLAN`"
+            )
+        return scenario, choice
+    scenario = inputs.scenario_of(options)
+    if options.score is True:
+        return _pinned(scenario), None
+    return scenario, read_choice(options.score)[0]
+
+
+def _pinned(scenario: planner.Scenario) -> planner.Scenario:
+    if not (scenario.pin.root or scenario.colocate or scenario.apart):
+        raise SpecError(
+            f"{scenario.name}: --score without a plan scores pin, colocate and apart, and there are none; "
+            "add some, or name a plan"
+        )
+    return scenario

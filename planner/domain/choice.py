@@ -1,0 +1,94 @@
+"""A plan as a person writes it: pools and strategies, without prediction and proof."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from planner.domain.mistakes import describe_errors
+from planner.domain.parallelism import ParallelStrategy
+from planner.domain.plan import RoleStrategy
+from planner.domain.quantities import PositiveInt, Value
+from planner.domain.reading import find_scenario, parse_scenario, read_scenario
+from planner.domain.scenario import Scenario
+from planner.domain.text import load_json, load_yaml
+from planner.errors import SpecError
+
+_COMPUTED = ("prediction", "proof", "runners_up", "idle_devices")
+"""Keys of a whole plan that are computed anew."""
+
+
+class ChosenPool(Value):
+    """A colocated set with its devices."""
+
+    name: str = ""
+    """Not read: pools are named by their place."""
+    node_pool: str | None = None
+    """Of a cluster with a single one by default."""
+    devices: PositiveInt
+    roles: tuple[str, ...] = Field(min_length=1)
+    order: tuple[str, ...] = ()
+    """Of its calls; the best one where it is left out."""
+    ahead: dict[str, int] = Field(default_factory=dict)
+
+
+class Choice(Value):
+    """Which roles share which devices in which layouts."""
+
+    pools: tuple[ChosenPool, ...] = Field(min_length=1)
+    strategies: dict[str, RoleStrategy]
+
+
+def read_choice(path: Path) -> tuple[Choice, Scenario | None]:
+    """A choice in a YAML or JSON file, and the scenario it is made for where the file says so.
+
+    A whole ``plan.json`` is one, too. The scenario is a mapping, or the path of a scenario file. Layouts may
+    be written short, as ``train: p1t8d2``.
+
+    Raises
+    ------
+    SpecError
+        Lists every mistake of the choice, one a line, with its key path.
+    """
+    value = load_json(path) if path.suffix == ".json" else load_yaml(path)
+    if not isinstance(value, dict):
+        raise SpecError(f"{path}: expected a mapping with the keys pools and strategies")
+    written = {key: item for key, item in value.items() if key not in (*_COMPUTED, "scenario")}
+    try:
+        choice = Choice.model_validate({**written, "strategies": _unfolded(written.get("strategies"))})
+    except ValidationError as error:
+        raise SpecError("\n".join(describe_errors(error, where=str(path), root=Choice))) from None
+    return choice, _scenario(value.get("scenario"), path)
+
+
+def _scenario(value: Any, path: Path) -> Scenario | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        beside = path.parent / value
+        return read_scenario(beside if beside.is_file() else find_scenario(Path(value)))
+    if not isinstance(value, dict):
+        raise SpecError(f"{path}: scenario: expected a mapping or the path of a scenario file")
+    kept = {key: item for key, item in value.items() if key != "run"}
+    return parse_scenario(kept, where=f"{path}: scenario", relative_to=path.parent)
+
+
+def _unfolded(strategies: Any) -> Any:
+    """Strategies with the layouts that are written as text taken apart; what is no layout is left to fail."""
+    if not isinstance(strategies, Mapping):
+        return strategies
+    return {role: _layouts_of(strategy) for role, strategy in strategies.items()}
+
+
+def _layouts_of(strategy: Any) -> Any:
+    if not isinstance(strategy, Mapping):
+        return strategy
+    return {key: _layout(item) if key in ("train", "infer") else item for key, item in strategy.items()}
+
+
+def _layout(value: Any) -> Any:
+    try:
+        return ParallelStrategy.parse(value) if isinstance(value, str) else value
+    except ValueError:
+        return value

@@ -1,0 +1,175 @@
+"""A plan on a terminal: pools, orders, memory, seconds, proof, runners-up."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from planner.domain.placement import format_placement
+from planner.domain.plan import Plan, Pool, RoleMemory, RoleStrategy
+from planner.reporting.tables import blank_table
+from planner.reporting.words import PHASES, format_objective, iteration_words, loss_of, phase_of, proof_words
+from planner.units import format_bytes, format_seconds, format_seconds_band
+
+_KV_CACHE = "kv_cache"
+
+
+def plan_report(plan: Plan, *, solve_seconds: float | None = None) -> RenderableType:
+    """Everything that a plan says: placement, orders, memory, predicted seconds, proof, runners-up."""
+    return Group(
+        _strategy_table(plan),
+        _order_table(plan),
+        _memory_table(plan),
+        _prediction_table(plan),
+        Text(proof_words(plan.proof, solve_seconds), style="bold"),
+        runner_up_table(plan),
+    )
+
+
+def _strategy_table(plan: Plan) -> Table:
+    title = f"{plan.scenario.name}: {format_placement(plan.placement)}"
+    if plan.staleness:
+        title += f", generation up to {plan.staleness} ahead"
+    columns = ("pool", "node pool", "devices", "role", "layout", "generation", "micro-batch", "recompute")
+    offloads = any(strategy.offload != "none" for strategy in plan.strategies.values())
+    table = blank_table(title, *columns, *(["offload"] if offloads else []))
+    for pool, role in _placed_roles(plan):
+        strategy, first = plan.strategies[role], role == pool.roles[0]
+        table.add_row(
+            *((pool.name, pool.node_pool, str(pool.devices)) if first else ("", "", "")),
+            role,
+            str(strategy.layout) if strategy.train or strategy.infer else "",
+            _generation_words(strategy),
+            _micro_batch_words(strategy),
+            strategy.recompute if strategy.train else "",
+            *([strategy.offload] if offloads else []),
+            end_section=role == pool.roles[-1],
+        )
+    idle = plan.idle_devices
+    table.caption = f"{idle} of {plan.scenario.cluster.devices} devices stay idle" if idle else None
+    return table
+
+
+def _generation_words(strategy: RoleStrategy) -> str:
+    generate = strategy.generate
+    if generate is None:
+        return ""
+    cache = f", cache of {generate.cache_tokens:,} tokens" if generate.cache_tokens else ""
+    return f"{generate} of {generate.max_sequences} sequences{cache}"
+
+
+def _micro_batch_words(strategy: RoleStrategy) -> str:
+    if not (strategy.train or strategy.infer):
+        return ""
+    tokens = strategy.micro_batch_tokens
+    return f"{tokens:,} tokens" if tokens else str(strategy.micro_batch)
+
+
+def _order_table(plan: Plan) -> Table:
+    table = blank_table("Order of calls in each period", "pool", "calls")
+    for pool in plan.pools:
+        table.add_row(pool.name, " -> ".join(call + _ahead_words(pool, call) for call in pool.order))
+    if any(any(pool.ahead.values()) for pool in plan.pools):
+        table.caption = "+n: works on the iteration n after that of the pool's rearmost call"
+    return table
+
+
+def _ahead_words(pool: Pool, call: str) -> str:
+    return f" +{pool.ahead[call]}" if pool.ahead.get(call) else ""
+
+
+def _memory_table(plan: Plan) -> Table:
+    """Persistent bytes by kind, and by phase what its greatest call takes beside them."""
+    memory = plan.prediction.memory
+    kinds = list(dict.fromkeys(kind for role in memory.values() for kind in role.persistent))
+    calls = [call for role in memory.values() for call in role.transient]
+    phases = [phase for phase in PHASES if phase in map(phase_of, calls)]
+    hosts = any(role.host for role in memory.values())
+    title = "Memory per device: what stays, and what each phase adds"
+    table = blank_table(title, "pool", "role", *kinds, *phases, *(["host"] if hosts else []))
+    for pool, role in _placed_roles(plan):
+        own = memory[role]
+        persistent = [format_bytes(own.persistent[kind]) if kind in own.persistent else "" for kind in kinds]
+        peaks = [_phase_words(own, phase, _usable(plan, pool)) for phase in phases]
+        host = [format_bytes(own.host) if own.host else ""] if hosts else []
+        first = pool.name if role == pool.roles[0] else ""
+        table.add_row(first, role, *persistent, *peaks, *host, end_section=role == pool.roles[-1])
+    table.caption = "\n".join(_room_words(plan, pool) for pool in plan.pools)
+    return table
+
+
+def _phase_words(memory: RoleMemory, phase: str, usable: int) -> str:
+    """The phase's greatest call's bytes, and what of them is KV cache."""
+    peaks = [kinds for call, kinds in memory.transient.items() if phase_of(call) == phase]
+    if not peaks:
+        return ""
+    kinds = max(peaks, key=lambda kinds: sum(kinds.values()))
+    cache = kinds.get(_KV_CACHE)
+    share = f" (KV cache {format_bytes(cache)}, {100 * cache / usable:.0f} % of the device)" if cache else ""
+    return f"{format_bytes(sum(kinds.values()))}{share}"
+
+
+def _room_words(plan: Plan, pool: Pool) -> str:
+    roles = [plan.prediction.memory[role] for role in pool.roles]
+    needed = sum(role.persistent_bytes for role in roles) + max(role.transient_bytes for role in roles)
+    room = format_bytes(_usable(plan, pool))
+    return f"{pool.name}: together at most {format_bytes(needed)}{_band_words(roles)} of {room}"
+
+
+def _usable(plan: Plan, pool: Pool) -> int:
+    return plan.scenario.cluster.node_pool(pool.node_pool).device.usable_memory
+
+
+def _band_words(roles: Iterable[RoleMemory]) -> str:
+    """The 90 % band of a pool's bytes, where there is one."""
+    roles = list(roles)
+    beside = {
+        id(role): sum(each.persistent_bytes for each in roles) - role.persistent_bytes for role in roles
+    }
+    lows = [beside[id(role)] + low for role in roles for low, _ in role.bands.values()]
+    highs = [beside[id(role)] + high for role in roles for _, high in role.bands.values()]
+    return f" ({format_bytes(max(lows))} to {format_bytes(max(highs))}, 90 %)" if lows else ""
+
+
+def _prediction_table(plan: Plan) -> Table:
+    calls = plan.prediction.calls
+    pools = {call: pool.name for pool in plan.pools for call in pool.order}
+    columns = ("call", "pool", "seconds", "of it reshard", "from", "outside of what was measured")
+    table = blank_table("Predicted", *columns)
+    for name in [*pools, *(name for name in calls if name not in pools)]:
+        call = calls[name]
+        table.add_row(
+            name,
+            pools.get(name, "no devices"),
+            format_seconds_band(call.seconds, call.seconds_low, call.seconds_high),
+            format_seconds(call.reshard_seconds) if call.reshard_seconds else "",
+            call.origin,
+            "; ".join(call.outside),
+        )
+    table.caption = iteration_words(plan)
+    return table
+
+
+def runner_up_table(plan: Plan) -> RenderableType:
+    """The best plan of each of the next best placements, what it loses and in which call."""
+    if not plan.runners_up:
+        found = "fits" if plan.proof.status == "optimal" else "was looked at"
+        return Text(f"no other placement {found}")
+    columns = ("placement", "devices", "objective", "loses most in")
+    table = blank_table("The best plans of other placements", *columns)
+    for other in plan.runners_up:
+        worse = f"{100 * loss_of(other.objective, plan.proof):+.1f} %{', ties' if other.ties else ''}"
+        table.add_row(
+            format_placement(other.placement),
+            " + ".join(map(str, other.devices)),
+            f"{format_objective(other.objective, plan.proof.minimise)} ({worse})",
+            f"{other.loses_in} ({format_seconds(other.loses_seconds)} longer)" if other.loses_in else "",
+        )
+    if any(other.ties for other in plan.runners_up):
+        table.caption = "ties: the difference to the plan is within the error that the two do not share"
+    return table
+
+
+def _placed_roles(plan: Plan) -> Sequence[tuple[Pool, str]]:
+    return [(pool, role) for pool in plan.pools for role in pool.roles]

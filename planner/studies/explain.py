@@ -1,0 +1,106 @@
+"""What a demand costs: the scenario solved with and without it, and where the seconds go."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from planner.domain.plan import Plan, Proof
+from planner.domain.profile import Profile
+from planner.domain.scenario import Scenario
+from planner.studies.planning import SearchSettings, plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallChange:
+    """Seconds of one call in two plans; none where a plan has no such call."""
+
+    name: str
+    before_s: float | None
+    after_s: float | None
+
+    @property
+    def growth_s(self) -> float:
+        """By how much the call takes longer; a call that is not there takes 0 s."""
+        return (self.after_s or 0.0) - (self.before_s or 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """What the second of two plans loses against the first; a gain is a negative price."""
+
+    before: Plan
+    after: Plan
+    amount: float
+    """In the unit of the first plan's objective; positive where the second plan is worse."""
+    relative: float
+    """The amount over the first plan's objective."""
+    calls: tuple[CallChange, ...]
+    """The calls whose seconds differ, those that grow most first."""
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether both plans are optimal, so that the price is exact."""
+        return all(each.proof.status == "optimal" for each in (self.before, self.after))
+
+
+def explain(
+    scenario: Scenario,
+    changed: Scenario,
+    *,
+    settings: SearchSettings | None = None,
+    profiles: Sequence[Profile] = (),
+) -> Price:
+    """The price of a changed demand: both scenarios solved, the difference measured in the first's objective.
+
+    Raises
+    ------
+    InfeasibleError
+        No plan meets the changed demand (or the first), with what is short.
+    """
+    before = plan(scenario, settings=settings, profiles=profiles).plan
+    return price(before, plan(changed, settings=settings, profiles=profiles).plan)
+
+
+def price(before: Plan, after: Plan) -> Price:
+    """What one plan loses against another, in the objective and the time model of the first."""
+    one, other = figure_of(before, before.proof), figure_of(after, before.proof)
+    amount = one - other if before.proof.minimise == "tokens_per_second" else other - one
+    return Price(
+        before=before, after=after, amount=amount, relative=amount / one, calls=call_changes(before, after)
+    )
+
+
+def call_changes(before: Plan, after: Plan) -> tuple[CallChange, ...]:
+    """The calls whose seconds differ, those that grow most first."""
+    one, other = before.prediction.calls, after.prediction.calls
+    changes = [
+        CallChange(
+            name=name,
+            before_s=one[name].seconds if name in one else None,
+            after_s=other[name].seconds if name in other else None,
+        )
+        for name in dict.fromkeys((*one, *other))
+    ]
+    return tuple(sorted((each for each in changes if each.growth_s), key=lambda each: -each.growth_s))
+
+
+def figure_of(plan: Plan, like: Proof) -> float:
+    """What a plan amounts to in the unit and under the time model of a proof, its own or another plan's."""
+    own = plan.proof
+    if (own.minimise, own.time_model) == (like.minimise, like.time_model):
+        return own.objective
+    seconds = seconds_of(plan, like)
+    if like.minimise == "tokens_per_second":
+        return plan.scenario.workload.total_tokens / seconds
+    if like.minimise == "devices":
+        return float(sum(pool.devices for pool in plan.pools))
+    if like.minimise == "dollars":
+        dollars = plan.prediction.dollars_per_million_tokens
+        assert dollars is not None, "a plan that minimises dollars has prices"
+        return dollars * seconds / seconds_of(plan, own)
+    return seconds
+
+
+def seconds_of(plan: Plan, like: Proof) -> float:
+    """A plan's seconds per iteration under the time model of a proof."""
+    of = plan.prediction
+    return of.iteration_seconds if like.time_model == "period" else of.stage_cost_seconds

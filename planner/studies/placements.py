@@ -1,0 +1,77 @@
+"""Placements that others fix by hand, as demands on a scenario, so that they are costed like any other."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from planner.domain.cluster import Cluster
+from planner.domain.dataflow import GENERATOR
+from planner.domain.pins import PinKey, Pins
+from planner.domain.placement import Placement
+from planner.domain.scenario import Scenario
+from planner.errors import InfeasibleError, SpecError
+from planner.search.allocation import device_counts
+from planner.studies.planning import dataflow
+
+FixedPlacement = Literal["colocate", "standalone", "split"]
+"""All roles in one pool (DeepSpeed-Chat), each alone (OpenRLHF), or in two halves (NeMo-Aligner)."""
+
+_POLICY = frozenset({"actor", "reference"})
+"""Roles that share the policy's half of a split."""
+
+
+def fixed_placement(scenario: Scenario, placement: FixedPlacement) -> Scenario:
+    """The same scenario with its placement demanded (HybridFlow, section 8.1, its baselines).
+
+    Strategies and, but for the split's equal halves, device counts stay free. Roles are those of the
+    synchronous dataflow; a generator keeps devices of its own.
+
+    Raises
+    ------
+    SpecError
+        The algorithm has no roles for one half of the split.
+    InfeasibleError
+        The cluster has no two equal halves.
+    """
+    roles = dataflow(scenario.model_copy(update={"staleness": 0})).roles
+    if placement == "colocate":
+        return _placed(scenario, (roles,))
+    if placement == "standalone":
+        return _placed(scenario, tuple((role,) for role in roles))
+    return _split(scenario, roles)
+
+
+def _split(scenario: Scenario, roles: Sequence[str]) -> Scenario:
+    policy = tuple(role for role in roles if role in _POLICY)
+    others = tuple(role for role in roles if role not in _POLICY)
+    if not policy or not others:
+        raise SpecError(
+            f"{scenario.name}: --placement split: {scenario.algorithm.name} has the roles {', '.join(roles)} "
+            "only; a split needs the actor or the reference in one half and other roles in the other"
+        )
+    half = _half(scenario.cluster)
+    pins = {PinKey(role, "", "devices"): half for role in roles}
+    placed = _placed(scenario, (policy, others))
+    return placed.model_copy(update={"pin": Pins.model_validate({**placed.pin.root, **pins})})
+
+
+def _placed(scenario: Scenario, placement: Placement) -> Scenario:
+    """The scenario with exactly these pools of the synchronous roles demanded."""
+    firsts = tuple(block[0] for block in placement)
+    generator = (GENERATOR,) if scenario.staleness and len(firsts) > 1 else ()
+    groups = tuple(block for block in placement if len(block) > 1)
+    apart = ((*firsts, *generator),) if len(firsts) > 1 else ()
+    return scenario.model_copy(
+        update={"colocate": (*scenario.colocate, *groups), "apart": (*scenario.apart, *apart)}
+    )
+
+
+def _half(cluster: Cluster) -> int:
+    """The largest device count of which two pools fit."""
+    counts = {count for pool in cluster.node_pools for count in device_counts(pool)}
+    fitting = [count for count in counts if sum(pool.devices // count for pool in cluster.node_pools) >= 2]
+    if not fitting:
+        raise InfeasibleError(
+            f"the {cluster.devices} devices of {cluster.name} have no two equal halves",
+            fix="use at least 2 devices of one kind",
+        )
+    return max(fitting)

@@ -1,0 +1,140 @@
+"""A given choice of pools and strategies: costed, certified, and held against the optimum."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from planner.costs import CostModel
+from planner.domain.choice import Choice, ChosenPool
+from planner.domain.dataflow import GENERATOR, DataflowGraph
+from planner.domain.pins import Pins
+from planner.domain.plan import Plan, Pool, Prediction, Proof
+from planner.domain.profile import Profile
+from planner.domain.scenario import Scenario
+from planner.errors import BrokenPlanError, SpecError
+from planner.search import Violation, violations
+from planner.search.certify.pools import pool_violations
+from planner.search.certify.strategies import strategy_violations
+from planner.search.given import costed_plan
+from planner.studies.explain import Price, price
+from planner.studies.planning import SearchSettings, dataflow, plan, with_device
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """A costed plan, and what it loses against the best one."""
+
+    plan: Plan
+    """Its bound is the optimum's."""
+    against: Price
+    """From the optimum to the plan."""
+
+
+def score(
+    scenario: Scenario,
+    choice: Choice | None = None,
+    *,
+    settings: SearchSettings | None = None,
+    profiles: Sequence[Profile] = (),
+) -> Score:
+    """Cost and certify a choice, and hold it against the best plan of the scenario.
+
+    Without a choice the scenario's own pins, colocate and apart are held against the scenario without them.
+
+    Raises
+    ------
+    SpecError
+        The choice names a role or a node pool that is not there.
+    BrokenPlanError
+        The choice breaks rules: all of them.
+    InfeasibleError
+        Nothing fits the scenario, with or without its demands.
+    """
+    if choice is None:
+        free = scenario.model_copy(update={"pin": Pins({}), "colocate": (), "apart": ()})
+        given = plan(scenario, settings=settings, profiles=profiles).plan
+        return _against(plan(free, settings=settings, profiles=profiles).plan, given)
+    given = costed(choice, scenario, profiles=profiles)
+    return _against(plan(scenario, settings=settings, profiles=profiles).plan, given)
+
+
+def costed(choice: Choice, scenario: Scenario, *, profiles: Sequence[Profile] = ()) -> Plan:
+    """The plan that a choice stands for, certified; its bound says nothing about other plans.
+
+    Raises
+    ------
+    SpecError, BrokenPlanError
+        See `score`.
+    """
+    for profile in profiles:
+        scenario = with_device(scenario, profile.device)
+    own = scenario.model_copy(update={"staleness": scenario.staleness if _has_generator(choice) else 0})
+    graph = dataflow(own)
+    costs = CostModel(own, graph, profiles=profiles)
+    outline = _outline(choice, own, graph)
+    _refuse(list(pool_violations(outline, graph)) or list(strategy_violations(outline, graph)))
+    found = costed_plan(outline, graph, costs)
+    _refuse(violations(found, graph, costs))
+    return found
+
+
+def _has_generator(choice: Choice) -> bool:
+    return any(GENERATOR in pool.roles for pool in choice.pools)
+
+
+def _outline(choice: Choice, scenario: Scenario, graph: DataflowGraph) -> Plan:
+    """The plan without its prediction, pools and roles in the order of the dataflow."""
+    ranks = {role: rank for rank, role in enumerate(graph.roles)}
+    chosen = sorted(choice.pools, key=lambda pool: min(ranks.get(role, len(ranks)) for role in pool.roles))
+    pools = tuple(
+        Pool(
+            name=f"pool-{index}",
+            node_pool=_node_pool(pool, scenario),
+            devices=pool.devices,
+            roles=tuple(sorted(pool.roles, key=lambda role: ranks.get(role, len(ranks)))),
+            order=pool.order,
+            ahead=pool.ahead,
+        )
+        for index, pool in enumerate(chosen)
+    )
+    nothing = Prediction(calls={}, memory={}, iteration_seconds=0, stage_cost_seconds=0, tokens_per_second=0)
+    return Plan(
+        scenario=scenario,
+        pools=pools,
+        strategies=choice.strategies,
+        prediction=nothing,
+        proof=Proof(solver="exhaustive", status="feasible", objective=0, bound=0),
+        idle_devices=scenario.cluster.devices - sum(pool.devices for pool in pools),
+    )
+
+
+def _node_pool(pool: ChosenPool, scenario: Scenario) -> str:
+    names = [node_pool.name for node_pool in scenario.cluster.node_pools]
+    if pool.node_pool is None and len(names) > 1:
+        raise SpecError(
+            f"{scenario.name}: the pool of {', '.join(pool.roles)} names no node_pool; "
+            f"write one of {', '.join(names)}"
+        )
+    return pool.node_pool or names[0]
+
+
+def _refuse(found: Sequence[Violation]) -> None:
+    if found:
+        raise BrokenPlanError(
+            "the plan breaks rules:\n" + "\n".join(f"  {each}" for each in found),
+            fix="change what is named, or let `hybridmap plan` choose",
+            violations=tuple((each.rule, each.message) for each in found),
+        )
+
+
+def _against(optimum: Plan, given: Plan) -> Score:
+    against = price(optimum, given)
+    is_optimal = optimum.proof.status == "optimal" and against.amount <= 0
+    proof = given.proof.model_copy(
+        update={
+            "bound": optimum.proof.bound,
+            "solver": optimum.proof.solver,
+            "status": "optimal" if is_optimal else "feasible",
+        }
+    )
+    judged = given.model_copy(update={"proof": proof})
+    return Score(plan=judged, against=price(optimum, judged))

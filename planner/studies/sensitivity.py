@@ -1,0 +1,119 @@
+"""What better hardware would buy: each improvement costed by solving for it again."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from planner.domain.catalog import device_names, read_device
+from planner.domain.cluster import Cluster, DeviceSpec, LinkSpec, NodePool
+from planner.domain.plan import Plan
+from planner.domain.scenario import Scenario
+from planner.errors import InfeasibleError
+from planner.studies.explain import Price, price
+from planner.studies.planning import SearchSettings, plan
+
+FASTER_LINK = 2.0
+"""Times the bandwidth of a link, at the same latency."""
+MORE_MEMORY = (1.25, 2.0)
+"""Times the memory of a device."""
+LARGEST_NODES = 2048
+"""As many as a node pool may have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Improvement:
+    """One improvement of a scenario's cluster."""
+
+    words: str
+    scenario: Scenario
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gain:
+    """What an improvement buys; a price below zero is a gain."""
+
+    words: str
+    price: Price | None
+    """None where nothing fits the changed cluster, as with a device of less memory."""
+    reason: str = ""
+    """Why nothing fits."""
+
+
+def sensitivity(
+    best: Plan,
+    *,
+    settings: SearchSettings | None = None,
+    progress: Callable[[str], None] = lambda words: None,
+) -> Iterator[Gain]:
+    """Solve the plan's scenario again under each improvement.
+
+    Parameters
+    ----------
+    best
+        The best plan of its scenario.
+    progress
+        Told the words of each improvement before it is solved for.
+    """
+    for improvement in improvements(best.scenario):
+        progress(improvement.words)
+        try:
+            after = plan(improvement.scenario, settings=settings).plan
+        except InfeasibleError as error:
+            yield Gain(words=improvement.words, price=None, reason=error.reason)
+        else:
+            yield Gain(words=improvement.words, price=price(best, after))
+
+
+def improvements(scenario: Scenario) -> Iterator[Improvement]:
+    """Faster links, more memory, more devices and faster devices, one node pool at a time."""
+    cluster = scenario.cluster
+    for pool in cluster.node_pools:
+        of = f" of {pool.name}" if len(cluster.node_pools) > 1 else ""
+        for words, changed in _improved(pool, scenario):
+            yield Improvement(words=words + of, scenario=_with_pool(scenario, pool, changed))
+    if len(cluster.node_pools) > 1:
+        between = cluster.model_copy(update={"between": _faster(cluster.crossing)})
+        words = f"link between node pools x{FASTER_LINK:g}"
+        yield Improvement(words=words, scenario=scenario.model_copy(update={"cluster": between}))
+
+
+def _improved(pool: NodePool, scenario: Scenario) -> Iterator[tuple[str, NodePool]]:
+    device = pool.device
+    if pool.devices_per_node > 1:
+        link = device.model_copy(update={"link": _faster(device.link)})
+        yield f"link inside a node x{FASTER_LINK:g}", pool.model_copy(update={"device": link})
+    if pool.nodes > 1:
+        network = pool.model_copy(update={"network": _faster(pool.network)})
+        yield f"network between nodes x{FASTER_LINK:g}", network
+    for factor in MORE_MEMORY:
+        more = device.model_copy(update={"memory": int(factor * device.memory)})
+        yield f"memory of a device x{factor:g}", pool.model_copy(update={"device": more})
+    for words, nodes in (("one node more", pool.nodes + 1), ("twice the nodes", 2 * pool.nodes)):
+        if nodes <= LARGEST_NODES and (nodes, words) != (2, "twice the nodes"):
+            yield words, pool.model_copy(update={"nodes": nodes})
+    for faster in faster_devices(device, scenario):
+        yield faster.name, pool.model_copy(update={"device": faster})
+
+
+def faster_devices(device: DeviceSpec, scenario: Scenario) -> list[DeviceSpec]:
+    """Catalog devices that compute faster in the scenario's precision and read memory no slower."""
+    known = [read_device(name) for name in device_names()]
+    faster = [
+        other
+        for other in known
+        if other.kind == device.kind
+        and other.peak.get(scenario.precision, 0.0) > device.peak.get(scenario.precision, 0.0)
+        and other.memory_bandwidth >= device.memory_bandwidth
+    ]
+    return sorted(faster, key=lambda other: (other.peak[scenario.precision], other.name))
+
+
+def _faster(link: LinkSpec) -> LinkSpec:
+    return link.model_copy(update={"bandwidth": FASTER_LINK * link.bandwidth})
+
+
+def _with_pool(scenario: Scenario, pool: NodePool, changed: NodePool) -> Scenario:
+    pools: Sequence[NodePool] = [
+        changed if each.name == pool.name else each for each in scenario.cluster.node_pools
+    ]
+    cluster: Cluster = scenario.cluster.model_copy(update={"node_pools": tuple(pools)})
+    return scenario.model_copy(update={"cluster": cluster})
