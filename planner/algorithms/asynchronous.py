@@ -11,12 +11,9 @@ from typing import Literal
 import networkx as nx
 
 from planner.algorithms.known import dataflow_of
-from planner.domain.dataflow import GENERATOR, DataflowGraph, ModelCall
+from planner.domain.dataflow import ACTOR, GENERATOR, DataflowGraph, ModelCall
 from planner.domain.plan import Plan
 from planner.errors import SpecError
-
-ACTOR = "actor"
-"""The role whose generation a generator takes over."""
 
 
 def asynchronous(graph: DataflowGraph, staleness: int) -> DataflowGraph:

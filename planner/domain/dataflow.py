@@ -17,6 +17,8 @@ Option = str | bool
 
 CONTROLLER = "controller"
 """The role whose calls are numeric and need no device."""
+ACTOR = "actor"
+"""The role that learns to generate."""
 GENERATOR = "generator"
 """The role that generates for the actor on devices of its own in asynchronous training."""
 
