@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from planner.domain.dataflow import DataflowGraph
 from planner.domain.plan import Plan, Solver
 from planner.domain.scenario import Scenario
+from planner.errors import InfeasibleError
 from planner.search.assembly import assemble
 from planner.search.certify import Violation, certify, violations
 from planner.search.fastest import Fastest
-from planner.search.infeasible import explain
+from planner.search.infeasible import explain, with_fixes
 from planner.search.objectives import best_by_objective
 from planner.search.problem import prepare
 from planner.search.strategies import Costs
@@ -51,10 +52,13 @@ def solve(
         When no plan fits the devices and the demands, with the nearest change that helps.
     """
     start = time.perf_counter()
-    problem = prepare(scenario, graph, costs)
     deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
     fastest = Fastest(solver=solver, cluster=scenario.cluster, seed=seed, workers=workers, deadline=deadline)
-    verdict = best_by_objective(problem, scenario, fastest)
+    try:
+        problem = prepare(scenario, graph, costs)
+        verdict = best_by_objective(problem, scenario, fastest)
+    except InfeasibleError as error:
+        raise with_fixes(error, scenario, graph, costs) from None
     if verdict is None:
         raise explain(problem, scenario, graph, costs)
     plan = verdict.judge(assemble(verdict.answer, problem, scenario, graph, costs, solver=solver))

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from planner.domain.plan import Plan
 from planner.domain.scenario import Scenario
-from planner.errors import InfeasibleError, SearchStoppedError, SpecError
+from planner.errors import Fix, InfeasibleError, SearchStoppedError, SpecError
 from planner.search.budgets import Prices, device_prices
 from planner.search.cheapest import cheapest_plan
 from planner.search.fastest import ANY_TIME, Fastest, Found
@@ -134,8 +134,10 @@ def _refuse_within(problem: Problem, scenario: Scenario, fastest: Fastest) -> No
     if reply.answer is None:
         return
     seconds = reply.answer.solution.objective_us * MICROSECOND
+    longer = Fix(kind="within", words=f"within: {seconds:.6f} s or more lets a plan fit")
     raise InfeasibleError(
         f"no plan for the {scenario.cluster.devices} devices of {scenario.cluster.name} takes at most "
         f"{scenario.within:g} s ({scenario.time_model}); the fastest takes {seconds:.6g} s",
-        fix=f"allow within: {seconds:.6g} s or more, or add devices",
+        fix=longer.words,
+        fixes=(longer,),
     )
