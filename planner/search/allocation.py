@@ -4,6 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from planner.domain.cluster import Cluster, NodePool
+from planner.domain.scenario import Scenario
+
+SIGNIFICANT_BITS = 5
+"""Of a count of whole nodes."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -17,6 +21,22 @@ class Slot:
         return f"{self.devices} devices of {self.node_pool}"
 
 
+def scenario_slots(scenario: Scenario) -> tuple[Slot, ...]:
+    """The grid of a scenario, node pools in their order, device counts rising.
+
+    That of its cluster, and the device counts of whole nodes that a pin names, none beyond its greatest pool.
+    """
+    pins = scenario.pin.root.items()
+    named = {int(value) for key, value in pins if (key.phase, key.field) == ("", "devices")}
+    slots = (
+        Slot(pool.name, devices)
+        for pool in scenario.cluster.node_pools
+        for devices in sorted({*device_counts(pool), *(count for count in named if _is_whole(pool, count))})
+    )
+    most = scenario.maximum_devices
+    return tuple(slot for slot in slots if most is None or slot.devices <= most)
+
+
 def cluster_slots(cluster: Cluster) -> tuple[Slot, ...]:
     """The grid of a cluster, node pools in their order, device counts rising."""
     return tuple(Slot(pool.name, devices) for pool in cluster.node_pools for devices in device_counts(pool))
@@ -25,11 +45,12 @@ def cluster_slots(cluster: Cluster) -> tuple[Slot, ...]:
 def device_counts(node_pool: NodePool) -> list[int]:
     """Device counts that a pool may take of a node pool.
 
-    On one node every count; on several nodes whole nodes, or a part of one node out of a chain of divisors.
-    Such pools always pack into nodes: whole nodes first, then the parts in falling order, each into the first
-    node with room. A part divides every greater part and the node, so the room left in any node is a multiple
-    of the part at hand; while devices are left at all, one node therefore has room for it. No part straddles
-    two nodes, and each starts at a multiple of its size, so that its tensor groups stay inside the node.
+    On one node every count; on several nodes some counts of whole nodes (`node_counts`), or a part of one
+    node out of a chain of divisors. Such pools always pack into nodes: whole nodes first, then the parts in
+    falling order, each into the first node with room. A part divides every greater part and the node, so the
+    room left in any node is a multiple of the part at hand; while devices are left at all, one node therefore
+    has room for it. No part straddles two nodes, and each starts at a multiple of its size, so that its
+    tensor groups stay inside the node.
 
     >>> from planner.domain.cluster import NodePool
     >>> device_counts(NodePool.model_construct(name="a", nodes=3, devices_per_node=4))
@@ -37,11 +58,32 @@ def device_counts(node_pool: NodePool) -> list[int]:
     >>> device_counts(NodePool.model_construct(name="a", nodes=1, devices_per_node=4))
     [1, 2, 3, 4]
     """
+    per_node = node_pool.devices_per_node
     if node_pool.nodes == 1:
-        return list(range(1, node_pool.devices_per_node + 1))
-    parts = divisor_chain(node_pool.devices_per_node)[:-1]
-    whole = range(node_pool.devices_per_node, node_pool.devices + 1, node_pool.devices_per_node)
-    return [*parts, *whole]
+        return list(range(1, per_node + 1))
+    return [*divisor_chain(per_node)[:-1], *(per_node * nodes for nodes in node_counts(node_pool.nodes))]
+
+
+def node_counts(most: int) -> list[int]:
+    """Counts of whole nodes: all up to 32, and beyond those of five significant bits.
+
+    These are m 2^j with 16 <= m < 32. Neighbours differ by at most a sixteenth, and a greater cluster's
+    contain a smaller one's.
+
+    >>> node_counts(41)[-6:], len(node_counts(2048))
+    ([31, 32, 34, 36, 38, 40], 128)
+    """
+    counts = range(1, most + 1)
+    return [count for count in counts if count == count >> _spare_bits(count) << _spare_bits(count)]
+
+
+def _spare_bits(count: int) -> int:
+    return max(0, count.bit_length() - SIGNIFICANT_BITS)
+
+
+def _is_whole(node_pool: NodePool, devices: int) -> bool:
+    """Whether so many devices are whole nodes of several."""
+    return devices % node_pool.devices_per_node == 0 and devices <= node_pool.devices
 
 
 def divisor_chain(number: int) -> list[int]:

@@ -1,9 +1,14 @@
 """Which rows of a table no other row makes superfluous."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 Integers = NDArray[np.int64]
+
+_GREATEST_SCORE = 2**44
+"""Up to which a column is scaled, so that the sum of all columns is exact."""
 
 
 def undominated(points: Integers) -> Integers:
@@ -18,17 +23,51 @@ def undominated(points: Integers) -> Integers:
     -------
     Row numbers in rising order.
 
-    Notes
-    -----
-    In the order of their sums a row can only be dominated by an earlier one, so the first row left is always
-    kept, and what it dominates is dropped at once.
-
     >>> undominated(np.array([[1, 3], [2, 3], [3, 1], [1, 3]])).tolist()
     [0, 2]
     """
-    left = np.argsort(points.sum(axis=1), kind="stable")
-    kept: list[int] = []
-    while left.size:
-        kept.append(int(left[0]))
-        left = left[(points[left] < points[left[0]]).any(axis=1)]
-    return np.array(sorted(kept), dtype=np.int64)
+    return undominated_in_groups(np.zeros(len(points), dtype=np.int64), list(points.T))
+
+
+def undominated_in_groups(groups: Integers, columns: Sequence[Integers]) -> Integers:
+    """The same of each group of rows by itself.
+
+    Parameters
+    ----------
+    groups
+        Number of each row's group.
+    columns
+        Each of as many entries as there are rows; smaller is better.
+
+    Notes
+    -----
+    In the order of a sum that rises with every column, a row can only be dominated by an earlier one of its
+    group. So the first row left of a group is always kept, and what it dominates is dropped at once; all
+    groups take this step together.
+
+    >>> undominated_in_groups(np.array([0, 1, 1]), [np.array([5, 5, 6]), np.array([5, 5, 5])]).tolist()
+    [0, 1]
+    """
+    order = np.lexsort((_scores(columns), groups))
+    groups, columns = groups[order], [column[order] for column in columns]
+    kept: list[Integers] = []
+    while len(order):
+        starts = np.flatnonzero(np.diff(groups, prepend=groups[0] - 1))
+        kept.append(order[starts])
+        counts = np.diff(starts, append=len(order))
+        is_better = np.zeros(len(order), dtype=np.bool_)
+        for column in columns:
+            is_better |= column < np.repeat(column[starts], counts)
+        left = np.flatnonzero(is_better)
+        order, groups = order[left], groups[left]
+        columns = [column[left] for column in columns]
+    return np.sort(np.concatenate(kept)) if kept else order
+
+
+def _scores(columns: Sequence[Integers]) -> Integers:
+    """A sum of all columns, each scaled to weigh about as much as the others."""
+    scores: Integers = np.zeros(len(columns[0]) if columns else 0, dtype=np.int64)
+    for column in columns:
+        greatest = int(np.abs(column).max(initial=1))
+        scores += column * max(1, _GREATEST_SCORE // greatest)
+    return scores

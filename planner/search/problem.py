@@ -10,7 +10,7 @@ from planner.domain.dataflow import DataflowGraph
 from planner.domain.placement import Placement
 from planner.domain.plan import RoleStrategy, Status
 from planner.domain.scenario import Scenario, TimeModel
-from planner.search.allocation import Slot, cluster_slots
+from planner.search.allocation import Slot, scenario_slots
 from planner.search.constraints import colocated_sets, refuse_contradictions
 from planner.search.dominance import Integers
 from planner.search.strategies import Costs, Options, RoleTable
@@ -170,7 +170,7 @@ def prepare(
     """
     refuse_contradictions(scenario, graph)
     cluster = scenario.cluster
-    grid = cluster_slots(cluster) if slots is None else slots
+    grid = scenario_slots(scenario) if slots is None else slots
     return Problem(
         roles=graph.roles,
         stages=len(graph.stages),
@@ -217,10 +217,14 @@ def _role_options(
         pool.name: RoleTable(role=role, scenario=scenario, graph=graph, costs=costs, node_pool=pool)
         for pool in scenario.cluster.node_pools
     }
-    for name, table in tables.items():
-        table.foresee([slot.devices for slot in grid if slot.node_pool == name])
-    options = {slot: tables[slot.node_pool].options(slot.devices) for slot in grid}
-    return MappingProxyType({slot: table for slot, table in options.items() if len(table)})
+    found = {
+        Slot(name, devices): options
+        for name, table in tables.items()
+        for devices, options in table.all_options(
+            [slot.devices for slot in grid if slot.node_pool == name]
+        ).items()
+    }
+    return MappingProxyType({slot: found[slot] for slot in grid if len(found[slot])})
 
 
 def _stage_cost_us(problem: Problem, pools: Sequence[PoolChoice]) -> int:

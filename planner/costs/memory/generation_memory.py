@@ -32,12 +32,30 @@ def generation_bytes(setting: Setting, generate: GenerationStrategy) -> dict[str
     return {"generation_weights": weight_bytes(setting, generate), **beside}
 
 
-@lru_cache(maxsize=65536)
 def weight_bytes(setting: Setting, generate: GenerationStrategy) -> int:
     """Of the fullest stage's weights."""
-    stages = range(generate.pipeline)
-    elements = (generation_elements(setting.model, generate.tensor, generate.pipeline, at) for at in stages)
-    return max(elements) * setting.element_bytes
+    return _weight_bytes(setting, generate.pipeline, generate.tensor)
+
+
+@lru_cache(maxsize=65536)
+def _weight_bytes(setting: Setting, pipeline: int, tensor: int) -> int:
+    dense, sparse = _layer_sizes(setting, tensor)
+    stages = enumerate(_kinds_of_layers(setting.model, pipeline))
+    return setting.element_bytes * max(
+        counts[0] * dense + counts[1] * sparse + _end_elements(setting.model, tensor, pipeline, stage)
+        for stage, counts in stages
+    )
+
+
+@lru_cache(maxsize=4096)
+def _layer_sizes(setting: Setting, tensor: int) -> tuple[int, int]:
+    """Parameters on one rank of a layer without experts, and of one with.
+
+    Key heads are repeated where ranks outnumber them.
+    """
+    model = setting.model
+    sparse = _layer_elements(model, tensor, is_sparse=True) if model.moe else 0
+    return _layer_elements(model, tensor, is_sparse=False), sparse
 
 
 def bytes_beside_weights(
@@ -95,17 +113,21 @@ def working_bytes_per_token(setting: Setting, generate: GenerationStrategy) -> i
     return (2 * model.hidden + -(-max(attention, width) // generate.tensor)) * setting.element_bytes
 
 
-@lru_cache(maxsize=65536)
-def generation_elements(model: ModelSpec, tensor: int, pipeline: int, stage: int) -> int:
-    """Parameters on one rank of a stage; key heads are repeated where ranks outnumber them."""
-    layers = stage_layers(model.layers, pipeline)
-    begin = sum(layers[:stage])
-    dense = min(max(model.dense_layers - begin, 0), layers[stage])
-    count = dense * _layer_elements(model, tensor, is_sparse=False)
-    count += (layers[stage] - dense) * _layer_elements(model, tensor, is_sparse=True) if model.moe else 0
+def _kinds_of_layers(model: ModelSpec, pipeline: int) -> list[tuple[int, int]]:
+    """(Layers without experts, with experts) of each stage; the former come first."""
+    counts, begin, dense = [], 0, model.dense_layers
+    for layers in stage_layers(model.layers, pipeline):
+        own = min(max(dense - begin, 0), layers)
+        counts.append((own, layers - own))
+        begin += layers
+    return counts
+
+
+def _end_elements(model: ModelSpec, tensor: int, pipeline: int, stage: int) -> int:
+    """Embedding, last norm and head of a stage."""
+    count, is_last = 0, stage == pipeline - 1
     rows = math.ceil(model.vocab / VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
     table = math.ceil(rows / tensor) * model.hidden
-    is_last = stage == pipeline - 1
     if stage == 0:
         count += table + model.position_parameters
     if is_last:

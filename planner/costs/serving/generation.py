@@ -95,9 +95,7 @@ def _prompts_seconds(setting: Setting, table: StepTable, prompts: Numbers) -> Nu
     chunks = math.ceil(length / stack.prefill_tokens)
     passes = np.ceil(prompts / at_once) * chunks
     chunk = length / chunks
-    one = table.pass_seconds(
-        0.0, 0.0, prompts=at_once, prompt_tokens=chunk, past_tokens=(length - chunk) / 2
-    )
+    one = table.pass_seconds(0.0, 0.0, prompts=at_once, prompt_tokens=chunk, past_tokens=(length - chunk) / 2)
     return (passes + table.generate.pipeline - 1) * one + passes * stack.step
 
 

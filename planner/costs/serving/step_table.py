@@ -144,14 +144,35 @@ def step_table(engine: Engine, generate: GenerationStrategy) -> StepTable:
 @lru_cache(maxsize=1024)
 def _step_table(engine: Engine, generate: GenerationStrategy) -> StepTable:
     stages = stage_layers(engine.model.layers, generate.pipeline)
-    sequences, contexts = SEQUENCES[:, None], CONTEXTS[None, :]
-    attention = decode_layer_seconds(engine, generate, sequences=sequences, context=contexts)
+    layer = _layer_table(engine, generate.tensor, generate.devices > engine.node_pool.devices_per_node)
     return StepTable(
         engine=engine,
         generate=generate,
         layers=(stages[0], stages[-1]),
-        linear=rising(_sustained_seconds(engine, generate, linear_seconds(engine, generate, TOKENS))),
+        linear=layer.linear,
         hop=np.broadcast_to(hop_seconds(engine, generate, TOKENS), TOKENS.shape).astype(np.float64),
+        head=layer.head,
+        attention=layer.attention,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _LayerTable:
+    """What does not depend on the stages; fields as those of `StepTable`."""
+
+    linear: Floats
+    head: Floats
+    attention: Floats
+
+
+@lru_cache(maxsize=256)
+def _layer_table(engine: Engine, tensor: int, leaves_node: bool) -> _LayerTable:
+    replicas = 1 + leaves_node * (engine.node_pool.devices_per_node // tensor)
+    generate = GenerationStrategy(tensor=tensor, replicas=replicas, max_sequences=1)
+    sequences, contexts = SEQUENCES[:, None], CONTEXTS[None, :]
+    attention = decode_layer_seconds(engine, generate, sequences=sequences, context=contexts)
+    return _LayerTable(
+        linear=rising(_sustained_seconds(engine, generate, linear_seconds(engine, generate, TOKENS))),
         head=rising(head_seconds(engine, generate, TOKENS)),
         attention=np.maximum.accumulate(np.maximum.accumulate(attention, axis=0), axis=1),
     )

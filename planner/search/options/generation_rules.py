@@ -1,0 +1,107 @@
+"""Named rules: which generation strategies a role may try on so many devices."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from planner.costs.serving.cache import cache_tokens_for
+from planner.search.options.layout_rules import Allowed, divisors, powers_of_two
+from planner.search.options.rows import Columns, Whole, crossed
+from planner.search.options.subject import Subject
+
+VOCABULARY_MULTIPLE = 64
+"""vLLM pads the vocabulary to a multiple of this before it cuts it."""
+LARGEST_PIPELINE = 8
+"""Stages of a replica whose weights live in the generation layout."""
+
+
+def raw_generations(subject: Subject, counts: Sequence[int]) -> Columns:
+    """All generation strategies on each of these device counts, whatever the training layout."""
+    shapes = list(_shapes(subject, counts))
+    names = ("devices", "generate_pipeline", "generate_tensor", "generate_replicas", "generate_max_sequences")
+    columns = np.array(shapes, dtype=np.int64).reshape(-1, len(names)).T
+    rows: Columns = dict(zip(names, columns, strict=True))
+    tokens, allowed = cache_sizes(subject, rows)
+    return crossed(rows, {"generate_cache_tokens": tokens}, allowed)
+
+
+def _shapes(subject: Subject, counts: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """(devices, p_g, t_g, replicas, sequences at once)."""
+    waves: dict[int, list[int]] = {}
+    for devices in counts:
+        for tensor in generation_tensor_sizes(subject, devices):
+            for pipeline in generation_pipeline_sizes(subject, devices // tensor):
+                replicas = devices // (tensor * pipeline)
+                if not has_responses(subject, replicas):
+                    continue
+                sequences = math.ceil(subject.responses / replicas)
+                if sequences not in waves:
+                    waves[sequences] = at_once(subject, sequences)
+                for most in waves[sequences]:
+                    yield devices, pipeline, tensor, replicas, most
+
+
+def generation_tensor_sizes(subject: Subject, devices: int) -> list[int]:
+    """Divisors of the devices, the heads and a node's devices; under a training layout also of its t.
+
+    A runtime without padding needs the padded vocabulary to be cut where the training engine cuts it.
+    """
+    common = math.gcd(subject.model.heads, subject.node_pool.devices_per_node, devices)
+    sizes = [size for size in divisors(common) if subject.allows("tensor", size, phase="generate")]
+    if subject.can("padding"):
+        return sizes
+    vocabulary = subject.model.vocab
+    return [size for size in sizes if size == 1 or vocabulary % (VOCABULARY_MULTIPLE * size) == 0]
+
+
+def generation_pipeline_sizes(subject: Subject, devices: int) -> list[int]:
+    """Divisors of the devices up to one layer a stage; of p under a training layout, small ones alone."""
+    most = subject.model.layers if subject.has_layout else min(subject.model.layers, LARGEST_PIPELINE)
+    if not subject.can("generation_pipeline"):
+        most = 1
+    sizes = [size for size in divisors(devices) if size <= most]
+    return [size for size in sizes if subject.allows("pipeline", size, phase="generate")]
+
+
+def has_responses(subject: Subject, replicas: int) -> bool:
+    """Whether each replica has a response, or the runtime lets some have none; and the pin agrees."""
+    enough = replicas <= subject.workload.samples or subject.can("empty_replicas")
+    return enough and subject.allows("replicas", replicas, phase="generate")
+
+
+def at_once(subject: Subject, sequences: int) -> list[int]:
+    """Sequences that a replica decodes at once: its own, evenly in each of the counts of `waves`."""
+    pinned = subject.pinned("max_sequences", phase="generate")
+    if pinned is not None:
+        return [int(pinned)]
+    return list(dict.fromkeys(math.ceil(sequences / count) for count in waves(sequences)))
+
+
+def waves(sequences: int) -> list[int]:
+    """Numbers of waves that a replica may decode in: 1, 2, 3, 4, 6, 8, 12, 16, ... up to one sequence each.
+
+    >>> waves(10)
+    [1, 2, 3, 4, 6, 8, 10]
+    """
+    powers = powers_of_two(sequences)
+    counts = {1, sequences, *powers, *(power * 3 // 2 for power in powers)}
+    return sorted(count for count in counts if count <= sequences)
+
+
+def cache_sizes(subject: Subject, rows: Columns) -> tuple[Whole, Allowed]:
+    """Full reservation, and where lengths vary what the running sequences are expected to hold.
+
+    The latter is their expected peak and three deviations; it must hold the longest sequence, and be less
+    than full reservation.
+    """
+    work, sequences = subject.workload, rows["generate_max_sequences"]
+    longest, pinned = work.maximum_tokens, subject.pinned("cache_tokens", phase="generate")
+    offered = np.maximum(longest, cache_tokens_for(work, sequences))
+    if pinned is not None:
+        offered = np.full_like(offered, int(pinned))
+    whole = np.full(len(offered), pinned is None)
+    paged = (offered >= longest) & subject.can("cache_tokens")
+    if pinned is None:
+        paged &= (offered < sequences * longest) & (work.mean_tokens < longest)
+    return np.stack([0 * offered, offered], axis=1), np.stack([whole, paged], axis=1)

@@ -1,0 +1,159 @@
+"""Halves of options on all slots of a node pool: what trains and infers, and what generates."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.costs.arrays.grouping import groups_of, joined
+from planner.costs.arrays.role_costs import RoleCosts
+from planner.costs.arrays.sync_table import Syncs
+from planner.domain.cluster import NodePool
+from planner.domain.plan import Offload
+from planner.search.dominance import Integers, undominated_in_groups
+from planner.search.options.generation_rules import raw_generations
+from planner.search.options.layout_rules import offloads, raw_layouts
+from planner.search.options.protocol import Costs, whole_microseconds
+from planner.search.options.raw import offloaded, under
+from planner.search.options.rows import Columns, concatenated, configurations, generations, taken
+from planner.search.options.subject import Subject
+
+KEY = ("devices", "pipeline", "tensor", "context", "expert", "returns")
+"""What of a training half enters generation: with the devices, the data-parallel size follows from these."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Half:
+    """Costed rows; all arrays have one entry per row."""
+
+    rows: Columns
+    call_us: Mapping[str, Integers]
+    """Microseconds of each of its calls, rounded up."""
+    persistent: Integers
+    transient: Integers
+    host: Integers
+
+    def __len__(self) -> int:
+        return len(self.persistent)
+
+    def at(self, numbers: NDArray[np.int64] | NDArray[np.bool_]) -> "Half":
+        """Some of the rows."""
+        return Half(
+            rows=taken(self.rows, numbers),
+            call_us={name: us[numbers] for name, us in self.call_us.items()},
+            persistent=self.persistent[numbers],
+            transient=self.transient[numbers],
+            host=self.host[numbers],
+        )
+
+    def pruned(self, *keys: str, is_host_limited: bool = True) -> "Half":
+        """Undominated rows among those that agree in some columns."""
+        last = self.host if is_host_limited else self._order
+        columns = [*self.call_us.values(), self.persistent, self.transient, last]
+        return self.at(undominated_in_groups(numbered([self.rows[key] for key in keys]), columns))
+
+    @property
+    def _order(self) -> Integers:
+        """Numbers by the sum of the calls' microseconds, then of persistent and host bytes."""
+        seconds = sum(self.call_us.values(), 0 * self.host)
+        return numbered([seconds, self.persistent + self.host])
+
+    def sorted_by(self, key: str) -> "Half":
+        """Rows of equal value side by side, in their order else."""
+        return self.at(np.argsort(self.rows[key], kind="stable"))
+
+    def fitting(self, node_pool: NodePool) -> "Half":
+        """Rows that a device and its part of the host's memory can hold alone."""
+        fits = self.persistent + self.transient <= node_pool.device.usable_memory
+        if node_pool.host_memory_per_device is not None:
+            fits &= self.host <= node_pool.host_memory_per_device
+        return self.at(fits)
+
+
+def layout_half(subject: Subject, costs: Costs, counts: Sequence[int]) -> Half:
+    """Every layout, micro-batch, recomputation and offload."""
+    rows, kinds = raw_layouts(subject, counts), offloads(subject)
+    whole = offloaded(rows, kinds)
+    if not len(whole["devices"]):
+        return _empty(whole)
+    tables = costs.layouts(subject.role, configurations(rows), subject.node_pool, offloads=kinds)
+    return _joined(whole, tables)
+
+
+def generator_half(subject: Subject, costs: Costs, counts: Sequence[int]) -> Half:
+    """Every strategy of a role that only generates."""
+    rows = raw_generations(subject, counts)
+    if not len(rows["devices"]):
+        return _empty(rows)
+    return _joined(rows, [costs.generators(subject.role, generations(rows), subject.node_pool)])
+
+
+def with_keys(training: Half) -> Half:
+    """Training halves with the number of their `KEY`."""
+    key = numbered([training.rows[name] for name in KEY])
+    return replace(training, rows={**training.rows, "key": key})
+
+
+def generation_half(subject: Subject, costs: Costs, training: Half) -> Half:
+    """Every generation strategy under each key of some training halves."""
+    _, first = np.unique(training.rows["key"], return_index=True)
+    keys = taken(training.rows, first)
+    keys = {**keys, "virtual": np.ones_like(first)}
+    counts = np.unique(keys["devices"])
+    raw = raw_generations(subject, counts.tolist())
+    slots = zip(_split(raw, counts), _split(keys, counts), strict=True)
+    rows = concatenated([under(generation, own) for generation, own in slots])
+    found = []
+    for returns in np.unique(rows["returns"]).tolist():
+        some = taken(rows, rows["returns"] == returns)
+        pairs = Syncs(train=configurations(some), generate=generations(some))
+        offload: Offload = "all" if returns else "none"
+        costed = costs.generations(subject.role, pairs, subject.node_pool, offload=offload)
+        found.append(_joined(some, [costed]))
+    return _stacked(found).sorted_by("key") if found else _empty(rows)
+
+
+def numbered(columns: Sequence[Integers]) -> Integers:
+    """Numbers from 0 on, the same for rows that agree in all columns, rising in the columns' order."""
+    if not len(columns[0]):
+        return columns[0]
+    return joined(*map(groups_of, columns)).of.astype(np.int64)
+
+
+def _split(rows: Columns, counts: Integers) -> list[Columns]:
+    """Rows of each device count; they are sorted by it."""
+    ends = np.searchsorted(rows["devices"], [*counts, counts[-1] + 1])
+    return [taken(rows, np.arange(begin, end)) for begin, end in pairwise(ends)]
+
+
+def _empty(rows: Columns) -> Half:
+    nothing: Integers = np.zeros(0, dtype=np.int64)
+    none = dict.fromkeys(rows, nothing)
+    return Half(rows=none, call_us={}, persistent=nothing, transient=nothing, host=nothing)
+
+
+def _joined(rows: Columns, tables: Sequence[RoleCosts]) -> Half:
+    """The tables one after the other."""
+    names = list(tables[0].seconds)
+    return Half(
+        rows=rows,
+        call_us={
+            name: whole_microseconds(np.concatenate([each.seconds[name] for each in tables]))
+            for name in names
+        },
+        persistent=np.concatenate([each.persistent for each in tables]),
+        transient=np.concatenate([each.transient for each in tables]),
+        host=np.concatenate([each.host for each in tables]),
+    )
+
+
+def _stacked(halves: Sequence[Half]) -> Half:
+    return Half(
+        rows=concatenated([half.rows for half in halves]),
+        call_us={name: np.concatenate([half.call_us[name] for half in halves]) for name in halves[0].call_us},
+        persistent=np.concatenate([half.persistent for half in halves]),
+        transient=np.concatenate([half.transient for half in halves]),
+        host=np.concatenate([half.host for half in halves]),
+    )

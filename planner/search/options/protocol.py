@@ -1,0 +1,85 @@
+"""What the search asks of the costs."""
+
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from planner.costs.arrays.generation_table import Generations
+from planner.costs.arrays.role_costs import RoleCosts
+from planner.costs.arrays.sync_table import Syncs
+from planner.costs.arrays.table import Configurations, Floats
+from planner.domain.cluster import NodePool
+from planner.domain.dataflow import ModelCall
+from planner.domain.plan import CallPrediction, Offload, RoleMemory, RoleStrategy
+from planner.errors import SpecError
+from planner.search.dominance import Integers
+from planner.units import MICROSECOND
+
+LONGEST_CALL_S = 1e8
+"""Three years."""
+
+
+class Costs(Protocol):
+    """Seconds and bytes of a role in a strategy (`planner.costs.CostModel`), alone and in whole tables."""
+
+    def call(self, call: ModelCall, strategy: RoleStrategy, node_pool: NodePool, /) -> CallPrediction:
+        """Seconds of one of the role's calls."""
+        ...
+
+    def memory(self, role: str, strategy: RoleStrategy, node_pool: NodePool, /) -> RoleMemory:
+        """Bytes of the role on its fullest device, by kind."""
+        ...
+
+    def layouts(
+        self, role: str, rows: Configurations, node_pool: NodePool, /, *, offloads: Sequence[Offload]
+    ) -> list[RoleCosts]:
+        """The calls that do not generate, in many layouts, once for each offload; with the role's own bytes.
+
+        Nothing in them depends on how the role generates.
+        """
+        ...
+
+    def generations(self, role: str, pairs: Syncs, node_pool: NodePool, /, *, offload: Offload) -> RoleCosts:
+        """The calls that generate, in pairs of a training layout and a generation strategy.
+
+        Of the layout and the offload only (p, t, c, e), the devices, and whether weights come back for the
+        weight sync may matter.
+        """
+        ...
+
+    def generators(self, role: str, rows: Generations, node_pool: NodePool, /) -> RoleCosts:
+        """All calls of a role that only generates."""
+        ...
+
+
+def microseconds(seconds: float) -> int:
+    """Whole microseconds, rounded up.
+
+    >>> microseconds(0.0000012)
+    2
+
+    Raises
+    ------
+    SpecError
+        A call that lasts for decades is a mistake of the scenario, and more than the solvers can count.
+    """
+    _refuse_decades(seconds)
+    return math.ceil(seconds / MICROSECOND)
+
+
+def whole_microseconds(seconds: Floats) -> Integers:
+    """The same of many calls."""
+    if len(seconds):
+        _refuse_decades(float(seconds.max()))
+    us: Integers = np.ceil(seconds / MICROSECOND).astype(np.int64)
+    return us
+
+
+def _refuse_decades(seconds: float) -> None:
+    if not seconds < LONGEST_CALL_S:
+        raise SpecError(
+            f"workload: one call would take {seconds:.3g} s, more than {LONGEST_CALL_S:.0e} s; "
+            "reduce prompts, tokens or epochs"
+        )
