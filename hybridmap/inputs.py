@@ -12,6 +12,7 @@ from planner.algorithms import ALGORITHMS, trace
 from planner.domain.algorithm import least_group
 from planner.domain.capabilities import RUNTIME
 from planner.domain.reading import find_scenario, parse_scenario
+from planner.domain.runnable import scenario_refusals
 from planner.domain.text import load_yaml
 from planner.errors import SpecError
 
@@ -81,9 +82,11 @@ def _written_scenario(options: argparse.Namespace) -> planner.Scenario:
 def runnable_scenario(options: argparse.Namespace) -> planner.Scenario:
     """The scenario, checked for what a run needs beyond a plan, and restricted to what the runtime can do."""
     scenario = scenario_of(options)
-    if scenario.capabilities is None:
-        scenario = scenario.model_copy(update={"capabilities": RUNTIME})
     where = options.scenario
+    can = scenario.capabilities or RUNTIME
+    scenario = scenario.model_copy(update={"capabilities": can})
+    if problems := [f"{where}: {problem}" for problem in scenario_refusals(can, scenario)]:
+        raise SpecError("\n".join(problems))
     if scenario.run is None:
         raise SpecError(f"{where}: run: missing; a run needs at least its prompts, see `hybridmap new`")
     for role, model in scenario.models.items():

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from planner.domain.reading import parse_cluster
 from planner.errors import SpecError
 
 
@@ -12,7 +13,7 @@ class Setting(NamedTuple):
     """One key of a scenario and the value it takes."""
 
     key: str
-    """Dotted path, as ``workload.prompts``; numbers are entries of lists."""
+    """Dotted path, as ``workload.prompts``; entries of lists by number or name, or all of them as ``*``."""
     value: Any
     option: str
     """The command line's option that says so, for messages."""
@@ -43,7 +44,11 @@ def parse_settings(texts: Sequence[str], *, option: str = "--set") -> list[Setti
 
 
 def with_settings(value: dict[str, Any], settings: Sequence[Setting]) -> dict[str, Any]:
-    """The keys of a scenario's file with some of them changed."""
+    """The keys of a scenario's file with some of them changed; what is written in short may be gone into.
+
+    >>> with_settings({"algorithm": "ppo"}, [Setting("algorithm.clip", 0.3, "--set")])
+    {'algorithm': {'name': 'ppo', 'clip': 0.3}}
+    """
     for setting in settings:
         value = _replaced(value, setting.key.split("."), setting)
     return value
@@ -51,16 +56,46 @@ def with_settings(value: dict[str, Any], settings: Sequence[Setting]) -> dict[st
 
 def _replaced(value: Any, keys: Sequence[str], setting: Setting) -> Any:
     first, rest = keys[0], keys[1:]
-    where = f"command line: {setting.option} {setting.key}"
     if isinstance(value, list):
-        if not first.isdigit() or int(first) >= len(value):
-            raise SpecError(f"{where}: {first!r} is not an entry of a list of {len(value)}")
-        return [_next(item, rest, setting) if i == int(first) else item for i, item in enumerate(value)]
+        chosen = _entries(value, first, setting)
+        return [_next(item, rest, setting) if i in chosen else item for i, item in enumerate(value)]
     if not isinstance(value, dict):
-        raise SpecError(f"{where}: there are no keys inside {value!r}")
+        raise SpecError(f"{_where(setting)}: there are no keys inside {value!r}")
     if first == "pin" and rest:
         return {**value, "pin": {**(value.get("pin") or {}), ".".join(rest): setting.value}}
-    return {**value, first: _next(value.get(first, {}), rest, setting)}
+    inner = value.get(first, {})
+    return {**value, first: _next(_long_form(first, inner) if rest else inner, rest, setting)}
+
+
+def _entries(items: list[Any], wanted: str, setting: Setting) -> set[int]:
+    """Numbers of the entries of a list that are meant."""
+    if wanted == "*":
+        return set(range(len(items)))
+    if wanted.isdigit() and int(wanted) < len(items):
+        return {int(wanted)}
+    names = [item.get("name") if isinstance(item, dict) else None for item in items]
+    if wanted not in names:
+        known = ", ".join(str(name) for name in names if name)
+        raise SpecError(
+            f"{_where(setting)}: {wanted!r} is not an entry of a list of {len(items)}"
+            + (f" (their names: {known})" if known else "")
+        )
+    return {names.index(wanted)}
+
+
+def _long_form(key: str, value: Any) -> Any:
+    """The keys that a text or a number stands for (`planner.domain.reading`)."""
+    if key == "algorithm" and isinstance(value, str):
+        return {"name": value}
+    if key == "cluster" and isinstance(value, str):
+        return parse_cluster(value)
+    if key in ("prompt_tokens", "response_tokens") and isinstance(value, int):
+        return {"mean": value, "maximum": value}
+    return value
+
+
+def _where(setting: Setting) -> str:
+    return f"command line: {setting.option} {setting.key}"
 
 
 def _next(value: Any, rest: Sequence[str], setting: Setting) -> Any:
