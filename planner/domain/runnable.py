@@ -6,6 +6,7 @@ The search leaves out what is refused here, and a runtime refuses it, so that bo
 from collections.abc import Iterator
 
 from planner.domain.capabilities import Capabilities
+from planner.domain.dataflow import ACTOR
 from planner.domain.model import ModelSpec
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from planner.domain.plan import Plan, RoleStrategy
@@ -26,6 +27,9 @@ def scenario_refusals(can: Capabilities, scenario: Scenario) -> Iterator[str]:
     for role, model in scenario.models.items():
         for problem in model_refusals(can, model):
             yield f"models.{role}: {problem}"
+    if ACTOR in scenario.models:
+        for problem in length_refusals(scenario.models[ACTOR], work.maximum_tokens):
+            yield f"models.{ACTOR}: {problem}"
     if scenario.services and not can.services:
         yield f"services: {', '.join(scenario.services)} can't be asked yet, give models instead"
     if scenario.staleness > can.staleness:
@@ -45,9 +49,7 @@ def strategy_refusals(
     yield from layout_refusals(can, model, strategy.layout)
     yield from sample_refusals(can, work, strategy)
     if strategy.generate is not None:
-        yield from generation_refusals(
-            can, model, strategy.layout, strategy.generate, maximum_tokens=work.maximum_tokens
-        )
+        yield from generation_refusals(can, model, strategy.layout, strategy.generate)
 
 
 def plan_refusals(can: Capabilities, plan: Plan) -> Iterator[str]:
@@ -82,6 +84,15 @@ def model_refusals(can: Capabilities, model: ModelSpec) -> Iterator[str]:
         yield f"{model.name}: rope_type={model.rope_type!r} is not run yet, only {only} is"
 
 
+def length_refusals(model: ModelSpec, maximum_tokens: int) -> Iterator[str]:
+    """Why a model can't generate sequences of a length."""
+    if maximum_tokens > model.max_positions:
+        yield (
+            f"{model.name}: maximum_tokens={maximum_tokens} exceeds max_positions={model.max_positions}; "
+            "shorten prompts or responses"
+        )
+
+
 def option_refusals(can: Capabilities, strategy: RoleStrategy) -> Iterator[str]:
     """Why a role can't be run so, whatever its model and layout."""
     if strategy.recompute == "selective" and not can.selective:
@@ -110,12 +121,7 @@ def layout_refusals(can: Capabilities, model: ModelSpec, layout: ParallelStrateg
 
 
 def generation_refusals(
-    can: Capabilities,
-    model: ModelSpec,
-    layout: ParallelStrategy,
-    generate: GenerationStrategy,
-    *,
-    maximum_tokens: int,
+    can: Capabilities, model: ModelSpec, layout: ParallelStrategy, generate: GenerationStrategy
 ) -> Iterator[str]:
     """Why a model whose weights live in a layout can't generate so."""
     if generate.pipeline != 1 and not can.generation_pipeline:
@@ -137,11 +143,6 @@ def generation_refusals(
         yield (
             f"generate {generate}: vocab={model.vocab} of {model.name} must be a multiple of "
             f"{_VOCABULARY_MULTIPLE * generate.tensor}, or vLLM cuts it elsewhere than Megatron; use tensor=1"
-        )
-    if maximum_tokens > model.max_positions:
-        yield (
-            f"{model.name}: maximum_tokens={maximum_tokens} exceeds max_positions={model.max_positions}; "
-            "shorten prompts or responses"
         )
 
 

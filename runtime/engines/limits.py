@@ -5,7 +5,12 @@ from collections.abc import Iterable, Iterator
 from planner.domain.capabilities import RUNTIME
 from planner.domain.model import ModelSpec
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
-from planner.domain.runnable import generation_refusals, layout_refusals, model_refusals
+from planner.domain.runnable import (
+    generation_refusals,
+    layout_refusals,
+    length_refusals,
+    model_refusals,
+)
 from planner.errors import PlanMismatchError
 
 
@@ -32,4 +37,5 @@ def generation_problems(
     model: ModelSpec, train: ParallelStrategy, generate: GenerationStrategy, *, maximum_tokens: int
 ) -> Iterator[str]:
     """Why vLLM can't generate with the model in this layout, each with the field's name."""
-    yield from generation_refusals(RUNTIME, model, train, generate, maximum_tokens=maximum_tokens)
+    yield from generation_refusals(RUNTIME, model, train, generate)
+    yield from length_refusals(model, maximum_tokens)

@@ -8,6 +8,7 @@ from planner.domain.model import MlaSpec, MoeSpec
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from planner.domain.runnable import plan_refusals
 from planner.domain.scenario import Service
+from planner.domain.workload import TokenLengths
 from planner.errors import PlanMismatchError
 from runtime.requirements import DryRun, bytes_per_process, check, dry_run, memory_problems
 from runtime.resource_pool import Assignment, Node, Share, assign
@@ -198,6 +199,10 @@ def test_scenarios_that_the_runtime_does_not_know_are_refused_by_field(plan, cha
     [
         ({"resampling": 1.5}, "scenario.workload.resampling: 1.5 is not run yet"),
         ({"pretraining_tokens": 4096.0}, "scenario.workload.pretraining_tokens: 4096 are not trained on yet"),
+        (
+            {"response_tokens": TokenLengths(mean=57, maximum=57)},
+            "scenario.models.actor: tiny: maximum_tokens=65 exceeds max_positions=64; shorten prompts or",
+        ),
     ],
 )
 def test_work_that_the_runtime_does_not_know_is_refused_by_field(plan, change, expected):

@@ -94,6 +94,13 @@ PPO = ("actor", "critic", "reference", "reward")
             {"capabilities": "runtime", "precision": "fp8"},
             "capabilities: precision: 'fp8' is not run yet, only bf16, fp32 are",
         ),
+        (
+            {
+                "capabilities": "runtime",
+                "workload": {"prompts": 8, "prompt_tokens": 100, "response_tokens": 131072},
+            },
+            "capabilities: models.actor: llama-3.1-8b: maximum_tokens=131172 exceeds max_positions=131072",
+        ),
         ({"pin": {"actor.recompute": "half"}}, "pin: actor.recompute must be one of none, selective, full"),
         ({"pin": {"actor.train": "p0t1d1"}}, "pin: actor.train: each size of 'p0t1d1' must be a whole"),
     ],
