@@ -9,6 +9,7 @@ from planner.domain.plan import Solver
 from planner.errors import SearchStoppedError
 from planner.search.beam import quick_solutions
 from planner.search.floors import NEVER, Floors
+from planner.search.node_pools import parts
 from planner.search.problem import RUNNERS_UP, Answer, Problem, Solution
 from planner.search.solvers import Limits, answer
 
@@ -100,4 +101,10 @@ class Fastest:
         """Some plans, found by the beam, fastest first; none only says that it found none."""
         if self.solver != "cpsat" or not all(problem.options.values()):
             return ()
-        return tuple(quick_solutions(problem, Floors.of(problem)).values())
+        found = (
+            solution
+            for part in parts(problem)
+            if all(part.options.values())
+            for solution in quick_solutions(part, Floors.of(part)).values()
+        )
+        return tuple(sorted(found, key=lambda solution: solution.objective_us))

@@ -79,6 +79,8 @@ class Problem:
     time_model: TimeModel = "stage"
     interleaves: bool = True
     """Whether a pool may run calls of different iterations in one period."""
+    spreads: bool = True
+    """Whether pools may lie in different node pools."""
     budget: Budget | None = None
     together: tuple[frozenset[str], ...] = ()
     """Disjoint sets of roles that must share a pool."""
@@ -185,6 +187,7 @@ def prepare(
             {pool.name: _or_endless(pool.host_memory_per_device) for pool in cluster.node_pools}
         ),
         time_model="stage",
+        spreads=scenario.capabilities is None or scenario.capabilities.node_pools,
         together=colocated_sets(scenario),
         apart=tuple(map(frozenset, scenario.apart)),
     )

@@ -7,6 +7,7 @@ from planner.search.dp import solve_by_subsets
 from planner.search.exhaustive import solve_exhaustively
 from planner.search.floors import NEVER
 from planner.search.hybridflow import solve_like_hybridflow
+from planner.search.node_pools import best_of_parts, parts
 from planner.search.problem import RUNNERS_UP, Answer, Problem
 
 __all__ = ["Limits", "answer"]
@@ -39,6 +40,21 @@ def answer(
     SearchStoppedError
         When the time is up before any plan was found, or known not to exist.
     """
+    problems = parts(problem)
+    if len(problems) > 1:
+        each = limits.among(len(problems))
+        return best_of_parts(
+            problems,
+            lambda part: answer(
+                part,
+                solver=solver,
+                cluster=cluster,
+                limits=each,
+                at_most_us=at_most_us,
+                runners_up=runners_up,
+            ),
+            runners_up=runners_up,
+        )
     if not all(problem.options.values()):
         return None
     if solver == "cpsat":

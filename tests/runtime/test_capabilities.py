@@ -48,3 +48,10 @@ def test_calls_of_runnable_plans_belong_to_one_iteration(apart: tuple[tuple[str,
     plan = planner.plan(quickstart(devices=4, apart=apart, time_model="period")).plan
     assert len(plan.pools) > 1
     check(plan)
+
+
+def test_a_runnable_plan_lies_in_one_node_pool() -> None:
+    apart = (("actor", "critic"),)
+    plan = planner.plan(quickstart(devices=2, node_pools=2, apart=apart)).plan
+    assert len(plan.pools) == 2
+    check(plan)

@@ -1,7 +1,7 @@
 """The search for the best plan out of some pools, and for the first of equals by the written order."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ortools.sat.python import cp_model
 
@@ -25,6 +25,10 @@ class Limits:
     time_limit_s: float | None = None
     """Of wall-clock time; none for a limit in deterministic time."""
     workers: int = 1
+
+    def among(self, count: int) -> "Limits":
+        """An equal part of the time for each of so many searches."""
+        return self if self.time_limit_s is None else replace(self, time_limit_s=self.time_limit_s / count)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
