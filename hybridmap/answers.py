@@ -1,5 +1,7 @@
 """The JSON objects that commands about plans answer with."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any

@@ -1,5 +1,7 @@
 """Options that say what to ask for, which override keys of the scenario, and how to search."""
 
+from __future__ import annotations
+
 import argparse
 import math
 from typing import Any

@@ -1,5 +1,7 @@
 """``hybridmap explain``: what decides a plan's seconds, what a demand costs, what hardware would help."""
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,6 +16,7 @@ from hybridmap.demands import add_search, search_settings
 from planner.domain.plan import Plan
 from planner.domain.profile import Profile
 from planner.domain.reading import read_profile
+from planner.errors import SpecError
 from planner.reporting.explanations import (
     CallGrowth,
     critical_report,
@@ -104,6 +107,8 @@ def _explain_changes(options: argparse.Namespace) -> None:
 
 def _explain_sensitivity(options: argparse.Namespace) -> None:
     """What improvements of the cluster buy."""
+    if options.profile:
+        raise SpecError("command line: --profile: other hardware cannot be measured here; leave it out")
     with screen.errors_console().status("solving ...") as status:
         best = _best(options)
         gains = list(
