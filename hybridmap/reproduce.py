@@ -1,4 +1,4 @@
-"""``hybridmap reproduce paper``: published facts of HybridFlow's evaluation, ours beside them."""
+"""``hybridmap reproduce paper``: HybridFlow's evaluation, ours beside it."""
 
 import argparse
 from dataclasses import asdict
@@ -6,34 +6,30 @@ from typing import Any
 
 from hybridmap import screen
 from planner.reporting.tables import name_table
-from planner.studies.paper import Fact, facts
+from planner.studies.paper.tables import Table, evaluation
 
 
 def add_parser(commands: Any) -> None:
     """Describe the command."""
     parser = commands.add_parser("reproduce", help="hold the planner against the paper's evaluation")
     parser.add_argument("what", choices=("paper",))
-    parser.add_argument("--markdown", action="store_true", help="print the table as docs/paper.md keeps it")
+    parser.add_argument("--markdown", action="store_true", help="print tables as docs/paper.md keeps them")
     screen.add_json(parser)
     parser.set_defaults(command=reproduce)
 
 
 def reproduce(options: argparse.Namespace) -> None:
     """Plan the paper's scenarios and show what holds."""
-    with screen.errors_console().status("planning the paper's scenarios ..."):
-        found = list(facts())
-    rows = [(fact.source, fact.published, fact.ours, "yes" if fact.holds else "no") for fact in found]
+    with screen.errors_console().status("planning the paper's scenarios, some minutes ..."):
+        found = evaluation()
     if options.markdown:
-        print(_markdown(rows))
+        print("\n\n".join(map(_markdown, found.tables)))
     else:
-        screen.show(options, name_table("HybridFlow", ("fact", "published", "ours", "holds"), rows))
-    screen.answer(options, {"facts": [asdict(fact) for fact in found], "held": _held(found)})
+        screen.show(options, *(name_table(table.title, table.columns, table.rows) for table in found.tables))
+    value = {"tables": [asdict(table) for table in found.tables], "held": found.held}
+    screen.answer(options, value | {"facts": [asdict(fact) for fact in found.facts]})
 
 
-def _held(found: list[Fact]) -> int:
-    return sum(fact.holds for fact in found)
-
-
-def _markdown(rows: list[tuple[str, str, str, str]]) -> str:
-    head = ["| fact | published | ours | holds |", "|---|---|---|---|"]
-    return "\n".join(head + [f"| {' | '.join(row)} |" for row in rows])
+def _markdown(table: Table) -> str:
+    rows = (table.columns, ("---",) * len(table.columns), *table.rows)
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

@@ -1,0 +1,41 @@
+"""Figures 14 and 15."""
+
+import pytest
+
+from planner.studies.paper.facts import generation_facts
+from planner.studies.paper.generation import Bar, bars, syncs
+
+
+def test_two_is_the_best_generation_tensor_size_of_7b_on_16_devices() -> None:
+    found = {bar.tensor: bar.total_seconds for bar in bars()}
+    assert min(found, key=lambda tensor: found[tensor]) == 2
+    assert found[2] < found[4] < found[8]
+
+
+def test_transitions_are_flat_in_the_cluster_size() -> None:
+    found = {}
+    for sync in syncs():
+        found.setdefault(sync.size, []).append(sync.seconds)
+    for few, many in found.values():
+        assert many == pytest.approx(few, rel=0.01)
+
+
+def test_the_transition_of_7b_is_the_figures() -> None:
+    seconds = next(sync.seconds for sync in syncs() if sync.size == "7b")
+    assert 2.5 <= seconds <= 3.5
+
+
+def bar(tensor: int, seconds: float, transition: float) -> Bar:
+    return Bar(tensor=tensor, seconds=seconds, transition_seconds=transition, max_sequences=64)
+
+
+def test_the_best_size_counts_the_transition() -> None:
+    best, shorter = generation_facts([bar(1, 33.0, 10.0), bar(2, 34.0, 3.0), bar(8, 86.0, 1.0)])
+    assert (best.holds, best.ours) == (True, "2; 1 is 16.2 % slower")
+    assert (shorter.holds, shorter.ours) == (True, "60.5 % shorter")
+
+
+def test_another_best_size_does_not_hold() -> None:
+    best, shorter = generation_facts([bar(1, 30.0, 0.0), bar(2, 70.0, 0.0), bar(8, 100.0, 0.0)])
+    assert not best.holds
+    assert not shorter.holds
