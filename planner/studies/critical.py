@@ -1,12 +1,15 @@
 """What decides a plan's seconds: an always busy pool, a circle of waits, or each stage's slowest pool."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
+from planner.algorithms import planned_dataflow
 from planner.costs.iteration import slowest_circle
+from planner.costs.services import service_seconds
+from planner.costs.sync.crossing import crossings
 from planner.domain.dataflow import DataflowGraph
 from planner.domain.plan import Plan, Pool
-from planner.studies.planning import dataflow
 
 _BUSY = 1 - 1e-6
 """The share of the period from which on a pool counts as always busy."""
@@ -38,54 +41,69 @@ class Critical:
 
 def critical(plan: Plan) -> Critical:
     """What decides the plan's seconds under its time model."""
+    played = _Played(plan)
     if plan.proof.time_model == "stage":
-        return _slowest_stages(plan)
-    busiest = max(plan.pools, key=lambda pool: _load_s(plan, pool))
-    period = plan.prediction.iteration_seconds
-    if _load_s(plan, busiest) >= _BUSY * period:
-        calls = tuple(_call(plan, name) for name in busiest.order)
+        return played.slowest_stages()
+    busiest = max(plan.pools, key=played.load_s)
+    if played.load_s(busiest) >= _BUSY * plan.prediction.iteration_seconds:
+        return played.busy(busiest)
+    return played.circle()
+
+
+@dataclass(frozen=True)
+class _Played:
+    """A plan with its dataflow and the seconds of every call that takes time."""
+
+    plan: Plan
+
+    @cached_property
+    def graph(self) -> DataflowGraph:
+        """What the plan runs: the synchronous dataflow where that won."""
+        return planned_dataflow(self.plan)
+
+    @cached_property
+    def seconds(self) -> dict[str, float]:
+        scenario = self.plan.scenario
+        services = {call.name: service_seconds(scenario, call) for call in self.graph.service_calls}
+        return services | {name: call.seconds for name, call in self.plan.prediction.calls.items()}
+
+    def load_s(self, pool: Pool) -> float:
+        return sum(self.seconds[name] for name in pool.order)
+
+    def busy(self, pool: Pool) -> Critical:
+        """A pool that is never idle."""
+        calls = tuple(map(self._call, pool.order))
+        period = self.plan.prediction.iteration_seconds
         return Critical(kind="pool", seconds=period, iterations=1, crossing_seconds=0.0, calls=calls)
-    return _circle(plan)
 
+    def slowest_stages(self) -> Critical:
+        """Of each stage the calls of the pool that takes longest (HybridFlow, algorithm 1)."""
+        found = list[CriticalCall]()
+        for stage in self.graph.stages:
+            by_pool: dict[str, list[CriticalCall]] = {}
+            for call in map(self._call, (call.name for call in stage)):
+                by_pool.setdefault(call.pool, []).append(call)
+            found += max(by_pool.values(), key=lambda calls: sum(call.seconds for call in calls))
+        seconds = self.plan.prediction.stage_cost_seconds
+        return Critical(
+            kind="stages", seconds=seconds, iterations=1, crossing_seconds=0.0, calls=tuple(found)
+        )
 
-def _slowest_stages(plan: Plan) -> Critical:
-    """Of each stage the calls of the pool that takes longest (HybridFlow, algorithm 1)."""
-    found = list[CriticalCall]()
-    for stage in _graph(plan).stages:
-        by_pool: dict[str, list[CriticalCall]] = {}
-        for call in stage:
-            by_pool.setdefault(_pool_of(plan, call.name), []).append(_call(plan, call.name))
-        found += max(by_pool.values(), key=lambda calls: sum(call.seconds for call in calls))
-    seconds = plan.prediction.stage_cost_seconds
-    return Critical(kind="stages", seconds=seconds, iterations=1, crossing_seconds=0.0, calls=tuple(found))
+    def circle(self) -> Critical:
+        """The circle of waits of the most seconds an iteration."""
+        plan = self.plan
+        homes = {role: pool.node_pool for pool in plan.pools for role in pool.roles}
+        away = crossings(plan.scenario, self.graph, homes)
+        circle = slowest_circle(self.graph, plan.pools, self.seconds, crossings=away)
+        assert circle is not None, "a plan's orders wait in no circle"
+        return Critical(
+            kind="circle",
+            seconds=circle.period,
+            iterations=circle.lag,
+            crossing_seconds=circle.crossing_seconds,
+            calls=tuple(self._call(name) for name in circle.calls if name in self.seconds),
+        )
 
-
-def _circle(plan: Plan) -> Critical:
-    """The circle of waits of the most seconds an iteration."""
-    seconds = {name: call.seconds for name, call in plan.prediction.calls.items()}
-    circle = slowest_circle(_graph(plan), plan.pools, seconds)
-    assert circle is not None, "a plan's orders wait in no circle"
-    return Critical(
-        kind="circle",
-        seconds=circle.period,
-        iterations=circle.lag,
-        crossing_seconds=circle.crossing_seconds,
-        calls=tuple(_call(plan, name) for name in circle.calls if name in seconds),
-    )
-
-
-def _graph(plan: Plan) -> DataflowGraph:
-    """The dataflow that the plan runs, the synchronous one where that won."""
-    return dataflow(plan.scenario.model_copy(update={"staleness": plan.staleness}))
-
-
-def _call(plan: Plan, name: str) -> CriticalCall:
-    return CriticalCall(name=name, pool=_pool_of(plan, name), seconds=plan.prediction.calls[name].seconds)
-
-
-def _load_s(plan: Plan, pool: Pool) -> float:
-    return sum(plan.prediction.calls[name].seconds for name in pool.order)
-
-
-def _pool_of(plan: Plan, name: str) -> str:
-    return next((pool.name for pool in plan.pools if name in pool.order), "")
+    def _call(self, name: str) -> CriticalCall:
+        pool = next((pool.name for pool in self.plan.pools if name in pool.order), "")
+        return CriticalCall(name=name, pool=pool, seconds=self.seconds[name])

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from planner.algorithms import asynchronous
 from planner.costs import CostModel
 from planner.domain.choice import Choice, ChosenPool
 from planner.domain.dataflow import GENERATOR, DataflowGraph
@@ -67,18 +68,19 @@ def costed(choice: Choice, scenario: Scenario, *, profiles: Sequence[Profile] = 
     """
     for profile in profiles:
         scenario = with_device(scenario, profile.device)
-    own = scenario.model_copy(update={"staleness": scenario.staleness if _has_generator(choice) else 0})
-    graph = dataflow(own)
-    costs = CostModel(own, graph, profiles=profiles)
-    outline = _outline(choice, own, graph)
+    graph = dataflow(scenario)
+    if any(GENERATOR in pool.roles for pool in choice.pools):
+        if not scenario.staleness:
+            raise SpecError(
+                f"{scenario.name}: staleness: 0, but a pool has a {GENERATOR}; set it to 1 or more"
+            )
+        graph = asynchronous(graph, scenario.staleness)
+    costs = CostModel(scenario, graph, profiles=profiles)
+    outline = _outline(choice, scenario, graph)
     _refuse(list(pool_violations(outline, graph)) or list(strategy_violations(outline, graph)))
     found = costed_plan(outline, graph, costs)
     _refuse(violations(found, graph, costs))
     return found
-
-
-def _has_generator(choice: Choice) -> bool:
-    return any(GENERATOR in pool.roles for pool in choice.pools)
 
 
 def _outline(choice: Choice, scenario: Scenario, graph: DataflowGraph) -> Plan:
