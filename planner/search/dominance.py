@@ -29,7 +29,9 @@ def undominated(points: Integers) -> Integers:
     return undominated_in_groups(np.zeros(len(points), dtype=np.int64), list(points.T))
 
 
-def undominated_in_groups(groups: Integers, columns: Sequence[Integers]) -> Integers:
+def undominated_in_groups(
+    groups: Integers, columns: Sequence[Integers], *, ties: tuple[Integers, Integers] | None = None
+) -> Integers:
     """The same of each group of rows by itself.
 
     Parameters
@@ -38,6 +40,8 @@ def undominated_in_groups(groups: Integers, columns: Sequence[Integers]) -> Inte
         Number of each row's group.
     columns
         Each of as many entries as there are rows; smaller is better.
+    ties
+        A sum that rises with some of the columns, and what else has to be no greater where it is equal.
 
     Notes
     -----
@@ -48,16 +52,21 @@ def undominated_in_groups(groups: Integers, columns: Sequence[Integers]) -> Inte
     >>> undominated_in_groups(np.array([0, 1, 1]), [np.array([5, 5, 6]), np.array([5, 5, 5])]).tolist()
     [0, 1]
     """
-    order = np.lexsort((_scores(columns), groups))
-    groups, columns = groups[order], [column[order] for column in columns]
+    sums, others = ties or (groups, groups)
+    order = np.lexsort((others, _scores(columns), groups))
+    groups, columns = groups[order], [column[order] for column in (*columns, sums, others)]
     kept: list[Integers] = []
     while len(order):
         starts = np.flatnonzero(np.diff(groups, prepend=groups[0] - 1))
         kept.append(order[starts])
         counts = np.diff(starts, append=len(order))
+        *plain, sums, others = columns
         is_better = np.zeros(len(order), dtype=np.bool_)
-        for column in columns:
+        for column in plain:
             is_better |= column < np.repeat(column[starts], counts)
+        if ties:
+            wins = sums == np.repeat(sums[starts], counts)
+            is_better |= wins & (others < np.repeat(others[starts], counts))
         left = np.flatnonzero(is_better)
         order, groups = order[left], groups[left]
         columns = [column[left] for column in columns]

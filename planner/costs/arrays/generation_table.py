@@ -1,15 +1,16 @@
 """Seconds and bytes of very many generation strategies at once; replicas of one p_g and t_g share a table."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from planner.costs.arrays.grouping import Groups, Whole, groups_of, joined, taken
 from planner.costs.arrays.table import Floats
 from planner.costs.memory.generation_memory import bytes_beside_weights, weight_bytes
 from planner.costs.serving.generation import engine_of, replica_seconds
-from planner.costs.serving.step_table import step_table
+from planner.costs.serving.step_table import stacked, step_table
 from planner.costs.setting import Setting
 from planner.domain.parallelism import GenerationStrategy
 from planner.errors import SpecError
@@ -69,15 +70,38 @@ def generation_table(setting: Setting, rows: Generations) -> GenerationTable:
     alike = _alike(rows, setting)
     some = taken(rows, alike.rows)
     seconds, weights, beside = np.empty(len(some)), *np.empty((2, len(some)), dtype=np.int64)
-    for one, places in _replicas(some, setting):
-        at = taken(some, places)
-        counts = {name: getattr(at, name) for name in ("replicas", "max_sequences", "cache_tokens")}
-        seconds[places] = replica_seconds(setting, step_table(engine_of(setting), one), **counts)
+    met = _neighbours(some, setting) * some.pipeline * some.tensor
+    leaves = groups_of((met > setting.node_pool.devices_per_node).astype(np.int64))
+    for places in _places(joined(groups_of(some.tensor), leaves)):
+        seconds[places] = _seconds(setting, taken(some, places))
+    for places in _places(joined(groups_of(some.pipeline), groups_of(some.tensor))):
+        one, at = some.one(int(places[0])), taken(some, places)
         weights[places] = weight_bytes(setting, one)
-        beside[places] = sum(bytes_beside_weights(setting, one, **counts).values())
+        beside[places] = sum(bytes_beside_weights(setting, one, **_counts(at)).values())
     return GenerationTable(
         seconds=alike.spread(seconds), weights=alike.spread(weights), beside=alike.spread(beside)
     )
+
+
+def _seconds(setting: Setting, rows: Generations) -> Floats:
+    """Of strategies whose tables differ in their stages only."""
+    near = groups_of(_neighbours(rows, setting))
+    alike = joined(groups_of(rows.pipeline), near)
+    engine = engine_of(setting)
+    tables = stacked([step_table(engine, rows.one(int(row))) for row in alike.rows], alike.of)
+    counts = {name: count[:, None] for name, count in _counts(rows).items()}
+    seconds: Floats = replica_seconds(setting, tables, **counts)[:, 0]
+    return seconds
+
+
+def _counts(rows: Generations) -> dict[str, Whole]:
+    return {name: getattr(rows, name) for name in ("replicas", "max_sequences", "cache_tokens")}
+
+
+def _places(groups: Groups) -> list[NDArray[Any]]:
+    """The rows of each group."""
+    order = np.argsort(groups.of, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(groups.of))[:-1])
 
 
 def _alike(rows: Generations, setting: Setting) -> Groups:
@@ -85,15 +109,6 @@ def _alike(rows: Generations, setting: Setting) -> Groups:
     sequences = -(-setting.workload.samples // rows.replicas)
     columns = (rows.pipeline, rows.tensor, sequences, rows.max_sequences, rows.cache_tokens)
     return joined(*map(groups_of, columns), groups_of(_neighbours(rows, setting)))
-
-
-def _replicas(rows: Generations, setting: Setting) -> Iterator[tuple[GenerationStrategy, Whole]]:
-    """Strategies that share a table of steps, each with the rows that do."""
-    near = groups_of(_neighbours(rows, setting))
-    shape = joined(groups_of(rows.pipeline), groups_of(rows.tensor), near)
-    order = np.argsort(shape.of, kind="stable")
-    for places in np.split(order, np.cumsum(np.bincount(shape.of))[:-1]):
-        yield rows.one(int(places[0])), places
 
 
 def _neighbours(rows: Generations, setting: Setting) -> Whole:

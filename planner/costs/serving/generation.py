@@ -39,7 +39,7 @@ def generation_seconds(setting: Setting, generate: GenerationStrategy) -> float:
 def replica_seconds(
     setting: Setting, table: StepTable, *, replicas: Numbers, max_sequences: Numbers, cache_tokens: Numbers
 ) -> Numbers:
-    """The same of replicas of one p_g and t_g; arguments are numbers, or arrays of one length.
+    """The same of replicas of one p_g and t_g, or of several that share a table, as shape (replicas, 1).
 
     Prompts count their mean length; the samples of one prompt share its prefill (Kwon et al. 2309.06180,
     section 4.4).
@@ -96,7 +96,7 @@ def _prompts_seconds(setting: Setting, table: StepTable, prompts: Numbers) -> Nu
     passes = np.ceil(prompts / at_once) * chunks
     chunk = length / chunks
     one = table.pass_seconds(0.0, 0.0, prompts=at_once, prompt_tokens=chunk, past_tokens=(length - chunk) / 2)
-    return (passes + table.generate.pipeline - 1) * one + passes * stack.step
+    return (passes + table.pipeline - 1) * one + passes * stack.step
 
 
 def decode_seconds(setting: Setting, generate: GenerationStrategy, sequences: int) -> float:
@@ -117,7 +117,7 @@ def _responses_seconds(
 ) -> Numbers:
     slots = np.minimum(max_sequences, sequences)
     waves = np.ceil(sequences / slots)
-    last = np.asarray(sequences - (waves - 1) * slots)[..., None]
+    last = sequences - (waves - 1) * slots
     workload = setting.workload
     responses, prompt = workload.response_tokens, workload.prompt_tokens.mean
     spread = responses.maximum / responses.mean - 1
@@ -128,7 +128,8 @@ def _responses_seconds(
     draining = table.seconds(np.maximum(1.0, last * survival), prompt + progress)
     full = (waves - 1) * responses.mean * steady
     running = 1 - (1 - survival) ** workload.samples
-    return full + responses.maximum * end * np.mean(draining * running, axis=-1)
+    mean = np.mean(draining * running, axis=-1, keepdims=np.ndim(last) > 0)
+    return full + responses.maximum * end * mean
 
 
 @lru_cache(maxsize=256)

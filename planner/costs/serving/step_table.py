@@ -4,7 +4,8 @@ Kernels are asked once, in arrays, at sizes that bracket every step that an engi
 seconds of matrices are taken as linear in the tokens, those of attention as linear in sequences and context.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -49,16 +50,22 @@ COMPUTING = 0.7
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StepTable:
-    """Steps of one replica. Seconds never fall with the tokens, the sequences or the context."""
+    """Steps of one replica. Seconds never fall with the tokens, the sequences or the context.
+
+    Several replicas of one t_g may share a table (`stacked`); what their stages decide is a column then, to
+    be asked for with one row for each of them.
+    """
 
     engine: Engine
     generate: GenerationStrategy
-    layers: tuple[int, int]
-    """Of the first and of the last stage; one of them is the slowest."""
+    pipeline: Numbers
+    """Stages p_g, shape () or (replicas, 1)."""
+    layers: tuple[Numbers, Numbers]
+    """Of the first and of the last stage, of the same shape; one of them is the slowest."""
     linear: Floats
     """Matrices, small kernels and all-reduces of one layer, at `TOKENS`."""
     hop: Floats
-    """To the next stage, at `TOKENS`."""
+    """To the next stage, at `TOKENS`; one row for each replica of several."""
     head: Floats
     """Logits and sampling, at `TOKENS` taken as sequences."""
     attention: Floats
@@ -78,7 +85,7 @@ class StepTable:
         With p_g stages the sequences run as p_g parts, so that every stage reads its weights p_g times.
         Beside the device, the engine schedules, samples and detokenizes.
         """
-        pipeline, stack = self.generate.pipeline, self.stack
+        pipeline, stack = self.pipeline, self.stack
         part = self.pass_seconds(
             np.asarray(batch) / pipeline,
             context,
@@ -106,8 +113,9 @@ class StepTable:
         first, last = self.layers
         device = np.maximum(first * layer, last * layer + head)
         is_eager = tokens > self.stack.graph_sequences
-        launch = np.where(is_eager, max(self.layers) * self.stack.layer_launch, 0.0)
-        return np.maximum(device, launch) + at(TOKENS, self.hop, tokens)
+        launch = np.where(is_eager, np.maximum(first, last) * self.stack.layer_launch, 0.0)
+        hop = at(TOKENS, self.hop, tokens) if self.hop.ndim == 1 else in_rows(TOKENS, self.hop, tokens)
+        return np.maximum(device, launch) + hop
 
     @property
     def stack(self) -> GenerationStack:
@@ -148,11 +156,29 @@ def _step_table(engine: Engine, generate: GenerationStrategy) -> StepTable:
     return StepTable(
         engine=engine,
         generate=generate,
+        pipeline=generate.pipeline,
         layers=(stages[0], stages[-1]),
         linear=layer.linear,
         hop=np.broadcast_to(hop_seconds(engine, generate, TOKENS), TOKENS.shape).astype(np.float64),
         head=layer.head,
         attention=layer.attention,
+    )
+
+
+def stacked(tables: Sequence[StepTable], of: NDArray[np.integer[Any]]) -> StepTable:
+    """Tables of one engine and t_g, all or none of whose replicas' layers leave a node, as one.
+
+    Parameters
+    ----------
+    of
+        Number of each row's table.
+    """
+    first, last = np.array([table.layers for table in tables]).T
+    return replace(
+        tables[0],
+        pipeline=np.array([table.pipeline for table in tables])[of, None],
+        layers=(first[of, None], last[of, None]),
+        hop=np.stack([table.hop for table in tables])[of],
     )
 
 
@@ -198,6 +224,14 @@ def rising(seconds: Numbers) -> Floats:
 def at(grid: Floats, values: Floats, size: Numbers) -> Any:
     """Linear between the points of a grid, proportional beyond its end, constant before its start."""
     return np.interp(size, grid, values) * np.maximum(1.0, size / grid[-1])
+
+
+def in_rows(grid: Floats, values: Floats, size: Numbers) -> Any:
+    """The same where each row of sizes has values of its own; shapes (rows, points) and (rows, sizes)."""
+    index, along = _place(grid, size)
+    rows = np.arange(len(values))[:, None]
+    between = values[rows, index] * (1 - along) + values[rows, index + 1] * along
+    return between * np.maximum(1.0, size / grid[-1])
 
 
 def bilinear(values: Floats, sequences: Numbers, context: Numbers) -> Any:

@@ -50,15 +50,12 @@ class Half:
 
     def pruned(self, *keys: str, is_host_limited: bool = True) -> "Half":
         """Undominated rows among those that agree in some columns."""
-        last = self.host if is_host_limited else self._order
-        columns = [*self.call_us.values(), self.persistent, self.transient, last]
-        return self.at(undominated_in_groups(numbered([self.rows[key] for key in keys]), columns))
-
-    @property
-    def _order(self) -> Integers:
-        """Numbers by the sum of the calls' microseconds, then of persistent and host bytes."""
+        groups = numbered([self.rows[key] for key in keys])
+        columns = [*self.call_us.values(), self.persistent, self.transient]
+        if is_host_limited:
+            return self.at(undominated_in_groups(groups, [*columns, self.host]))
         seconds = sum(self.call_us.values(), 0 * self.host)
-        return numbered([seconds, self.persistent + self.host])
+        return self.at(undominated_in_groups(groups, columns, ties=(seconds, self.persistent + self.host)))
 
     def sorted_by(self, key: str) -> "Half":
         """Rows of equal value side by side, in their order else."""
