@@ -29,7 +29,7 @@ class Case:
     published_plan: Plan | None
     """The best in the published placement with the published devices; none where it does not fit."""
     rank: int | None
-    """Placements that are better than the published one with its devices, and one; none if it does not fit."""
+    """One more than the placements better than the published one on its devices; none if it does not fit."""
 
     @property
     def distance(self) -> float:
