@@ -11,6 +11,8 @@ from planner.domain.plan import Pool
 from planner.domain.scenario import Scenario
 from planner.errors import SpecError
 
+HOUR_S = 3600
+MILLION = 10**6
 NO_CROSSINGS: Mapping[Dependence, float] = MappingProxyType({})
 """Of a plan inside one node pool."""
 
@@ -119,6 +121,17 @@ def slowest_circle(
 def tokens_per_second(scenario: Scenario, iteration_seconds: float) -> float:
     """Prompt and response tokens of all samples over the iteration (HybridFlow, section 8.1)."""
     return scenario.workload.total_tokens / iteration_seconds
+
+
+def dollars_per_million_tokens(
+    scenario: Scenario, pools: Sequence[Pool], iteration_seconds: float
+) -> float | None:
+    """What the pools' devices cost while they train a million tokens; none where one has no price."""
+    prices = [scenario.cluster.node_pool(pool.node_pool).price for pool in pools]
+    hourly = sum(pool.devices * (price or 0.0) for pool, price in zip(pools, prices, strict=True))
+    if None in prices:
+        return None
+    return hourly * iteration_seconds / HOUR_S / scenario.workload.total_tokens * MILLION
 
 
 def _waits(

@@ -6,14 +6,16 @@ from types import MappingProxyType
 
 import numpy as np
 
-from planner.domain.dataflow import DataflowGraph
+from planner.costs.services import service_seconds
+from planner.costs.sync.crossing import crossing_seconds
+from planner.domain.dataflow import ACTOR, GENERATOR, DataflowGraph
 from planner.domain.placement import Placement
 from planner.domain.plan import RoleStrategy, Status
 from planner.domain.scenario import Scenario, TimeModel
 from planner.search.allocation import Slot, scenario_slots
 from planner.search.constraints import colocated_sets, refuse_contradictions
 from planner.search.dominance import Integers
-from planner.search.strategies import Costs, Options, RoleTable
+from planner.search.strategies import Costs, Options, RoleTable, microseconds
 
 ENDLESS = 2**62
 """Bytes of a memory that nobody limits."""
@@ -123,11 +125,6 @@ class Solution:
     pools: tuple[PoolChoice, ...]
     objective_us: int
 
-    @classmethod
-    def of(cls, problem: Problem, pools: Sequence[PoolChoice]) -> "Solution":
-        """These pools with their stage cost."""
-        return cls(pools=tuple(pools), objective_us=_stage_cost_us(problem, pools))
-
     @property
     def placement(self) -> Placement:
         return tuple(pool.roles for pool in self.pools)
@@ -176,8 +173,8 @@ def prepare(
     return Problem(
         roles=graph.roles,
         stages=len(graph.stages),
-        steps=_steps(graph),
-        waits=_waits(graph),
+        steps=_steps(scenario, graph),
+        waits=_waits(scenario, graph),
         options=MappingProxyType(
             {role: _role_options(role, grid, scenario, graph, costs) for role in graph.roles}
         ),
@@ -186,27 +183,46 @@ def prepare(
         host_memory=MappingProxyType(
             {pool.name: _or_endless(pool.host_memory_per_device) for pool in cluster.node_pools}
         ),
-        time_model="stage",
-        spreads=scenario.capabilities is None or scenario.capabilities.node_pools,
+        time_model=scenario.time_model,
         together=colocated_sets(scenario),
-        apart=tuple(map(frozenset, scenario.apart)),
+        interleaves=scenario.capabilities is None or scenario.capabilities.ahead,
+        spreads=scenario.capabilities is None or scenario.capabilities.node_pools,
+        apart=_apart(scenario, graph),
     )
 
 
-def _steps(graph: DataflowGraph) -> tuple[Step, ...]:
+def _steps(scenario: Scenario, graph: DataflowGraph) -> tuple[Step, ...]:
     numbers = {role: number for number, role in enumerate(graph.roles)}
+    services = {call.name: microseconds(service_seconds(scenario, call)) for call in graph.service_calls}
     return tuple(
-        Step(name=call.name, role=numbers.get(call.role), stage=graph.stage_of.get(call.name, 0))
+        Step(
+            name=call.name,
+            role=numbers.get(call.role),
+            stage=graph.stage_of.get(call.name, 0),
+            us=services.get(call.name, 0),
+        )
         for call in graph.calls
     )
 
 
-def _waits(graph: DataflowGraph) -> tuple[Wait, ...]:
+def _waits(scenario: Scenario, graph: DataflowGraph) -> tuple[Wait, ...]:
     numbers = {call.name: number for number, call in enumerate(graph.calls)}
+    has_link = len(scenario.cluster.node_pools) > 1
     return tuple(
-        Wait(source=numbers[each.source], target=numbers[each.target], lag=each.lag)
+        Wait(
+            source=numbers[each.source],
+            target=numbers[each.target],
+            lag=each.lag,
+            crossing_us=microseconds(crossing_seconds(scenario, graph, each)) if has_link else 0,
+        )
         for each in graph.dependences
     )
+
+
+def _apart(scenario: Scenario, graph: DataflowGraph) -> tuple[frozenset[str], ...]:
+    """What the scenario keeps apart, and a generator from the actor that it runs ahead of."""
+    demanded = tuple(map(frozenset, scenario.apart))
+    return (*demanded, frozenset({GENERATOR, ACTOR})) if GENERATOR in graph.roles else demanded
 
 
 def _or_endless(count: int | None) -> int:
@@ -228,16 +244,3 @@ def _role_options(
         ).items()
     }
     return MappingProxyType({slot: found[slot] for slot in grid if len(found[slot])})
-
-
-def _stage_cost_us(problem: Problem, pools: Sequence[PoolChoice]) -> int:
-    cost = 0
-    for stage in range(problem.stages):
-        cost += max(
-            sum(
-                int(problem.stage_us(role, pool.slot)[row, stage])
-                for role, row in zip(pool.roles, pool.rows, strict=True)
-            )
-            for pool in pools
-        )
-    return cost

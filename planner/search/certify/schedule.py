@@ -1,12 +1,12 @@
 """The pools' orders admit a schedule, and seconds and totals are those that follow from it."""
 
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
-
-import networkx as nx
 
 from planner.costs import stage_cost, tokens_per_second
-from planner.costs.bands import Term, slowest_terms, sum_band
+from planner.costs.bands import Term, circle_band
+from planner.costs.iteration import dollars_per_million_tokens, slowest_circle
+from planner.costs.services import service_seconds
+from planner.costs.sync.crossing import crossings
 from planner.costs.uncertainty import banded_call, term_of
 from planner.domain.cluster import NodePool
 from planner.domain.dataflow import DataflowGraph
@@ -17,52 +17,78 @@ from planner.search.strategies import Costs
 
 def schedule_violations(plan: Plan, graph: DataflowGraph, costs: Costs) -> Iterator[Violation]:
     """What is wrong with the orders and the predicted seconds of sound pools and strategies."""
-    yield from _orders(plan, graph)
-    yield from _prediction(plan, graph, costs)
+    found = list(_orders(plan, graph))
+    yield from found
+    calls, terms = _calls(plan, graph, costs)
+    for name, call in calls.items():
+        written = plan.prediction.calls.get(name)
+        if written is None or not _is_same(written, call):
+            yield Violation(rule="prediction", message=f"{name}: {written} is not the cost model's {call}")
+    if not found:
+        yield from _totals(plan, graph, calls, terms)
 
 
 def _orders(plan: Plan, graph: DataflowGraph) -> Iterator[Violation]:
-    """Each pool has its calls once, and all orders together contradict no data dependence."""
-    dependences = nx.DiGraph(graph.graph.edges)
+    """Each pool has its calls once, some of them ahead of others."""
     for pool in plan.pools:
         calls = sorted(call.name for call in graph.model_calls if call.role in pool.roles)
         if sorted(pool.order) != calls:
             yield Violation(rule="order", message=f"{pool.name} orders {pool.order}, its calls are {calls}")
-        dependences.add_edges_from(pairwise(pool.order))
-    if not nx.is_directed_acyclic_graph(dependences):
-        cycle = " -> ".join(edge[0] for edge in nx.find_cycle(dependences))
-        yield Violation(rule="order", message=f"the pools' orders would wait for each other: {cycle}")
+        elif not set(pool.ahead) <= set(calls) or min(pool.ahead.get(name, 0) for name in calls) != 0:
+            message = f"{pool.name}: {pool.ahead} says by how much calls of {calls} are ahead of the rearmost"
+            yield Violation(rule="ahead", message=message)
 
 
-def _prediction(plan: Plan, graph: DataflowGraph, costs: Costs) -> Iterator[Violation]:
-    """Seconds and their bands are the cost model's, and the totals follow from them."""
-    prediction = plan.prediction
+def _calls(
+    plan: Plan, graph: DataflowGraph, costs: Costs
+) -> tuple[dict[str, CallPrediction], dict[str, Term]]:
+    """The cost model's prediction of each call that takes devices, alone and as a part of a sum."""
     calls: dict[str, CallPrediction] = {}
     terms: dict[str, Term] = {}
-    for model_call in graph.model_calls:
-        home = _home(plan, model_call.role)
-        predicted = banded_call(model_call, costs.call(model_call, *home), *home, plan.scenario)
-        calls[model_call.name] = predicted
-        terms[model_call.name] = term_of(model_call, predicted, *home, plan.scenario)
-    for name, call in calls.items():
-        written = prediction.calls.get(name)
-        if written is None or not _is_same(written, call):
-            yield Violation(rule="prediction", message=f"{name}: {written} is not the cost model's {call}")
-    cost = stage_cost(graph, plan.placement, {name: call.seconds for name, call in calls.items()})
-    low, high = sum_band(slowest_terms(graph, plan.placement, terms))
+    for call in graph.model_calls:
+        home = _home(plan, call.role)
+        calls[call.name] = banded_call(call, costs.call(call, *home), *home, plan.scenario)
+        terms[call.name] = term_of(call, calls[call.name], *home, plan.scenario)
+    return calls, terms
+
+
+def _totals(
+    plan: Plan,
+    graph: DataflowGraph,
+    calls: Mapping[str, CallPrediction],
+    terms: Mapping[str, Term],
+) -> Iterator[Violation]:
+    """Stage cost, period and what follows from them are those of the cost model's seconds."""
+    scenario, prediction = plan.scenario, plan.prediction
+    seconds = {call.name: service_seconds(scenario, call) for call in graph.service_calls}
+    seconds |= {name: call.seconds for name, call in calls.items()}
+    away = crossings(scenario, graph, {role: pool.node_pool for pool in plan.pools for role in pool.roles})
+    circle = slowest_circle(graph, plan.pools, seconds, crossings=away)
+    if circle is None:
+        message = "the pools' orders wait for each other within one iteration"
+        yield Violation(rule="order", message=message)
+        return
+    low, high = circle_band(circle, terms)
     totals: Mapping[str, tuple[float | None, float | None]] = {
+        "iteration": (prediction.iteration_seconds, circle.period),
         "iteration band, low": (prediction.iteration_low, low),
         "iteration band, high": (prediction.iteration_high, high),
-        "stage cost": (prediction.stage_cost_seconds, cost),
-        "iteration": (prediction.iteration_seconds, cost),
-        "tokens per second": (
-            prediction.tokens_per_second,
-            tokens_per_second(plan.scenario, prediction.iteration_seconds),
+        "stage cost": (prediction.stage_cost_seconds, stage_cost(graph, plan.placement, seconds)),
+        "tokens per second": (prediction.tokens_per_second, tokens_per_second(scenario, circle.period)),
+        "dollars": (
+            prediction.dollars_per_million_tokens,
+            dollars_per_million_tokens(scenario, plan.pools, circle.period),
         ),
     }
     for rule, (total, computed) in totals.items():
-        if total is None or not is_equal(total, computed):
+        if not _agree(total, computed):
             yield Violation(rule=rule, message=f"{total!r} is written, {computed!r} computed")
+
+
+def _agree(total: float | None, computed: float | None) -> bool:
+    if total is None or computed is None:
+        return total is computed
+    return is_equal(total, computed)
 
 
 def _is_same(written: CallPrediction, call: CallPrediction) -> bool:

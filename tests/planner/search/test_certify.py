@@ -184,6 +184,10 @@ DAMAGES: dict[str, tuple[str, Damage]] = {
     "a call missing": ("order", lambda plan: in_pool(plan, 1, order=plan.pools[1].order[1:])),
     "a call twice": ("order", lambda plan: in_pool(plan, 1, order=plan.pools[1].order * 2)),
     "a deadlock": ("order", crossed),
+    "every call ahead": (
+        "ahead",
+        lambda plan: in_pool(plan, 1, ahead=dict.fromkeys(plan.pools[1].order, 1)),
+    ),
     "other seconds": ("prediction", lambda plan: slower(plan, "actor.generate")),
     "another band": ("prediction", lambda plan: surer(plan, "actor.generate")),
     "another iteration band": (
