@@ -11,6 +11,7 @@ from planner.costs.arrays.generation_table import Generations
 from planner.costs.arrays.role_costs import (
     RoleCosts,
     costs_of,
+    generated,
     generation_costs,
     generator_costs,
     passes_of,
@@ -80,12 +81,13 @@ class CostModel:
         ]
 
     def generations(
-        self, role: str, pairs: Syncs, node_pool: NodePool, *, offload: Offload = "none"
-    ) -> RoleCosts:
+        self, role: str, pairs: Syncs, node_pool: NodePool, *, offloads: Sequence[Offload] = ("none",)
+    ) -> list[RoleCosts]:
         """The same of its calls that generate, in pairs of training layouts and generation strategies."""
         calls = self._settled(role, node_pool, "generate")
+        passes = generated(calls, pairs)
         correct = partial(self._corrected, node_pool)
-        return generation_costs(calls, pairs, offload=offload, correct=correct)
+        return [generation_costs(passes, pairs, offload, correct) for offload in offloads]
 
     def generators(self, role: str, rows: Generations, node_pool: NodePool) -> RoleCosts:
         """The same of a role that only generates, and receives its weights."""

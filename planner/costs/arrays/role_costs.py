@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.costs.arrays.forward_table import forward_table
-from planner.costs.arrays.generation_table import Generations, generation_table
+from planner.costs.arrays.generation_table import Generations, GenerationTable, generation_table
 from planner.costs.arrays.grouping import Whole, groups_of, joined, taken
-from planner.costs.arrays.sync_table import Syncs, returning_bytes, sync_seconds
+from planner.costs.arrays.sync_table import Syncs, returning_bytes, returning_seconds, sync_seconds
 from planner.costs.arrays.table import Configurations, Floats, training_table
 from planner.costs.memory.memory import OFFLOADED
 from planner.costs.passes.optimizer import offload_seconds, onload_seconds
@@ -90,23 +90,48 @@ def costs_of(passes: Passes, rows: Configurations, offload: Offload, correct: Co
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generated:
+    """One call that generates, weights at hand; every array has one entry per pair."""
+
+    call: ModelCall
+    table: GenerationTable
+    sync: Floats
+    """Seconds of the weight sync."""
+    returning_s: Floats
+    """More of them where the training weights come back from host memory for it."""
+    returning: Whole
+    """Bytes of these weights."""
+
+
+def generated(calls: Sequence[tuple[ModelCall, Setting]], pairs: Syncs) -> list[Generated]:
+    """The role's calls that generate, in every pair of a training layout and a generation strategy."""
+    return [
+        Generated(
+            call=call,
+            table=generation_table(setting, pairs.generate),
+            sync=sync_seconds(setting, pairs),
+            returning_s=returning_seconds(setting, pairs.train),
+            returning=returning_bytes(setting, pairs.train),
+        )
+        for call, setting in calls
+    ]
+
+
 def generation_costs(
-    calls: Sequence[tuple[ModelCall, Setting]],
-    pairs: Syncs,
-    *,
-    offload: Offload,
-    correct: Correction,
+    calls: Sequence[Generated], pairs: Syncs, offload: Offload, correct: Correction
 ) -> RoleCosts:
-    """Costs of generation in every strategy, with the weight sync from the layout beside it."""
+    """Costs with some states in host memory between the calls.
+
+    Training weights come back for the sync, before the engine takes its cache and working set.
+    """
     seconds = {}
     nothing = np.zeros(len(pairs), dtype=np.int64)
-    transient = nothing
-    for call, setting in calls:
-        table = generation_table(setting, pairs.generate)
-        whole = table.seconds + sync_seconds(setting, pairs, offload=offload)
-        seconds[call.name] = correct(call, whole, _PairLikeness(pairs, offload))
-        back = returning_bytes(setting, pairs.train) if offload == "all" else 0
-        peak = table.weights + np.maximum(table.beside, back)
+    transient, returns = nothing, offload == "all"
+    for each in calls:
+        whole = each.table.seconds + (each.sync + returns * each.returning_s)
+        seconds[each.call.name] = correct(each.call, whole, _PairLikeness(pairs, offload))
+        peak = each.table.weights + np.maximum(each.table.beside, returns * each.returning)
         transient = np.maximum(transient, peak)
     return RoleCosts(seconds=seconds, persistent=nothing, transient=transient, host=nothing)
 

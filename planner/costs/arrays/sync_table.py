@@ -21,7 +21,6 @@ from planner.costs.sync.transition import (
 )
 from planner.domain.cluster import NodePool
 from planner.domain.parallelism import ParallelStrategy
-from planner.domain.plan import Offload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,14 +34,11 @@ class Syncs:
         return len(self.generate)
 
 
-def sync_seconds(setting: Setting, pairs: Syncs, *, offload: Offload = "none") -> Floats:
-    """Seconds of every sync; rows need not differ, nor be sorted."""
+def sync_seconds(setting: Setting, pairs: Syncs) -> Floats:
+    """Seconds of every sync of weights that are on the devices; rows need not differ, nor be sorted."""
     alike = _alike(pairs, setting.node_pool)
     some = Syncs(train=taken(pairs.train, alike.rows), generate=taken(pairs.generate, alike.rows))
-    seconds = _engine_seconds(setting, some) + _moving_seconds(setting, some)
-    if offload == "all":
-        seconds = seconds + returning_seconds(setting, some.train)
-    spread: Floats = alike.spread(seconds)
+    spread: Floats = alike.spread(_engine_seconds(setting, some) + _moving_seconds(setting, some))
     return spread
 
 

@@ -88,28 +88,28 @@ def generator_half(subject: Subject, costs: Costs, counts: Sequence[int]) -> Hal
 
 
 def with_keys(training: Half) -> Half:
-    """Training halves with the number of their `KEY`."""
-    key = numbered([training.rows[name] for name in KEY])
-    return replace(training, rows={**training.rows, "key": key})
+    """Training halves with the number of their `KEY`; those that differ in ``returns`` adjoin."""
+    layout = numbered([training.rows[name] for name in KEY[:-1]])
+    return replace(training, rows={**training.rows, "key": 2 * layout + training.rows["returns"]})
 
 
 def generation_half(subject: Subject, costs: Costs, training: Half) -> Half:
     """Every generation strategy under each key of some training halves."""
-    _, first = np.unique(training.rows["key"], return_index=True)
-    keys = taken(training.rows, first)
-    keys = {**keys, "virtual": np.ones_like(first)}
-    counts = np.unique(keys["devices"])
+    _, first = np.unique(training.rows["key"] // 2, return_index=True)
+    layouts = taken(training.rows, first)
+    layouts = {**layouts, "virtual": np.ones_like(first)}
+    counts = np.unique(layouts["devices"])
     raw = raw_generations(subject, counts.tolist())
-    slots = zip(_split(raw, counts), _split(keys, counts), strict=True)
+    slots = zip(_split(raw, counts), _split(layouts, counts), strict=True)
     rows = concatenated([under(generation, own) for generation, own in slots])
-    found = []
-    for returns in np.unique(rows["returns"]).tolist():
-        some = taken(rows, rows["returns"] == returns)
-        pairs = Syncs(train=configurations(some), generate=generations(some))
-        offload: Offload = "all" if returns else "none"
-        costed = costs.generations(subject.role, pairs, subject.node_pool, offload=offload)
-        found.append(_joined(some, [costed]))
-    return _stacked(found).sorted_by("key") if found else _empty(rows)
+    if not len(rows["devices"]):
+        return _empty(rows)
+    returns = np.unique(training.rows["returns"]).tolist()
+    kinds: list[Offload] = ["all" if each else "none" for each in returns]
+    pairs = Syncs(train=configurations(rows), generate=generations(rows))
+    tables = costs.generations(subject.role, pairs, subject.node_pool, offloads=kinds)
+    keyed = concatenated([{**rows, "key": rows["key"] // 2 * 2 + each} for each in returns])
+    return _joined(keyed, tables).sorted_by("key")
 
 
 def numbered(columns: Sequence[Integers]) -> Integers:
@@ -143,14 +143,4 @@ def _joined(rows: Columns, tables: Sequence[RoleCosts]) -> Half:
         persistent=np.concatenate([each.persistent for each in tables]),
         transient=np.concatenate([each.transient for each in tables]),
         host=np.concatenate([each.host for each in tables]),
-    )
-
-
-def _stacked(halves: Sequence[Half]) -> Half:
-    return Half(
-        rows=concatenated([half.rows for half in halves]),
-        call_us={name: np.concatenate([half.call_us[name] for half in halves]) for name in halves[0].call_us},
-        persistent=np.concatenate([half.persistent for half in halves]),
-        transient=np.concatenate([half.transient for half in halves]),
-        host=np.concatenate([half.host for half in halves]),
     )

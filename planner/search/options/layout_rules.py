@@ -7,6 +7,7 @@ a pin may name a value between its samples, which then is the only one.
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,15 +37,16 @@ def raw_layouts(subject: Subject, counts: Sequence[int]) -> Columns:
 
 
 def _layouts(subject: Subject, counts: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    """(devices, p, t, d, c) with p t c d = devices."""
+    """(devices, p, t, d, c) with p t c d = devices; sizes of as many devices are listed once."""
+    contexts, pipelines = cache(partial(context_sizes, subject)), cache(partial(pipeline_sizes, subject))
+    may_share = cache(partial(may_copy, subject))
     for devices in counts:
         for tensor in tensor_sizes(subject, devices):
-            for context in context_sizes(subject, devices // tensor):
+            for context in contexts(devices // tensor):
                 rest = devices // (tensor * context)
-                for pipeline in pipeline_sizes(subject, rest):
-                    data = rest // pipeline
-                    if _may_be(subject, "data", data) and has_work(subject, data):
-                        yield devices, pipeline, tensor, data, context
+                for pipeline in pipelines(rest):
+                    if may_share(rest // pipeline):
+                        yield devices, pipeline, tensor, rest // pipeline, context
 
 
 def tensor_sizes(subject: Subject, devices: int) -> list[int]:
@@ -72,11 +74,12 @@ def pipeline_sizes(subject: Subject, devices: int) -> list[int]:
     return [size for size in sizes if _may_be(subject, "pipeline", size)]
 
 
-def has_work(subject: Subject, data: int) -> bool:
-    """Whether each replica has a sequence, or the runtime lets some have none."""
+def may_copy(subject: Subject, data: int) -> bool:
+    """Whether there may be so many replicas: each has a sequence, or the runtime lets some have none."""
     work = subject.workload
     least = work.samples // work.mini_batches if subject.is_trained else work.samples
-    return data <= least or subject.can("empty_replicas")
+    has_work = data <= least or subject.can("empty_replicas")
+    return has_work and _may_be(subject, "data", data)
 
 
 def expert_sizes(subject: Subject, rows: Columns) -> tuple[Whole, Allowed]:

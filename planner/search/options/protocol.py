@@ -41,8 +41,10 @@ class Costs(Protocol):
         """
         ...
 
-    def generations(self, role: str, pairs: Syncs, node_pool: NodePool, /, *, offload: Offload) -> RoleCosts:
-        """The calls that generate, in pairs of a training layout and a generation strategy.
+    def generations(
+        self, role: str, pairs: Syncs, node_pool: NodePool, /, *, offloads: Sequence[Offload]
+    ) -> list[RoleCosts]:
+        """The calls that generate, in pairs of a training layout and a generation strategy, for each offload.
 
         Of the layout and the offload only (p, t, c, e), the devices, and whether weights come back for the
         weight sync may matter.

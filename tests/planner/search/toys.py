@@ -54,9 +54,12 @@ class SyntheticCosts:
         ]
 
     def generations(
-        self, role: str, pairs: Syncs, node_pool: NodePool, *, offload: Offload = "none"
-    ) -> RoleCosts:
+        self, role: str, pairs: Syncs, node_pool: NodePool, *, offloads: Sequence[Offload] = ("none",)
+    ) -> list[RoleCosts]:
         """The same of its calls that generate; what lives between calls is counted with the layouts."""
+        return [self._generations(role, pairs, node_pool, offload) for offload in offloads]
+
+    def _generations(self, role: str, pairs: Syncs, node_pool: NodePool, offload: Offload) -> RoleCosts:
         strategies = [
             _layout_strategy(pairs.train, row, offload).model_copy(
                 update={"generate": pairs.generate.one(row)}

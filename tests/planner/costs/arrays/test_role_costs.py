@@ -113,7 +113,7 @@ def test_layouts_cost_what_each_does_alone(scenario, node_pool, role):
 @pytest.mark.parametrize("offload", ["none", "all"])
 def test_generation_costs_what_each_pair_does_alone(scenario, node_pool, offload):
     costs, pairs = CostModel(scenario, PPO), random_pairs(scenario, 60)
-    table = costs.generations("actor", pairs, node_pool, offload=offload)
+    (table,) = costs.generations("actor", pairs, node_pool, offloads=[offload])
     each = [strategy(pairs, row, offload=offload) for row in range(60)]
     assert_equal(costs, table, "actor", each, node_pool, generating=True)
 
@@ -128,9 +128,8 @@ def test_a_role_that_only_generates_keeps_its_weights_and_reshards_nothing(scena
         assert predicted.reshard_seconds == 0
         assert table.seconds[call.name][row] == pytest.approx(predicted.seconds, rel=1e-12)
         assert table.transient[row] == sum(costs.transient_bytes(call, alone, node_pool).values())
-        resharded = costs.generations(
-            "actor", Syncs(train=random_pairs(scenario, 30).train, generate=rows), node_pool
-        )
+        pairs = Syncs(train=random_pairs(scenario, 30).train, generate=rows)
+        (resharded,) = costs.generations("actor", pairs, node_pool)
         assert table.persistent[row] + table.transient[row] == resharded.transient[row]
 
 
@@ -142,8 +141,8 @@ def test_weights_that_come_back_may_be_the_peak_of_a_sync(scenario, node_pool):
     generations = Generations(
         pipeline=one, tensor=one, replicas=one, max_sequences=one, cache_tokens=2048 * one
     )
-    away = costs.generations("actor", Syncs(train=layouts, generate=generations), node_pool, offload="all")
-    there = costs.generations("actor", Syncs(train=layouts, generate=generations), node_pool)
+    pairs = Syncs(train=layouts, generate=generations)
+    there, away = costs.generations("actor", pairs, node_pool, offloads=["none", "all"])
     assert away.transient[0] > there.transient[0]
 
 
@@ -176,7 +175,7 @@ def test_measured_strategies_take_their_seconds_and_others_the_factor(scenario, 
     )
     costs = CostModel(scenario, PPO, profiles=[profile])
     layouts = costs.layouts("actor", pairs.train, node_pool, offloads=[offload])[0]
-    generations = costs.generations("actor", pairs, node_pool, offload=offload)
+    (generations,) = costs.generations("actor", pairs, node_pool, offloads=[offload])
     assert_equal(costs, layouts, "actor", rows, node_pool)
     assert_equal(costs, generations, "actor", rows, node_pool, generating=True)
     for call in calls:
