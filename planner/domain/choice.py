@@ -29,7 +29,7 @@ class ChosenPool(Value):
     devices: PositiveInt
     roles: tuple[str, ...] = Field(min_length=1)
     order: tuple[str, ...] = ()
-    """Of its calls; the best one where it is left out."""
+    """Of its calls; the best orders where any pool leaves it out."""
     ahead: dict[str, int] = Field(default_factory=dict)
 
 

@@ -1,11 +1,13 @@
 """From a solver's answer to a plan: names, orders of calls, predictions."""
 
+from dataclasses import replace
+
 from planner.costs import tokens_per_second
 from planner.costs.bands import circle_band, difference_half_width, ties
 from planner.costs.iteration import dollars_per_million_tokens
 from planner.costs.uncertainty import banded_memory
 from planner.domain.dataflow import DataflowGraph
-from planner.domain.plan import Plan, Prediction, Proof, RunnerUp, Solver
+from planner.domain.plan import Plan, Pool, Prediction, Proof, RunnerUp, Solver
 from planner.domain.scenario import Scenario
 from planner.search.forecast import Forecast
 from planner.search.problem import Answer, Problem, Solution
@@ -21,13 +23,20 @@ def assemble(
     costs: Costs,
     *,
     solver: Solver,
+    given: tuple[Pool, ...] = (),
 ) -> Plan:
-    """The plan that an answer stands for, in seconds; pools in order of their first role."""
+    """The plan that an answer stands for, in seconds; pools in order of their first role.
+
+    Parameters
+    ----------
+    given
+        The answer's pools with orders of their own, in the place of the best ones.
+    """
 
     def forecast(solution: Solution) -> Forecast:
         return Forecast(solution=solution, problem=problem, scenario=scenario, graph=graph, costs=costs)
 
-    best = forecast(answer.solution)
+    best = replace(forecast(answer.solution), given=given)
     return Plan(
         scenario=scenario,
         pools=best.pools,

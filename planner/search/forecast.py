@@ -28,6 +28,8 @@ class Forecast:
     scenario: Scenario
     graph: DataflowGraph
     costs: Costs
+    given: tuple[Pool, ...] = ()
+    """The solution's pools with orders of their own, in the place of the best ones."""
 
     @cached_property
     def strategies(self) -> dict[str, RoleStrategy]:
@@ -60,7 +62,9 @@ class Forecast:
 
     @cached_property
     def pools(self) -> tuple[Pool, ...]:
-        """With the orders of the least period."""
+        """With the orders of the least period, unless others are given."""
+        if self.given:
+            return self.given
         orders = orders_of(self.problem, self.solution.pools)
         ahead = dict(zip((step.name for step in self.problem.steps), orders.ahead, strict=True))
         return tuple(

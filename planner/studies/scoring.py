@@ -1,6 +1,6 @@
 """A given choice of pools and strategies: costed, certified, and held against the optimum."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from planner.algorithms import asynchronous
@@ -14,8 +14,9 @@ from planner.domain.scenario import Scenario
 from planner.errors import BrokenPlanError, SpecError
 from planner.search import Violation, violations
 from planner.search.certify.pools import pool_violations
+from planner.search.certify.schedule import order_violations
 from planner.search.certify.strategies import strategy_violations
-from planner.search.given import costed_plan
+from planner.search.given import costed_plan, has_orders, orders_wait_in_circles
 from planner.studies.explain import Price, price
 from planner.studies.planning import SearchSettings, dataflow, plan, with_device
 
@@ -78,6 +79,8 @@ def costed(choice: Choice, scenario: Scenario, *, profiles: Sequence[Profile] = 
     costs = CostModel(scenario, graph, profiles=profiles)
     outline = _outline(choice, scenario, graph)
     _refuse(list(pool_violations(outline, graph)) or list(strategy_violations(outline, graph)))
+    if has_orders(outline):
+        _refuse(list(order_violations(outline, graph)) or list(_circles(outline, graph)))
     found = costed_plan(outline, graph, costs)
     _refuse(violations(found, graph, costs))
     return found
@@ -117,6 +120,11 @@ def _node_pool(pool: ChosenPool, scenario: Scenario) -> str:
             f"write one of {', '.join(names)}"
         )
     return pool.node_pool or names[0]
+
+
+def _circles(outline: Plan, graph: DataflowGraph) -> Iterator[Violation]:
+    if orders_wait_in_circles(outline, graph):
+        yield Violation(rule="order", message="the pools' orders wait for each other within one iteration")
 
 
 def _refuse(found: Sequence[Violation]) -> None:

@@ -92,6 +92,40 @@ def test_the_optimum_scores_as_the_optimum(
     assert (one.pools, one.strategies, one.prediction) == (other.pools, other.strategies, other.prediction)
 
 
+PROGRAM = ["actor.generate", "reference.logprobs", "actor.update"]
+
+
+def ordered(actor: list[str]) -> dict[str, Any]:
+    """The choice with an order for each pool."""
+    one, other = CHOICE["pools"]
+    critic = ["critic.values", "reward.scores", "critic.update"]
+    return {**CHOICE, "pools": [{**one, "order": actor}, {**other, "order": critic}]}
+
+
+def test_given_orders_are_costed_as_they_are(
+    scenario: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    free = written(tmp_path / "free.json", CHOICE)
+    given = written(tmp_path / "given.json", ordered(PROGRAM))
+    best = answer_of(["plan", str(scenario), "--score", str(free)], capsys)
+    answer = answer_of(["plan", str(scenario), "--score", str(given)], capsys)
+    assert answer["pools"][0]["order"] == PROGRAM
+    assert answer["objective"] >= best["objective"]
+    assert answer["stage_cost_seconds"] == best["stage_cost_seconds"]
+
+
+@pytest.mark.parametrize(
+    "order",
+    [PROGRAM[:2], [*PROGRAM, "critic.update"], ["actor.update", "actor.generate", "reference.logprobs"]],
+)
+def test_an_order_that_cannot_be_run_is_a_broken_rule(
+    order: list[str], scenario: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path / "choice.json", ordered(order))
+    answer = answer_of(["plan", str(scenario), "--score", str(path)], capsys, code=3)
+    assert {each["rule"] for each in answer["violations"]} == {"order"}
+
+
 def test_pins_for_every_role_are_a_choice(scenario: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pins = ["--set", "pin.actor.train.tensor=4", "--set", "pin.critic.train.tensor=4"]
     answer = answer_of(["plan", str(scenario), *pins, "--score"], capsys)

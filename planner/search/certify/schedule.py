@@ -17,7 +17,7 @@ from planner.search.strategies import Costs
 
 def schedule_violations(plan: Plan, graph: DataflowGraph, costs: Costs) -> Iterator[Violation]:
     """What is wrong with the orders and the predicted seconds of sound pools and strategies."""
-    found = list(_orders(plan, graph))
+    found = list(order_violations(plan, graph))
     yield from found
     calls, terms = _calls(plan, graph, costs)
     for name, call in calls.items():
@@ -28,7 +28,7 @@ def schedule_violations(plan: Plan, graph: DataflowGraph, costs: Costs) -> Itera
         yield from _totals(plan, graph, calls, terms)
 
 
-def _orders(plan: Plan, graph: DataflowGraph) -> Iterator[Violation]:
+def order_violations(plan: Plan, graph: DataflowGraph) -> Iterator[Violation]:
     """Each pool has its calls once, some of them ahead of others."""
     for pool in plan.pools:
         calls = sorted(call.name for call in graph.model_calls if call.role in pool.roles)
