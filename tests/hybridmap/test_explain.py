@@ -125,6 +125,13 @@ def test_sensitivity_is_a_table_of_improvements_with_progress_beside_it(
     assert any(call["growth"] < 0 for call in improvements["h100-sxm-80gb"]["calls"].values())
 
 
+def test_hardware_that_is_not_there_cannot_be_measured(
+    plan_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain", str(plan_file), "--sensitivity", "--profile", "profile.json"]) == 2
+    assert "--profile" in capsys.readouterr().err
+
+
 def test_one_question_at_a_time(plan_file: Path) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["explain", str(plan_file), "--sensitivity", "--with", "actor.devices=2"])

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from planner.domain.pins import Pins
 from planner.domain.scenario import Scenario
@@ -33,6 +35,37 @@ def test_a_demand_never_improves_the_objective(
     assert found.is_proven
     assert found.amount >= 0
     assert found.relative == pytest.approx(found.amount / found.before.proof.objective)
+
+
+PINS = {
+    "actor.train.tensor": (1, 2, 4),
+    "actor.train.pipeline": (1, 2),
+    "actor.generate.tensor": (1, 2),
+    "actor.generate.replicas": (1, 2, 4),
+    "actor.recompute": ("none", "selective", "full"),
+    "actor.offload": ("none", "optimizer", "all"),
+    "critic.micro_batch": (1, 4, 16),
+    "critic.devices": (1, 2, 3, 4),
+    "reference.infer.data": (1, 2, 4),
+    "reward.offload": ("none", "all"),
+}
+
+
+@given(
+    pins=st.lists(st.sampled_from(sorted(PINS)), min_size=1, max_size=3, unique=True).flatmap(
+        lambda keys: st.fixed_dictionaries({key: st.sampled_from(PINS[key]) for key in keys})
+    ),
+    time_model=st.sampled_from(["period", "stage"]),
+)
+@settings(max_examples=12, deadline=None, derandomize=True)
+def test_no_set_of_pins_improves_the_objective(
+    tiny: Build, pins: dict[str, int | str], time_model: str
+) -> None:
+    try:
+        found = explain(tiny(time_model=time_model), tiny(time_model=time_model, pin=pins))
+    except InfeasibleError:
+        return
+    assert found.amount >= 0
 
 
 def test_demanding_what_is_chosen_anyway_costs_nothing(tiny: Build) -> None:
