@@ -1,0 +1,33 @@
+"""What the examples are there to show."""
+
+import pytest
+
+import planner
+from planner.domain.plan import Plan
+
+COLOCATED = (("actor", "critic", "reference", "reward"),)
+
+
+def best(name: str, **changes: object) -> Plan:
+    scenario = planner.read_scenario(f"scenarios/examples/{name}.yaml").model_copy(update=changes)
+    return planner.plan(scenario).plan
+
+
+@pytest.mark.parametrize("time_model", ["period", "stage"])
+def test_large_judges_are_not_best_colocated_with_the_policy(time_model: str) -> None:
+    plan = best("ppo-large-judges", time_model=time_model)
+    together = best("ppo-large-judges", time_model=time_model, colocate=COLOCATED)
+    assert plan.placement != COLOCATED == together.placement
+    assert together.proof.bound > 1.05 * plan.proof.objective
+
+
+def test_a_rule_takes_no_devices() -> None:
+    plan = best("dapo-7b")
+    assert plan.placement == (("actor",),)
+    assert set(plan.strategies) == set(plan.prediction.memory) == {"actor"}
+
+
+def test_the_next_generation_starts_while_the_critic_still_learns() -> None:
+    plan = best("safe-rlhf-8b")
+    assert plan.prediction.iteration_seconds < 0.95 * plan.prediction.stage_cost_seconds
+    assert "cost" not in {role for pool in plan.pools for role in pool.roles}
