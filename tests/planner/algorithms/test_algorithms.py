@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from planner.algorithms import ALGORITHMS, trace
@@ -78,3 +80,25 @@ def test_only_the_update_of_the_safe_actor_learns_from_pretraining_data() -> Non
 def test_the_grpo_update_reads_the_reference_for_the_divergence_in_its_loss() -> None:
     assert "reference.logprobs" in graph_of("grpo").inputs_of("actor.update")
     assert "reference.logprobs" not in graph_of("rloo").inputs_of("actor.update")
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_no_call_stands_in_an_earlier_stage_than_what_it_waits_for(name: str) -> None:
+    graph = graph_of(name)
+    stages = graph.stage_of
+    for source, target in graph.graph.edges:
+        if source in stages and target in stages:
+            assert stages[source] <= stages[target]
+    assert {call.kind for call in graph.stages[0]} == {"generate"}
+    assert {call.kind for call in graph.stages[-1]} == {"train"}
+    assert sum(map(len, graph.stages)) == len(graph.model_calls)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_judge_elsewhere_changes_no_stage_and_no_wait(name: str) -> None:
+    graph = graph_of(name)
+    judged = replace(graph, services=frozenset({"reward"}))
+    assert judged.stage_of == graph.stage_of
+    assert judged.dependences == graph.dependences
+    assert set(graph.roles) - set(judged.roles) == {"reward"}
+    assert {call.role for call in judged.service_calls} == {"reward"}
