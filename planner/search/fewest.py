@@ -1,8 +1,11 @@
 """The fewest devices on which some plan takes at most so long."""
 
+from bisect import bisect_left
+
 import numpy as np
 
-from planner.search.budgets import device_prices
+from planner.search.budgets import Prices, device_prices
+from planner.search.dominance import Integers
 from planner.search.fastest import ANY_TIME, Fastest, Found
 from planner.search.floors import NEVER
 from planner.search.problem import Problem, Solution
@@ -12,15 +15,16 @@ def fewest_devices(problem: Problem, fastest: Fastest, *, within_us: int = ANY_T
     """The fewest devices of a plan that takes at most so long, and with so few the fastest plan.
 
     Every plan under a budget is one under each greater budget, so the least time never rises with the budget,
-    and the smallest budget under which it is short enough can be bisected.
+    and the smallest budget under which it is short enough can be bisected: among floors first, then, from
+    the smallest budget that they leave upwards, with plans.
     """
     prices = device_prices(problem)
     counts = prices.reachable()
-    low, high = 0, len(counts)
-    proven = 0
+    proven = low = _first_possible(prices, counts, fastest, within_us)
+    high = len(counts)
     best: Solution | None = None
     while low < high:
-        middle = (low + high) // 2
+        middle = min((low + high) // 2, 2 * low)
         solution, bound_us = _short_enough(prices.under(int(counts[middle])), fastest, within_us)
         if solution is not None:
             best, high = solution, int(np.searchsorted(counts, prices.total(solution)))
@@ -35,6 +39,17 @@ def fewest_devices(problem: Problem, fastest: Fastest, *, within_us: int = ANY_T
     return Found(
         answer=fastest.plan_or(best, budget, at_most_us=within_us), bound=bound, is_proven=proven == high
     )
+
+
+def _first_possible(prices: Prices, counts: Integers, fastest: Fastest, within_us: int) -> int:
+    """The first count whose floors do not exceed the time."""
+
+    def is_possible(count: int) -> bool:
+        budget = prices.under(count)
+        floor_us = fastest.floor_us(budget)
+        return floor_us <= within_us and prices.work(budget) <= count * within_us
+
+    return bisect_left(range(len(counts)), True, key=lambda number: is_possible(int(counts[number])))
 
 
 def _short_enough(problem: Problem, fastest: Fastest, within_us: int) -> tuple[Solution | None, int]:

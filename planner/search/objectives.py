@@ -7,6 +7,7 @@ and again (`planner.search.fewest`, `planner.search.cheapest`). ``within`` bound
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from planner.costs.iteration import HOUR_S, MILLION
 from planner.domain.plan import Plan
 from planner.domain.scenario import Scenario
 from planner.errors import Fix, InfeasibleError, SearchStoppedError, SpecError
@@ -18,8 +19,6 @@ from planner.search.problem import Answer, Problem, Solution
 from planner.units import MICROSECOND
 
 MICRO_DOLLAR = 1e-6
-HOUR_S = 3600
-MILLION = 10**6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
