@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict, RootModel, ValidationError, model_serializer, model_validator
 
+from planner.domain.dataflow import ACTOR, GENERATOR
 from planner.domain.parallelism import ParallelStrategy
 
 _LAYOUT_FIELDS = ("pipeline", "tensor", "data", "context", "expert", "virtual")
@@ -56,11 +57,15 @@ class Pins(RootModel[dict[PinKey, int | str]]):
     def _serialize(self) -> dict[str, int | str]:
         return {str(key): self.root[key] for key in sorted(self.root)}
 
-    def allow(self, role: str, phase: str, **fields: int | str) -> bool:
-        """Whether these fields of a role's phase agree with the pins."""
-        return all(
-            self.root.get(PinKey(role, phase, name), setting) == setting for name, setting in fields.items()
-        )
+    def value(self, role: str, phase: str, field: str) -> int | str | None:
+        """What a field is pinned to; none where it is free.
+
+        How the actor generates is how its generator does, where it has one without a pin of its own.
+        """
+        own = self.root.get(PinKey(role, phase, field))
+        if own is None and (role, phase) == (GENERATOR, "generate"):
+            return self.root.get(PinKey(ACTOR, phase, field))
+        return own
 
 
 def _parse_pin(key: str, setting: object) -> dict[PinKey, int | str]:

@@ -12,7 +12,7 @@ class Span(Value):
     role: str
     call: str
     """Name of the model call, or of the part of it that the span covers (``actor.generate/reshard``)."""
-    kind: Literal["generate", "infer", "train", "reshard", "numeric"]
+    kind: Literal["generate", "infer", "train", "reshard", "numeric", "send", "receive"]
     iteration: int
     start_s: float
     end_s: float

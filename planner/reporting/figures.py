@@ -18,6 +18,8 @@ _COLOURS = {
     "infer": "#59a14f",
     "train": "#f28e2b",
     "numeric": "#9c9c9c",
+    "send": "#e15759",
+    "receive": "#ff9da7",
 }
 
 

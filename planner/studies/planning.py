@@ -1,19 +1,22 @@
 """From a scenario to a plan, and from a plan to a predicted timeline."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from planner.algorithms import dataflow_of
+from planner.algorithms import asynchronous, dataflow_of, planned_dataflow
 from planner.costs import CostModel
 from planner.domain.cluster import DeviceSpec
 from planner.domain.contradictions import check_roles
-from planner.domain.dataflow import DataflowGraph
+from planner.domain.dataflow import GENERATOR, DataflowGraph
 from planner.domain.plan import Plan, Solver
 from planner.domain.profile import Profile
 from planner.domain.scenario import Scenario
 from planner.domain.timeline import Timeline
+from planner.errors import InfeasibleError, SearchStoppedError
 from planner.search import SearchResult, solve
 from planner.simulation import simulate as play
+from planner.units import MICROSECOND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +32,7 @@ class SearchSettings:
 
 
 def dataflow(scenario: Scenario) -> DataflowGraph:
-    """The calls of one iteration of the scenario's algorithm.
+    """The calls of one synchronous iteration of the scenario's algorithm.
 
     Raises
     ------
@@ -41,12 +44,32 @@ def dataflow(scenario: Scenario) -> DataflowGraph:
     return graph
 
 
+def dataflows(scenario: Scenario) -> tuple[DataflowGraph, ...]:
+    """The dataflows that a plan may be made for: the synchronous one, and with staleness the other one too.
+
+    A demand on the generator asks for the second.
+
+    Raises
+    ------
+    SpecError
+        The scenario's models are not those that the algorithm's roles need.
+    """
+    graph = dataflow(scenario)
+    if not scenario.staleness:
+        return (graph,)
+    named = {role for group in (*scenario.colocate, *scenario.apart) for role in group}
+    named |= {key.role for key in scenario.pin.root}
+    apart = asynchronous(graph, scenario.staleness)
+    return (apart,) if GENERATOR in named else (graph, apart)
+
+
 def plan(
     scenario: Scenario, *, settings: SearchSettings | None = None, profiles: Sequence[Profile] = ()
 ) -> SearchResult:
     """The best plan of a scenario, with its proof.
 
-    Profiles replace the data sheet of the devices they measured.
+    Profiles replace the data sheet of the devices they measured. With staleness the asynchronous plan is held
+    against the synchronous one, which stays if it is as good.
 
     Raises
     ------
@@ -56,22 +79,69 @@ def plan(
     settings = settings or SearchSettings()
     for profile in profiles:
         scenario = with_device(scenario, profile.device)
-    graph = dataflow(scenario)
-    costs = CostModel(scenario, graph, profiles=profiles)
-    return solve(
-        scenario,
-        graph,
-        costs,
-        solver=settings.solver,
-        time_limit_s=settings.time_limit_s,
-        seed=settings.seed,
-        workers=settings.workers,
-    )
+    start = time.perf_counter()
+    found: list[Plan] = []
+    failures: list[InfeasibleError | SearchStoppedError] = []
+    for graph in dataflows(scenario):
+        try:
+            found.append(_solved(scenario, graph, settings, profiles, since=start))
+        except (InfeasibleError, SearchStoppedError) as error:
+            failures.append(error)
+    if not found:
+        raise failures[0]
+    is_open = any(isinstance(error, SearchStoppedError) for error in failures)
+    return SearchResult(plan=_best(found, is_open=is_open), solve_seconds=time.perf_counter() - start)
 
 
 def simulate(plan: Plan, *, iterations: int = 1) -> Timeline:
     """The predicted timeline of a plan."""
-    return play(plan, dataflow(plan.scenario), iterations=iterations)
+    return play(plan, planned_dataflow(plan), iterations=iterations)
+
+
+def _solved(
+    scenario: Scenario,
+    graph: DataflowGraph,
+    settings: SearchSettings,
+    profiles: Sequence[Profile],
+    *,
+    since: float,
+) -> Plan:
+    """The best plan for one dataflow in what is left of the time."""
+    limit = settings.time_limit_s
+    left = None if limit is None else max(0.0, limit - (time.perf_counter() - since))
+    result = solve(
+        scenario,
+        graph,
+        CostModel(scenario, graph, profiles=profiles),
+        solver=settings.solver,
+        time_limit_s=left,
+        seed=settings.seed,
+        workers=settings.workers,
+    )
+    return result.plan
+
+
+def _best(plans: Sequence[Plan], *, is_open: bool) -> Plan:
+    """The best of the best plans of several dataflows; its bound is that of all of them.
+
+    Parameters
+    ----------
+    is_open
+        Whether nothing is known of a further dataflow.
+    """
+    sign = -1 if plans[0].proof.minimise == "tokens_per_second" else 1
+    best = min(plans, key=lambda plan: sign * plan.proof.objective)
+    bound = min((plan.proof.bound for plan in plans), key=lambda bound: sign * bound)
+    if is_open:
+        bound = best.scenario.workload.total_tokens / MICROSECOND if sign < 0 else 0.0
+    is_proven = sign * bound >= sign * best.proof.objective
+    proof = best.proof.model_copy(
+        update={
+            "bound": best.proof.objective if is_proven else bound,
+            "status": "optimal" if is_proven else "feasible",
+        }
+    )
+    return best.model_copy(update={"proof": proof})
 
 
 def with_device(scenario: Scenario, device: DeviceSpec) -> Scenario:

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from planner.domain.cluster import NodePool
-from planner.domain.dataflow import DataflowGraph
+from planner.domain.dataflow import ACTOR, GENERATOR, DataflowGraph
 from planner.domain.model import ModelSpec
 from planner.domain.parallelism import ParallelStrategy
+from planner.domain.pins import PinKey
 from planner.domain.plan import Plan, Pool, RoleStrategy
 from planner.domain.runnable import plan_refusals, scenario_refusals, strategy_refusals
 from planner.search.certify.violation import Violation
@@ -103,11 +104,13 @@ def _pins(plan: Plan, pool: Pool, role: str) -> Iterator[Violation]:
         "recompute": strategy.recompute,
         "offload": strategy.offload,
     }
-    for key, value in plan.scenario.pin.root.items():
-        if key.role == role:
-            actual = getattr(phases[key.phase], key.field, None) if key.phase else own[key.field]
-            if actual != value:
-                yield Violation(rule="pins", message=f"{key} is {actual}, pinned to {value}")
+    pins = plan.scenario.pin
+    for key in dict.fromkeys(PinKey(role, key.phase, key.field) for key in pins.root):
+        value = pins.value(role, key.phase, key.field)
+        is_anothers = role == ACTOR and key.phase == "generate" and GENERATOR in plan.strategies
+        actual = getattr(phases[key.phase], key.field, None) if key.phase else own[key.field]
+        if value is not None and not is_anothers and actual != value:
+            yield Violation(rule="pins", message=f"{key} is {actual}, pinned to {value}")
 
 
 def _capabilities(plan: Plan) -> Iterator[Violation]:

@@ -7,7 +7,6 @@ from planner.domain.capabilities import Capabilities
 from planner.domain.cluster import NodePool
 from planner.domain.dataflow import CallKind, DataflowGraph, ModelCall
 from planner.domain.model import ModelSpec
-from planner.domain.pins import PinKey
 from planner.domain.scenario import Scenario
 from planner.domain.workload import Workload
 
@@ -70,7 +69,7 @@ class Subject:
 
     def pinned(self, field: str, *, phase: str = "") -> int | str | None:
         """The value that a pin gives a field; none where it is free."""
-        return self.scenario.pin.root.get(PinKey(self.role, phase, field))
+        return self.scenario.pin.value(self.role, phase, field)
 
     def allows(self, field: str, value: int | str, *, phase: str = "") -> bool:
         """Whether the pins leave a field free or agree."""

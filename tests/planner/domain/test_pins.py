@@ -14,9 +14,16 @@ def test_a_layout_stands_for_all_its_sizes() -> None:
         "actor.train.tensor": 2,
         "actor.train.virtual": 1,
     }
-    assert pins.allow("actor", "train", pipeline=1, tensor=2)
-    assert not pins.allow("actor", "train", tensor=4)
-    assert pins.allow("critic", "train", tensor=4)
+    assert [pins.value("actor", "train", field) for field in ("pipeline", "tensor")] == [1, 2]
+    assert pins.value("critic", "train", "tensor") is None
+
+
+def test_how_the_actor_generates_is_how_its_generator_does() -> None:
+    pins = Pins.model_validate({"actor.generate.tensor": 2, "actor.generate.pipeline": 1})
+    own = Pins.model_validate({"actor.generate.tensor": 2, "generator.generate.tensor": 4})
+    assert [pins.value("generator", "generate", field) for field in ("tensor", "pipeline")] == [2, 1]
+    assert own.value("generator", "generate", "tensor") == 4
+    assert pins.value("generator", "", "devices") is None
 
 
 def test_pins_survive_a_file() -> None:

@@ -1,19 +1,30 @@
 import itertools
+import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.algorithms import ALGORITHMS, trace
+from planner.algorithms import ALGORITHMS, asynchronous, planned_dataflow, trace
 from planner.costs import stage_cost
+from planner.costs.iteration import period, slowest_circle
+from planner.costs.services import service_seconds
+from planner.costs.sync.crossing import crossings
 from planner.domain.placement import placements
 from planner.domain.plan import CallPrediction, Plan, Pool, Prediction, Proof
+from planner.domain.reading import parse_scenario, read_scenario
+from planner.search.orders import best_orders
 from planner.simulation import simulate
+from planner.studies import planning
 
 PPO = trace(ALGORITHMS["ppo"], name="ppo")
 NAMES = tuple(call.name for call in PPO.model_calls)
 PLACEMENTS = tuple(placements(PPO.roles))
 TOGETHER = (PPO.roles,)
+ROOT = Path(__file__).resolve().parents[3]
+REPEATS = 12
+"""Iterations after which every small circle has come round, whatever its lag up to 4."""
 
 
 def plan_of(placement, seconds, *, reshard_s=0.0):
@@ -91,3 +102,145 @@ def test_the_weight_sync_is_a_span_of_its_own_inside_the_call():
     assert (sync.call, sync.kind, sync.seconds) == ("actor.generate/reshard", "reshard", 1.5)
     assert (generate.call, generate.kind, generate.seconds) == ("actor.generate", "generate", 2.5)
     assert timeline.origin == "predicted"
+
+
+def ordered_plan(graph, placement, seconds):
+    """A plan whose pools have the orders of least period, in microseconds."""
+    numbers = {call.name: number for number, call in enumerate(graph.calls)}
+    homes = {role: index for index, roles in enumerate(placement) for role in roles}
+    durations = [round(1e6 * seconds.get(call.name, 0.0)) for call in graph.calls]
+    waits = [(numbers[wait.source], numbers[wait.target], wait.lag, 0) for wait in graph.dependences]
+    orders = best_orders(durations, [homes.get(call.role) for call in graph.calls], waits)
+    names = [call.name for call in graph.calls]
+    pools = tuple(
+        Pool(
+            name=f"pool{index}",
+            node_pool="pool",
+            devices=1,
+            roles=roles,
+            order=tuple(names[step] for step in steps),
+            ahead={names[step]: orders.ahead[step] for step in steps},
+        )
+        for index, (roles, steps) in enumerate(zip(placement, orders.steps, strict=True))
+    )
+    plan = plan_of((), seconds)
+    return plan.model_copy(update={"pools": pools}), orders.schedule.period_us / 1e6
+
+
+def assert_repeats(plan, graph, calls, seconds):
+    """Calls of the slowest circle start so many seconds after their last turn, once the play has settled."""
+    timeline = simulate(plan, graph, iterations=50)
+    starts = {(span.call, span.iteration): span.start_s for span in timeline.spans}
+    steady = {
+        call: (starts[call, 40] - starts[call, 40 - REPEATS]) / REPEATS
+        for call in calls
+        if (call, 40) in starts
+    }
+    assert steady
+    assert steady == pytest.approx(dict.fromkeys(steady, seconds), abs=1e-6)
+
+
+@pytest.mark.parametrize("staleness", [0, 1, 2])
+@pytest.mark.parametrize("name", ["ppo", "remax", "safe_rlhf", "grpo"])
+def test_the_steady_period_is_the_one_that_was_searched(name, staleness):
+    """In all placements of a random problem."""
+    graph = trace(ALGORITHMS[name], name=name)
+    graph = asynchronous(graph, staleness) if staleness else graph
+    draw = random.Random(f"{name} {staleness}")
+    for placement in placements(graph.roles):
+        if any({"actor", "generator"} <= set(roles) for roles in placement) or draw.random() > 0.3:
+            continue
+        seconds = {call.name: draw.randrange(1, 40) / 4 for call in graph.model_calls}
+        plan, expected = ordered_plan(graph, placement, seconds)
+        assert_repeats(plan, graph, slowest_circle(graph, plan.pools, seconds).calls, expected)
+
+
+@pytest.mark.parametrize("staleness", [0, 1, 2])
+@pytest.mark.parametrize("name", ["ppo-7b-16", "ppo-13b-64"])
+def test_paper_scenarios_repeat_with_their_period(name, staleness):
+    scenario = read_scenario(ROOT / "scenarios" / "paper" / f"{name}.yaml")
+    plan = planning.plan(scenario.model_copy(update={"time_model": "period", "staleness": staleness})).plan
+    graph = planned_dataflow(plan)
+    seconds = {call: prediction.seconds for call, prediction in plan.prediction.calls.items()}
+    calls = slowest_circle(graph, plan.pools, seconds).calls
+    assert_repeats(plan, graph, calls, plan.prediction.iteration_seconds)
+
+
+def crossing_plan():
+    """Asynchronous GRPO on two node pools, with a judge that takes no devices."""
+    device = {"devices_per_node": 4, "nodes": 1, "network": {"bandwidth": "25 GB/s", "latency": "5 us"}}
+    scenario = parse_scenario(
+        {
+            "name": "two",
+            "algorithm": "grpo",
+            "models": {"actor": "llama-3.2-1b", "reference": "llama-3.2-1b"},
+            "services": {"reward": {"seconds_per_sample": "50 ms", "concurrency": 8}},
+            "staleness": 1,
+            "pin": {"generator.node_pool": "new", "actor.node_pool": "old"},
+            "cluster": {
+                "node_pools": [
+                    device | {"name": "old", "device": "a100-sxm-80gb"},
+                    device | {"name": "new", "device": "h100-sxm-80gb"},
+                ],
+                "between": {"bandwidth": "100 MB/s", "latency": "1 ms"},
+            },
+            "workload": {
+                "prompts": 32,
+                "samples_per_prompt": 4,
+                "prompt_tokens": 512,
+                "response_tokens": 2048,
+                "mini_batches": 4,
+            },
+        },
+        where="two",
+        relative_to=Path(),
+    )
+    return planning.plan(scenario).plan
+
+
+def test_what_crosses_and_what_services_take_is_played_as_it_is_predicted():
+    plan = crossing_plan()
+    graph = planned_dataflow(plan)
+    seconds = {call: prediction.seconds for call, prediction in plan.prediction.calls.items()}
+    judge = graph.call("reward.scores")
+    seconds[judge.name] = service_seconds(plan.scenario, judge)
+    away = crossings(
+        plan.scenario, graph, {role: pool.node_pool for pool in plan.pools for role in pool.roles}
+    )
+    circle = slowest_circle(graph, plan.pools, seconds, crossings=away)
+    assert_repeats(plan, graph, circle.calls, plan.prediction.iteration_seconds)
+    timeline = simulate(plan, graph, iterations=6)
+    starts = {(span.call, span.iteration): span for span in timeline.spans}
+    judged = starts["actor.update", 5].start_s - starts["generator.generate", 5].end_s
+    moved = starts["generator.receive", 5].start_s - starts["actor.send", 5].end_s
+    assert judged >= seconds[judge.name] - 1e-9
+    assert moved >= max(away.values()) - 1e-9
+    assert judge.name not in {span.call for span in timeline.spans}
+
+
+def test_calls_that_are_ahead_begin_in_the_prologue():
+    seconds = dict.fromkeys(NAMES, 1.0)
+    plan = plan_of(PLACEMENTS[0], seconds)
+    (pool,) = plan.pools
+    graph = asynchronous(PPO, 1)
+    order = ("generator.generate", "generator.receive")
+    ahead = Pool(
+        name="generator",
+        node_pool="pool",
+        devices=1,
+        roles=("generator",),
+        order=order,
+        ahead={"generator.generate": 1},
+    )
+    others = tuple(call.name for call in graph.model_calls if call.role != "generator")
+    rest = pool.model_copy(update={"roles": PPO.roles, "order": others})
+    calls = {call.name: CallPrediction(seconds=1.0, origin="modelled") for call in graph.model_calls}
+    prediction = plan.prediction.model_copy(update={"calls": calls})
+    plan = plan.model_copy(update={"pools": (ahead, rest), "prediction": prediction})
+    spans = [span for span in simulate(plan, graph, iterations=2).spans if span.pool == "generator"]
+    assert [(span.call, span.iteration, span.start_s) for span in spans[:2]] == [
+        ("generator.generate", 0, 0.0),
+        ("generator.generate", 1, 1.0),
+    ]
+    assert [span.kind for span in spans] == ["generate", "generate", "receive", "receive"]
+    assert period(graph, plan.pools, dict.fromkeys(calls, 1.0)) == 6.0
