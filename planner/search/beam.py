@@ -11,8 +11,8 @@ import numpy as np
 from planner.domain.placement import Placement
 from planner.search.evaluation import evaluate
 from planner.search.floors import Booleans, Floors
-from planner.search.fronts import Fronts
-from planner.search.merging import Partials, Ways, merged, ways_to_add
+from planner.search.fronts import Front, Fronts
+from planner.search.merging import Partials, merged
 from planner.search.problem import RUNNERS_UP, PoolChoice, Problem, Solution
 from planner.search.resources import Resources
 
@@ -26,15 +26,24 @@ MOST_POOLS = 2000
 """Pools of the second run: those whose plans may cost the least."""
 
 
-def quick_solutions(problem: Problem, floors: Floors) -> dict[Placement, Solution]:
-    """The best plan found of each placement for which one was found and evaluated, best placement first."""
+def quick_solutions(
+    problem: Problem, floors: Floors, exact: Fronts | None = None
+) -> dict[Placement, Solution]:
+    """The best plan found of each placement for which one was found and evaluated, best placement first.
+
+    Parameters
+    ----------
+    exact
+        The fronts by feature that the caller will go on with.
+    """
     if not all(problem.options.values()):
         return {}
+    narrow = Fronts(floors=floors, compared=floors.features, width=FRONT_WIDTH, exact=exact)
     coarse = floors.pools.alive & _coarse(floors.resources)
-    found = _evaluated(problem, _searched(floors, coarse))
+    found = _evaluated(problem, _searched(narrow, coarse))
     if coarse.any(axis=0).sum() < len(floors.resources.slots):
         limit_us = min((solution.objective_us for solution in found), default=floors.ceiling_us)
-        for solution in _evaluated(problem, _searched(floors, _promising(floors, limit_us))):
+        for solution in _evaluated(problem, _searched(narrow, _promising(floors, limit_us))):
             found.append(solution)
     best: dict[Placement, Solution] = {}
     for solution in sorted(found, key=lambda solution: solution.objective_us):
@@ -74,14 +83,16 @@ def _evaluated(problem: Problem, found: Sequence[tuple[int, Sequence[PoolChoice]
     return solutions
 
 
-def _searched(floors: Floors, allowed: Booleans) -> list[tuple[int, list[PoolChoice]]]:
+def _searched(narrow: Fronts, allowed: Booleans) -> list[tuple[int, list[PoolChoice]]]:
     """The best plan of each placement that is found, with its lower bound, the least bound first.
 
     Of the partial plans that place the same roles the most promising go on: those whose features, raised to
     what the missing roles take at least of what is left, cost the least.
     """
-    fronts = Fronts(problem=floors.problem, features=floors.features, width=FRONT_WIDTH)
-    ways = ways_to_add(floors, floors.pools, allowed, fronts)
+    floors = narrow.floors
+    fronts = {
+        roles: narrow.of(roles, allowed[roles]) for roles in np.flatnonzero(allowed.any(axis=1)).tolist()
+    }
     everything = (1 << len(floors.problem.roles)) - 1
 
     def best(placed: int, partials: Partials) -> Partials:
@@ -90,13 +101,14 @@ def _searched(floors: Floors, allowed: Booleans) -> list[tuple[int, list[PoolCho
         raised = np.maximum(partials.us, floors.of_missing(placed, partials.left))
         return partials.take(np.argsort(floors.features.bound_us(raised), kind="stable")[:BEAM_WIDTH])
 
-    return _best_of_each_placement(floors, ways, merged(floors, ways, best))
+    return _best_of_each_placement(floors, fronts, merged(floors, fronts, best))
 
 
 def _best_of_each_placement(
-    floors: Floors, ways: Mapping[int, Ways], plans: Partials
+    floors: Floors, fronts: Mapping[int, Front], plans: Partials
 ) -> list[tuple[int, list[PoolChoice]]]:
     cost = floors.features.bound_us(plans.us)
     order = np.argsort(cost, kind="stable")
     _, first = np.unique(plans.sets[order], axis=0, return_index=True)
-    return [(int(cost[plan]), plans.choices(plan, ways)) for plan in order[np.sort(first)].tolist()]
+    slots = floors.resources.slots
+    return [(int(cost[plan]), plans.choices(plan, fronts, slots)) for plan in order[np.sort(first)].tolist()]

@@ -1,9 +1,9 @@
 """The default solver: placement, device counts and strategies chosen together by OR-Tools CP-SAT.
 
 A beam search first finds good plans, and what cannot be part of a plan as good is dropped before the model is
-built (`planner.search.floors`); that saves nine tenths of the time. One boolean says whether a set of roles
-forms a pool on a slot, one whether a role uses an option. A set of roles is one value, so no two solutions
-differ in the numbering of their pools.
+built (`planner.search.floors`, `planner.search.fronts`); that saves nine tenths of the time. One boolean says
+whether a set of roles forms a pool on a slot with certain options. A set of roles is one value, so no two
+solutions differ in the numbering of their pools.
 
 The model's cost is a lower bound of the plan's (`planner.search.features`), under ``stage`` the cost itself.
 Under ``period`` the plan of least bound is evaluated exactly: if it costs no more than its bound, or a known
@@ -18,6 +18,8 @@ The answer is the same on every run and with any number of workers: a fixed seed
 time unless one in seconds is asked for, and a written order of plans of equal objective, by which the model
 is solved again with the objective held (`planner.search.cp.ties`).
 """
+
+from dataclasses import replace
 
 from planner.errors import SearchStoppedError
 from planner.search.beam import quick_solutions
@@ -46,10 +48,10 @@ def solve_with_cpsat(
     """
     clock = Clock.start(limits)
     floors = Floors.of(problem)
-    quick = quick_solutions(problem, floors)
+    search = Search.of(floors, clock)
+    quick = quick_solutions(problem, floors, search.by_feature)
     limit_us = min(at_most_us, floors.ceiling_us)
     known = next((solution for solution in quick.values() if solution.objective_us <= limit_us), None)
-    search = Search(floors=floors, pools=floors.pools, clock=clock)
     found = search.best(known, limit_us)
     if found.solution is None:
         if found.is_proven:
@@ -58,16 +60,13 @@ def solve_with_cpsat(
     best = search.first(found.solution) if found.is_proven else found.solution
 
     def best_of(pools: Pools, own: Solution | None, within_us: int) -> Solution | None:
-        if clock.is_late:
-            return None
-        return Search(floors=floors, pools=pools, clock=clock).best(own, within_us).solution
+        return None if clock.is_late else replace(search, pools=pools).best(own, within_us).solution
 
     others = best_others(floors, quick, best_of, beside=best.placement, at_most_us=limit_us, count=runners_up)
     return Answer(
         solution=best,
         bound_us=min(found.bound_us, best.objective_us),
         runners_up=tuple(
-            Search(floors=floors, pools=Pools.of_placement(floors, each.placement), clock=clock).first(each)
-            for each in others
+            replace(search, pools=Pools.of_placement(floors, each.placement)).first(each) for each in others
         ),
     )

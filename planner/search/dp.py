@@ -20,7 +20,7 @@ from planner.search.evaluation import evaluate_within
 from planner.search.features import Features
 from planner.search.floors import Floors, Pools
 from planner.search.fronts import Fronts
-from planner.search.merging import Keep, Partials, merged, ways_to_add
+from planner.search.merging import Keep, Partials, merged
 from planner.search.problem import RUNNERS_UP, Answer, Problem, Solution
 from planner.search.rivals import best_others, rivals
 
@@ -30,15 +30,16 @@ def solve_by_subsets(problem: Problem, *, runners_up: int = RUNNERS_UP) -> Answe
     if not all(problem.options.values()):
         return None
     floors = Floors.of(problem)
-    quick = quick_solutions(problem, floors)
+    subsets = Subsets.of(floors)
+    quick = quick_solutions(problem, floors, subsets.by_feature)
     known = next(iter(quick.values()), None)
-    best = Subsets.of(floors).best(floors.pools, known, floors.ceiling_us)
+    best = subsets.best(floors.pools, known, floors.ceiling_us)
     if best is None:
         return None
     others = best_others(
         floors,
         quick,
-        Subsets.of(floors).best,
+        subsets.best,
         beside=best.placement,
         at_most_us=floors.ceiling_us,
         count=runners_up,
@@ -59,8 +60,8 @@ class Subsets:
         problem = floors.problem
         return cls(
             floors=floors,
-            by_feature=Fronts(problem=problem, features=floors.features),
-            by_call=Fronts(problem=problem, features=Features.by_call(problem)),
+            by_feature=Fronts(floors=floors, compared=floors.features),
+            by_call=Fronts(floors=floors, compared=Features.by_call(problem)),
         )
 
     def best(self, pools: Pools, known: Solution | None, at_most_us: int) -> Solution | None:
@@ -81,26 +82,27 @@ class Subsets:
 
     def _by_bound(self, pools: Pools, limit_us: int) -> tuple[int, Solution | None] | None:
         """The least bound of all plans and that plan, if it is within the limit; none when no bound is."""
-        ways = ways_to_add(self.floors, pools, pools.within(limit_us), self.by_feature, limit_us=limit_us)
-        plans = merged(self.floors, ways, self._undominated_within(limit_us))
+        fronts = self.by_feature.all_within(pools, limit_us)
+        plans = merged(self.floors, fronts, self._undominated_within(limit_us))
         if not len(plans):
             return None
         bounds = self.floors.features.bound_us(plans.us)
         least = int(bounds.argmin())
-        solution = evaluate_within(self.floors.problem, plans.choices(least, ways), limit_us)
+        slots = self.floors.resources.slots
+        solution = evaluate_within(self.floors.problem, plans.choices(least, fronts, slots), limit_us)
         return int(bounds[least]), solution
 
     def _of_placement(self, pools: Pools, best: Solution | None, limit_us: int) -> Solution | None:
         """The better of a known plan and the best one of one placement."""
         within_us = limit_us if best is None else best.objective_us - 1
-        ways = ways_to_add(self.floors, pools, pools.within(within_us), self.by_call, limit_us=within_us)
-        plans = merged(self.floors, ways, self._within(within_us))
+        fronts = self.by_call.all_within(pools, within_us)
+        plans = merged(self.floors, fronts, self._within(within_us))
         bounds = self.floors.features.bound_us(plans.us)
         for plan in np.argsort(bounds, kind="stable").tolist():
             within_us = limit_us if best is None else best.objective_us - 1
             if bounds[plan] > within_us:
                 break
-            choices = plans.choices(plan, ways)
+            choices = plans.choices(plan, fronts, self.floors.resources.slots)
             best = evaluate_within(self.floors.problem, choices, within_us) or best
         return best
 

@@ -1,6 +1,6 @@
 """Lower bounds: what a role, a pool or an option takes at least, whatever the rest of the plan is."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.domain.placement import Placement
-from planner.search.allocation import Slot
 from planner.search.dominance import Integers
 from planner.search.features import Features
 from planner.search.problem import Problem
@@ -148,7 +147,8 @@ class Pools:
         """Only the pools of one placement, each beside the other ones instead of single roles."""
         every = floors.pools
         blocks = [bit_set(floors.problem, roles) for roles in placement]
-        tables = [_falling(every.least_us[block], floors.problem, floors.resources) for block in blocks]
+        takes = [np.where(every.alive[block][:, None], every.own_us[block], NEVER) for block in blocks]
+        tables = [_falling(least, floors.problem, floors.resources) for least in takes]
         left = floors.resources.there - floors.resources.taken
         devices = np.maximum(floors.resources.affordable(left), 0)
         alive, outside = np.zeros_like(every.alive), every.outside_us.copy()
@@ -162,9 +162,12 @@ class Pools:
         return cls(own_us=every.own_us, outside_us=outside, alive=alive, floor_us=floor)
 
     @property
-    def least_us(self) -> Integers:
-        """What each pool takes at least, `NEVER` where it cannot be; shape (sets, slots, features)."""
-        return np.where(self.alive[..., None], self.own_us, NEVER)
+    def least_us(self) -> int:
+        """What a plan made of these pools costs at least: each role is in one of them."""
+        floor = np.where(self.alive, self.floor_us, NEVER).min(axis=1)
+        sets = np.arange(len(floor))
+        count = (len(floor) - 1).bit_length()
+        return max(int(floor[(sets >> number & 1).astype(bool)].min()) for number in range(count))
 
     def within(self, limit_us: int) -> Booleans:
         """Which pools a plan of at most this cost may contain; shape (sets, slots)."""
@@ -201,40 +204,3 @@ def _may_fit(problem: Problem, resources: Resources) -> Booleans:
             host.sum(axis=0) <= host_memory
         )
     return fits
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidates:
-    """Pools and options that a plan of at most some cost may contain."""
-
-    pools: tuple[tuple[tuple[str, ...], Slot], ...]
-    """Sets of roles and their slots."""
-    floor_us: tuple[Integers, ...]
-    """What each pool takes at least, shape (features,)."""
-    rows: Mapping[tuple[str, Slot], Integers]
-    """Numbers of each role's options on each slot."""
-
-
-def candidates(floors: Floors, pools: Pools, limit_us: int) -> Candidates:
-    """Drop every pool and option that only plans above a limit contain.
-
-    An option stays when some set around it stays with this option in the place of its role's fastest.
-    """
-    problem, slots = floors.problem, floors.resources.slots
-    within = pools.within(limit_us)
-    found = [(int(roles), int(at)) for roles, at in np.argwhere(within)]
-    rows: dict[tuple[str, Slot], Integers] = {}
-    for number, role in enumerate(problem.roles):
-        with_role = (np.arange(len(within)) >> number & 1).astype(bool)
-        for at in np.flatnonzero(within[with_role].any(axis=0)):
-            sets = np.flatnonzero(within[:, at] & with_role)
-            us = floors.features.us(role, slots[at])
-            rest = pools.own_us[sets, at] - floors.at_slot[number, at]
-            raised = np.maximum(rest[:, None] + us, pools.outside_us[sets, at][:, None])
-            useful = (floors.features.bound_us(raised) <= limit_us).any(axis=0)
-            rows[role, slots[at]] = np.flatnonzero(useful)
-    return Candidates(
-        pools=tuple((members(problem, roles), slots[at]) for roles, at in found),
-        floor_us=tuple(pools.own_us[roles, at] for roles, at in found),
-        rows=rows,
-    )

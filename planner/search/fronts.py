@@ -1,30 +1,50 @@
-"""What a colocated set can achieve on a slot: its roles' options merged into undominated combinations."""
+"""What colocated sets can achieve: their roles' options merged into undominated combinations, on all slots.
 
-from collections.abc import Iterator, Sequence
+Without a width the fronts are exact: every combination of options that fits a device is either among them,
+or undercut or equalled by one that is. Sets grow by one role at a time, in the order of the roles; what
+undercuts a combination in every column that matters later still does when any option is added to both, so
+that the combination is dropped at once. With a width at most so many combinations of a set and slot live on.
+With a limit those go that only plans above it contain.
+
+Under equal devices and equal seconds of each feature the written order of plans (`planner.search.cp.ties`)
+decides by the seconds of all calls together and then by the bytes: a combination that comes first there is
+never dropped for one that comes later.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from planner.search.allocation import Slot
-from planner.search.dominance import Integers, undominated
+from planner.search.dominance import Integers, undominated_in_groups
 from planner.search.features import Features
+from planner.search.floors import Booleans, Floors, Pools, members
 from planner.search.problem import PoolChoice, Problem
+from planner.search.strategies import Options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Front:
-    """Option combinations of some roles on one slot, one per row."""
+    """Option combinations of some roles, one per row."""
 
     roles: tuple[str, ...]
-    slot: Slot
+    at: Integers
+    """Number of the slot, rising; shape (rows,)."""
     us: Integers
     """What all roles together take of each feature, shape (rows, features)."""
+    compared_us: Integers
+    """What tells combinations apart: that, or the seconds of each call; shape (rows, columns)."""
     persistent: Integers
     """Sum of the roles' persistent bytes, shape (rows,)."""
     transient: Integers
     """Greatest of the roles' transient bytes, shape (rows,)."""
     host: Integers
     """Sum of the roles' bytes of host memory, shape (rows,)."""
+    busy_us: Integers
+    """Sum of all the roles' calls, shape (rows,)."""
+    bytes: Integers
+    """Sum of all the roles' bytes of any kind, shape (rows,)."""
     rows: Integers
     """Number of each role's option, shape (rows, roles)."""
 
@@ -35,124 +55,218 @@ class Front:
         """Some of the combinations."""
         return Front(
             roles=self.roles,
-            slot=self.slot,
+            at=self.at[rows],
             us=self.us[rows],
+            compared_us=self.compared_us[rows],
             persistent=self.persistent[rows],
             transient=self.transient[rows],
             host=self.host[rows],
+            busy_us=self.busy_us[rows],
+            bytes=self.bytes[rows],
             rows=self.rows[rows],
         )
 
-    def choice(self, row: int) -> PoolChoice:
+    def choice(self, row: int, slots: Sequence[Slot]) -> PoolChoice:
         """The pool that a combination stands for."""
-        return PoolChoice(roles=self.roles, slot=self.slot, rows=tuple(self.rows[row].tolist()))
+        return PoolChoice(
+            roles=self.roles, slot=slots[int(self.at[row])], rows=tuple(self.rows[row].tolist())
+        )
+
+    def order(self) -> Integers:
+        """Ranks by the seconds of all calls and then the bytes, equal ones equal; shape (rows,)."""
+        order = np.lexsort((self.bytes, self.busy_us))
+        busy_us, size = self.busy_us[order], self.bytes[order]
+        rank = np.zeros(len(order), dtype=np.int64)
+        rank[order[1:]] = np.cumsum((np.diff(busy_us) != 0) | (np.diff(size) != 0))
+        return rank
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fronts:
-    """The undominated combinations of any set of roles on any slot, made when asked for.
+    """The fronts of one problem, made when asked for."""
 
-    Without a width these are exact: every combination of options that fits a device is either among them or
-    takes no less of any feature than one that is. Sets grow by one role at a time, in the order of the roles;
-    a combination that another one undercuts in every feature and in bytes stays undercut whatever is added,
-    so it is dropped at once. With a width at most so many combinations of a set and slot live on.
-    """
-
-    problem: Problem
-    features: Features
+    floors: Floors
+    compared: Features
+    """What tells combinations apart."""
     width: int | None = None
-    grown: dict[tuple[tuple[str, ...], Slot], Front] = field(default_factory=dict)
+    exact: "Fronts | None" = None
+    """The same without a width, which spares pruning the roles' options again."""
+    made: dict[tuple[str, ...], Front] = field(default_factory=dict)
+    loosest: dict[int, tuple[int, Front]] = field(default_factory=dict)
+    """By set of roles, the greatest limit that was asked for, and the front within it."""
 
-    def of(self, roles: Sequence[str], slot: Slot) -> Front:
-        """The combinations of exactly these roles, bytes no longer told apart."""
-        front = self._grown(tuple(roles), slot)
-        return self._narrowed(front.take(undominated(front.us)))
+    @property
+    def problem(self) -> Problem:
+        return self.floors.problem
 
-    def all(self) -> Iterator[Front]:
-        """Those of every set of roles that may form a pool, on each of its slots, where there are any."""
-        for number in range(1, 1 << len(self.problem.roles)):
-            roles = tuple(role for at, role in enumerate(self.problem.roles) if number >> at & 1)
-            if self.problem.may_share(roles):
-                for slot in self.problem.slots(roles):
-                    front = self.of(roles, slot)
-                    if len(front):
-                        yield front
+    def of(self, roles: int, allowed: Booleans) -> Front:
+        """The combinations of a set of roles on some slots, by bytes no longer told apart.
 
-    def _grown(self, roles: tuple[str, ...], slot: Slot) -> Front:
-        if (roles, slot) not in self.grown:
-            if len(roles) == 1:
-                front = self._single(roles[0], slot)
-            else:
-                front = self._merged(self._grown(roles[:-1], slot), roles[-1])
-            front = front.take(undominated(self._comparable(front)))
-            self.grown[roles, slot] = self._narrowed(front)
-        return self.grown[roles, slot]
-
-    def _single(self, role: str, slot: Slot) -> Front:
-        options = self.problem.options[role][slot]
-        fitting = np.flatnonzero(
-            (options.persistent + options.transient <= self.problem.memory[slot.node_pool])
-            & (options.host <= self.problem.host_memory[slot.node_pool])
-        )
-        return Front(
-            roles=(role,),
-            slot=slot,
-            us=self.features.us(role, slot)[fitting],
-            persistent=options.persistent[fitting],
-            transient=options.transient[fitting],
-            host=options.host[fitting],
-            rows=fitting[:, None],
-        )
-
-    def _merged(self, front: Front, role: str) -> Front:
-        """Each combination with each option of one more role, where both fit a device."""
-        other = self._grown((role,), front.slot)
-        persistent = np.add.outer(front.persistent, other.persistent)
-        transient = np.maximum.outer(front.transient, other.transient)
-        host = np.add.outer(front.host, other.host)
-        fits = (persistent + transient <= self.problem.memory[front.slot.node_pool]) & (
-            host <= self.problem.host_memory[front.slot.node_pool]
-        )
-        one, two = np.nonzero(fits)
-        return Front(
-            roles=(*front.roles, role),
-            slot=front.slot,
-            us=front.us[one] + other.us[two],
-            persistent=persistent[one, two],
-            transient=transient[one, two],
-            host=host[one, two],
-            rows=np.concatenate([front.rows[one], other.rows[two]], axis=1),
-        )
-
-    def _comparable(self, front: Front) -> Integers:
-        """Columns to compare combinations by.
-
-        Bytes count as none where a combination fits whatever the roles still to come choose: there they can
-        never tell two combinations apart. Only roles after the last one are still to come.
+        Parameters
+        ----------
+        roles
+            Bit set.
+        allowed
+            Shape (slots,).
         """
-        later = self.problem.roles[self.problem.roles.index(front.roles[-1]) + 1 :]
-        if len(front.roles) == 1:
-            later = tuple(role for role in self.problem.roles if role != front.roles[0])
-        tables = [
-            self.problem.options[role][front.slot]
-            for role in later
-            if front.slot in self.problem.options[role]
-        ]
-        persistent = front.persistent + sum(int(table.persistent.max()) for table in tables)
-        transient = np.maximum(
-            front.transient, max((int(table.transient.max()) for table in tables), default=0)
+        front = self._grown(members(self.problem, roles))
+        front = front.take(np.flatnonzero(allowed[front.at]))
+        return self._narrowed(_best(front, ()))
+
+    def within(self, roles: int, pools: Pools, limit_us: int) -> Front:
+        """Those of some pools that a plan within a limit may contain."""
+        if roles not in self.loosest or self.loosest[roles][0] < limit_us:
+            self.loosest[roles] = limit_us, self._within(roles, limit_us)
+        front = self.loosest[roles][1]
+        raised = np.maximum(front.us, pools.outside_us[roles, front.at])
+        is_within = self.floors.features.bound_us(raised) <= limit_us
+        return front.take(np.flatnonzero(is_within & pools.alive[roles, front.at]))
+
+    def _within(self, roles: int, limit_us: int) -> Front:
+        """Those of all pools; of a combination that is undercut by one on fewer devices only the latter."""
+        names, pools = members(self.problem, roles), self.floors.pools
+        alive = pools.within(limit_us)[roles]
+        front: Front | None = None
+        for number, name in enumerate(names):
+            single = self._grown((name,))
+            if front is None:
+                front = single.take(np.flatnonzero(alive[single.at]))
+            else:
+                front = self._merged(front, single)
+            later = names[number + 1 :]
+            missing = sum(
+                (self.floors.at_slot[self.problem.roles.index(other)] for other in later),
+                np.zeros_like(self.floors.at_slot[0]),
+            )
+            raised = np.maximum(front.us + missing[front.at], pools.outside_us[roles, front.at])
+            front = front.take(np.flatnonzero(self.floors.features.bound_us(raised) <= limit_us))
+            front = _best(front, self._bytes_that_matter(front, later))
+        assert front is not None, "a set has roles"
+        return self._on_fewest_devices(front)
+
+    def all_within(self, pools: Pools, limit_us: int) -> dict[int, Front]:
+        """The same of every set of roles that is alive anywhere."""
+        sets = np.flatnonzero(pools.within(limit_us).any(axis=1)).tolist()
+        return {roles: self.within(roles, pools, limit_us) for roles in sets}
+
+    def _grown(self, roles: tuple[str, ...]) -> Front:
+        if roles not in self.made:
+            if len(roles) == 1:
+                front = self.exact._grown(roles) if self.exact else self._single(roles[0])
+                others = [role for role in self.problem.roles if role not in roles]
+            else:
+                front = self._merged(self._grown(roles[:-1]), self._grown(roles[-1:]))
+                others = list(self.problem.roles[self.problem.roles.index(roles[-1]) + 1 :])
+            self.made[roles] = self._narrowed(_best(front, self._bytes_that_matter(front, others)))
+        return self.made[roles]
+
+    def _single(self, role: str) -> Front:
+        """All options of a role that fit a device alone."""
+        tables = self.problem.options[role]
+        slots = [(at, slot) for at, slot in enumerate(self.floors.resources.slots) if slot in tables]
+        sizes = [len(tables[slot]) for _, slot in slots]
+
+        def column(name: str) -> Integers:
+            joined: Integers = np.concatenate([getattr(tables[slot], name) for _, slot in slots])
+            return joined
+
+        persistent, transient, host = column("persistent"), column("transient"), column("host")
+        front = Front(
+            roles=(role,),
+            at=np.repeat(np.array([at for at, _ in slots], dtype=np.int64), sizes),
+            us=np.concatenate([self.floors.features.us(role, slot) for _, slot in slots]),
+            compared_us=np.concatenate([self.compared.us(role, slot) for _, slot in slots]),
+            persistent=persistent,
+            transient=transient,
+            host=host,
+            busy_us=column("call_us").sum(axis=1),
+            bytes=persistent + transient + host,
+            rows=np.concatenate([np.arange(size) for size in sizes])[:, None],
         )
-        host = front.host + sum(int(table.host.max()) for table in tables)
-        matters = persistent + transient > self.problem.memory[front.slot.node_pool]
-        spills = host > self.problem.host_memory[front.slot.node_pool]
-        bytes_columns = (front.persistent * matters, front.transient * matters, front.host * spills)
-        return np.concatenate([front.us, *(column[:, None] for column in bytes_columns)], axis=1)
+        return front.take(np.flatnonzero(self._fits(front)))
+
+    def _fits(self, front: Front) -> Booleans:
+        memory, host_memory = self._room(front)
+        fits: Booleans = (front.persistent + front.transient <= memory) & (front.host <= host_memory)
+        return fits
+
+    def _room(self, front: Front) -> tuple[Integers, Integers]:
+        """Bytes of a device and of its part of host memory, by row."""
+        names = [slot.node_pool for slot in self.floors.resources.slots]
+        memory = np.array([self.problem.memory[name] for name in names], dtype=np.int64)
+        host_memory = np.array([self.problem.host_memory[name] for name in names], dtype=np.int64)
+        return memory[front.at], host_memory[front.at]
+
+    def _merged(self, front: Front, single: Front) -> Front:
+        """Each combination with each option of one more role on its slot, where both fit a device."""
+        first = np.searchsorted(single.at, front.at, side="left")
+        count = np.searchsorted(single.at, front.at, side="right") - first
+        one = np.repeat(np.arange(len(front)), count)
+        two = np.arange(len(one)) - np.repeat(np.cumsum(count) - count, count) + first[one]
+        merged = Front(
+            roles=(*front.roles, *single.roles),
+            at=front.at[one],
+            us=front.us[one] + single.us[two],
+            compared_us=front.compared_us[one] + single.compared_us[two],
+            persistent=front.persistent[one] + single.persistent[two],
+            transient=np.maximum(front.transient[one], single.transient[two]),
+            host=front.host[one] + single.host[two],
+            busy_us=front.busy_us[one] + single.busy_us[two],
+            bytes=front.bytes[one] + single.bytes[two],
+            rows=np.concatenate([front.rows[one], single.rows[two]], axis=1),
+        )
+        return merged.take(np.flatnonzero(self._fits(merged)))
+
+    def _bytes_that_matter(self, front: Front, later: Sequence[str]) -> tuple[Integers, ...]:
+        """Columns of bytes, none where a combination fits whatever the roles still to come choose."""
+        if not later:
+            return ()
+        memory, host_memory = self._room(front)
+        persistent, host = front.persistent, front.host
+        transient = front.transient
+        for role in later:
+            greatest = self._greatest(role)
+            persistent = persistent + greatest[0][front.at]
+            transient = np.maximum(transient, greatest[1][front.at])
+            host = host + greatest[2][front.at]
+        matters, spills = persistent + transient > memory, host > host_memory
+        return front.persistent * matters, front.transient * matters, front.host * spills
+
+    def _greatest(self, role: str) -> Integers:
+        """Greatest persistent, transient and host bytes of a role's options, shape (3, slots)."""
+        greatest = np.zeros((3, len(self.floors.resources.slots)), dtype=np.int64)
+        for at, slot in enumerate(self.floors.resources.slots):
+            table: Options | None = self.problem.options[role].get(slot)
+            if table is not None:
+                greatest[:, at] = table.persistent.max(), table.transient.max(), table.host.max()
+        return greatest
 
     def _narrowed(self, front: Front) -> Front:
-        """The fastest combinations and, for a quarter of the width, the smallest."""
-        if self.width is None or len(front) <= self.width:
+        """Of each slot the fastest combinations and, for a quarter of the width, the smallest."""
+        if self.width is None:
             return front
-        by_time = np.argsort(front.us.sum(axis=1), kind="stable")
-        by_bytes = np.argsort(front.persistent + front.transient + front.host, kind="stable")
-        kept = np.union1d(by_time[: self.width - self.width // 4], by_bytes[: self.width // 4])
-        return front.take(kept)
+        smallest = self.width // 4
+        fast = _first_of_each(front.at, front.us.sum(axis=1), self.width - smallest)
+        small = _first_of_each(front.at, front.persistent + front.transient + front.host, smallest)
+        return front.take(np.union1d(fast, small))
+
+    def _on_fewest_devices(self, front: Front) -> Front:
+        taken = self.floors.resources.taken[front.at]
+        devices = np.array([slot.devices for slot in self.floors.resources.slots], dtype=np.int64)[front.at]
+        rank = devices * (len(front) + 1) + front.order()
+        columns = [*taken.T, *front.compared_us.T, rank]
+        return front.take(undominated_in_groups(np.zeros(len(front), dtype=np.int64), columns))
+
+
+def _best(front: Front, bytes_columns: Sequence[Integers]) -> Front:
+    """The undominated combinations of each slot."""
+    columns = [*front.compared_us.T, *bytes_columns, front.order()]
+    return front.take(undominated_in_groups(front.at, columns))
+
+
+def _first_of_each(groups: Integers, scores: Integers, count: int) -> Integers:
+    """The so many least of each group."""
+    order = np.lexsort((scores, groups))
+    starts = np.searchsorted(groups[order], groups[order], side="left")
+    first: Integers = order[np.arange(len(order)) - starts < count]
+    return first

@@ -1,4 +1,4 @@
-"""A program's cost made the least period of a cyclic schedule.
+"""A program's cost made the least period of a cyclic schedule, where its combinations differ by call.
 
 Step c of iteration i starts at s_c + i P, where P is the program's cost. A wait with lag l says
 s_target + l P >= s_source + d_source + crossing. Steps a and b on one pool overlap in no iteration if and
@@ -17,7 +17,7 @@ from itertools import combinations
 import networkx as nx
 from ortools.sat.python import cp_model
 
-from planner.search.cp.program import Program, lie_apart, summed, weighted
+from planner.search.cp.program import Program, lie_apart, summed
 from planner.search.features import crossing_roles
 from planner.search.problem import Problem, Wait
 
@@ -81,17 +81,10 @@ def _duration(program: Program, number: int) -> cp_model.LinearExpr:
     problem, step = program.problem, program.problem.steps[number]
     if step.role is None:
         return program.cp.new_constant(step.us)
-    role = problem.roles[step.role]
-    column = sum(1 for other in problem.steps[:number] if other.role == step.role)
-    lasts = program.cp.new_int_var(0, program.limit_us, f"seconds of {step.name}")
-    program.cp.add(
-        lasts
-        == summed(
-            weighted(used, problem.options[role][slot].call_us[:, column])
-            for (name, slot), used in program.options.items()
-            if name == role
-        )
-    )
+    column = sum(1 for other in problem.steps[:number] if other.role is not None)
+    us = {roles: front.compared_us[:, column] for roles, front in program.fronts.items()}
+    lasts = program.cp.new_int_var(0, program.limit_us, f"microseconds of {step.name}")
+    program.cp.add(lasts == program.total(us, roles=1 << step.role))
     return lasts
 
 
@@ -103,15 +96,15 @@ def _share_pools(
 ) -> None:
     """Steps of roles that share a pool never overlap."""
     problem, cp = program.problem, program.cp
-    shared: dict[tuple[str, ...], cp_model.IntVar] = {}
+    shared: dict[int, cp_model.IntVar] = {}
     for one, other in combinations(range(len(problem.steps)), 2):
-        numbers = {problem.steps[one].role, problem.steps[other].role}
-        if None in numbers:
+        first, second = problem.steps[one].role, problem.steps[other].role
+        if first is None or second is None:
             continue
-        roles = tuple(problem.roles[number] for number in sorted(n for n in numbers if n is not None))
-        if len(roles) == 2 and roles not in shared:
+        roles = 1 << first | 1 << second
+        if roles not in shared:
             shared[roles] = cp.new_bool_var(f"{roles} share")
-            cp.add(shared[roles] == summed(program.homes(*roles)))
+            cp.add(shared[roles] == program.total(program.ones(), roles=roles))
         earliest, latest = -lags[other][one], lags[one][other] + 1
         if not problem.interleaves:
             earliest, latest = 0, 1
@@ -122,4 +115,4 @@ def _share_pools(
             before = starts[one] >= starts[other] + (turn - 1) * program.cost + lasts[other]
             cp.add(after).only_enforce_if(orders[turn])
             cp.add(before).only_enforce_if(orders[turn])
-        cp.add(summed(orders.values()) == (shared[roles] if len(roles) == 2 else 1))
+        cp.add(summed(orders.values()) == shared[roles])

@@ -10,7 +10,9 @@ from planner.search.cp.program import Program, write_program
 from planner.search.cp.schedule import schedule_program
 from planner.search.cp.ties import tie_keys
 from planner.search.evaluation import evaluate_within
-from planner.search.floors import NEVER, Floors, Pools, candidates
+from planner.search.features import Features
+from planner.search.floors import NEVER, Floors, Pools
+from planner.search.fronts import Fronts
 from planner.search.problem import PoolChoice, Problem, Solution
 
 DETERMINISTIC_LIMIT = 60.0
@@ -90,8 +92,24 @@ class Search:
     """The search for the best plan made of some pools."""
 
     floors: Floors
+    by_feature: Fronts
+    by_call: Fronts
     pools: Pools
     clock: Clock
+
+    @classmethod
+    def of(cls, floors: Floors, clock: Clock) -> "Search":
+        """The search among all pools."""
+        by_feature = Fronts(floors=floors, compared=floors.features)
+        by_call = Fronts(floors=floors, compared=Features.by_call(floors.problem))
+        is_stage = floors.problem.time_model == "stage"
+        return cls(
+            floors=floors,
+            by_feature=by_feature,
+            by_call=by_feature if is_stage else by_call,
+            pools=floors.pools,
+            clock=clock,
+        )
 
     @property
     def problem(self) -> Problem:
@@ -107,7 +125,9 @@ class Search:
         at_most_us
             Longest time of interest.
         """
-        best, bound_us = known, 0
+        best, bound_us = known, self.pools.least_us
+        if best is not None and best.objective_us <= bound_us:
+            return Found(solution=best, bound_us=bound_us)
         for is_exact in (True,) if self._bound_is_cost else (False, True):
             limit_us = at_most_us if best is None else best.objective_us
             least = self._least(limit_us, is_exact=is_exact, known=best)
@@ -150,7 +170,7 @@ class Search:
                 )
             return Least(pools=None, bound_us=NEVER)
         if status == cp_model.UNKNOWN:
-            return Least(pools=None, bound_us=self.floors.root_us)
+            return Least(pools=None, bound_us=0)
         return Least(pools=program.chosen(solver), bound_us=round(solver.best_objective_bound))
 
     def _first(self, limit_us: int, *, is_exact: bool) -> tuple[PoolChoice, ...] | None:
@@ -167,8 +187,9 @@ class Search:
         return pools
 
     def _program(self, limit_us: int, *, is_exact: bool) -> Program:
-        useful = candidates(self.floors, self.pools, limit_us)
-        program = write_program(self.floors.features, useful, limit_us=limit_us)
+        made = self.by_call if is_exact else self.by_feature
+        fronts = made.all_within(self.pools, limit_us)
+        program = write_program(self.floors, fronts, limit_us=limit_us)
         if is_exact and not self._bound_is_cost:
             schedule_program(program)
         return program

@@ -8,30 +8,32 @@ as good as random, so that no two plans have the same sum for practical purposes
 import zlib
 from collections.abc import Iterator
 
+import numpy as np
 from ortools.sat.python import cp_model
 
-from planner.search.cp.program import Program, summed
+from planner.search.cp.program import Program
+from planner.search.dominance import Integers
 
 
-def tie_keys(program: Program) -> Iterator[cp_model.LinearExprT]:
+def tie_keys(program: Program) -> Iterator[cp_model.LinearExpr]:
     """What is to be least, first things first."""
-    yield summed(slot.devices * is_used for (_, slot), is_used in program.pools.items())
-    yield program.total(lambda table: table.call_us.sum(axis=1))
-    yield program.total(lambda table: table.persistent + table.transient + table.host)
-    yield summed([*_pool_ranks(program), *_option_ranks(program)])
+    devices = np.array([slot.devices for slot in program.floors.resources.slots], dtype=np.int64)
+    yield program.total(program.by_slot(devices))
+    yield program.total({roles: front.busy_us for roles, front in program.fronts.items()})
+    yield program.total({roles: front.bytes for roles, front in program.fronts.items()})
+    yield program.total(_ranks(program))
 
 
-def _pool_ranks(program: Program) -> Iterator[cp_model.LinearExprT]:
-    for (roles, slot), is_used in program.pools.items():
-        yield rank(*roles, str(slot)) * is_used
-
-
-def _option_ranks(program: Program) -> Iterator[cp_model.LinearExprT]:
-    for (role, slot), used in program.options.items():
-        for row, is_used in used.items():
-            yield rank(role, str(slot), str(row)) * is_used
-
-
-def rank(*words: str) -> int:
-    """A number below 2**32 that only depends on the words."""
-    return zlib.crc32("/".join(words).encode())
+def _ranks(program: Program) -> dict[int, Integers]:
+    """Numbers that only depend on the roles, the slot and the options, below 2**32."""
+    slots = program.floors.resources.slots
+    return {
+        roles: np.array(
+            [
+                zlib.crc32(f"{front.roles} {slots[at]} {rows}".encode())
+                for at, rows in zip(front.at.tolist(), front.rows.tolist(), strict=True)
+            ],
+            dtype=np.int64,
+        )
+        for roles, front in program.fronts.items()
+    }
