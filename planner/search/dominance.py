@@ -7,8 +7,10 @@ from numpy.typing import NDArray
 
 Integers = NDArray[np.int64]
 
-_GREATEST_SCORE = 2**44
-"""Up to which a column is scaled, so that the sum of all columns is exact."""
+CHAMPIONS = 8
+"""Rows of each group that all others of it are held against before what they dominate is dropped."""
+_BITS = 62
+"""Of what rows are sorted by: the number of their group, and the sum of their columns."""
 
 
 def undominated(points: Integers) -> Integers:
@@ -52,31 +54,72 @@ def undominated_in_groups(
     >>> undominated_in_groups(np.array([0, 1, 1]), [np.array([5, 5, 6]), np.array([5, 5, 5])]).tolist()
     [0, 1]
     """
-    sums, others = ties or (groups, groups)
-    order = np.lexsort((others, _scores(columns), groups))
-    groups, columns = groups[order], [column[order] for column in (*columns, sums, others)]
+    order = _sorted(groups, columns, ties)
+    groups, columns = groups[order], [column[order] for column in columns]
     kept: list[Integers] = []
     while len(order):
         starts = np.flatnonzero(np.diff(groups, prepend=groups[0] - 1))
-        kept.append(order[starts])
         counts = np.diff(starts, append=len(order))
-        *plain, sums, others = columns
-        is_better = np.zeros(len(order), dtype=np.bool_)
-        for column in plain:
-            is_better |= column < np.repeat(column[starts], counts)
-        if ties:
-            wins = sums == np.repeat(sums[starts], counts)
-            is_better |= wins & (others < np.repeat(others[starts], counts))
-        left = np.flatnonzero(is_better)
+        alive = np.ones(len(order), dtype=np.bool_)
+        for number in range(min(CHAMPIONS, int(counts.max()))):
+            champions = starts + np.minimum(number, counts - 1)
+            kept.append(order[champions[alive[champions]]])
+            alive &= _not_dominated(np.repeat(champions, counts), alive, order, columns, ties)
+        left = np.flatnonzero(alive)
         order, groups = order[left], groups[left]
         columns = [column[left] for column in columns]
     return np.sort(np.concatenate(kept)) if kept else order
 
 
-def _scores(columns: Sequence[Integers]) -> Integers:
-    """A sum of all columns, each scaled to weigh about as much as the others."""
-    scores: Integers = np.zeros(len(columns[0]) if columns else 0, dtype=np.int64)
+def _not_dominated(
+    champions: Integers,
+    alive: NDArray[np.bool_],
+    order: Integers,
+    columns: Sequence[Integers],
+    ties: tuple[Integers, Integers] | None,
+) -> NDArray[np.bool_]:
+    """Whether rows are better in some column than the one of their group at these places, or win the tie."""
+    is_better = np.zeros(len(order), dtype=np.bool_)
     for column in columns:
-        greatest = int(np.abs(column).max(initial=1))
-        scores += column * max(1, _GREATEST_SCORE // greatest)
+        is_better |= column < column[champions]
+    if ties:
+        sums, others = ties
+        worse = np.flatnonzero(alive & ~is_better)
+        own, best = order[worse], order[champions[worse]]
+        is_better[worse] = (sums[own] == sums[best]) & (others[own] < others[best])
+    return is_better
+
+
+def _sorted(
+    groups: Integers, columns: Sequence[Integers], ties: tuple[Integers, Integers] | None
+) -> Integers:
+    """Rows by group, then by a sum of all columns, then by what breaks ties, then by number."""
+    if not len(groups):
+        return groups
+    others = ties[1] if ties else groups
+    room = _BITS - int(groups.max()).bit_length() - len(columns).bit_length()
+    scores = _scores(columns, 2**room)
+    if int(scores.max()) >> (_BITS - int(groups.max()).bit_length()):
+        order: Integers = np.lexsort((others, scores, groups))
+        return order
+    keys = scores + (groups << (_BITS - int(groups.max()).bit_length()))
+    return _in_order_of_ties(np.argsort(keys), keys, others)
+
+
+def _in_order_of_ties(order: Integers, keys: Integers, others: Integers) -> Integers:
+    """Rows of equal keys in the order of something else, then of their numbers."""
+    equal = np.flatnonzero(np.diff(keys[order]) == 0)
+    if len(equal):
+        places = np.union1d(equal, equal + 1)
+        rows = order[places]
+        order[places] = rows[np.lexsort((rows, others[rows], keys[rows]))]
+    return order
+
+
+def _scores(columns: Sequence[Integers], most: int) -> Integers:
+    """A sum of all columns, each scaled up to weigh about as much as the others."""
+    scores: Integers = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:
+        greatest = max(1, int(column.max()))
+        scores += column * max(1, most // greatest)
     return scores
