@@ -9,7 +9,7 @@ from planner.domain.dataflow import DataflowGraph
 from planner.domain.pins import Pins
 from planner.domain.scenario import Scenario
 from planner.errors import Fix, InfeasibleError
-from planner.search.allocation import Slot, device_counts
+from planner.search.allocation import Slot, scenario_slots
 from planner.search.beam import quick_solutions
 from planner.search.floors import Floors
 from planner.search.problem import prepare
@@ -20,8 +20,8 @@ LARGEST_GROWTH = 64
 """How many times the nodes a fix may ask for."""
 LARGEST_NODES = 2048
 """As many as a node pool may have."""
-SLOTS_TRIED = 4
-"""Device counts of each node pool on which a plan is looked for: all of them, a half, and so on."""
+SLOTS_TRIED = 48
+"""About as many device counts as a plan is looked for on."""
 _ABILITIES = {
     "offload": "offload",
     "selective": "recompute",
@@ -167,7 +167,7 @@ def _with_pool(scenario: Scenario, pool: NodePool, changed: NodePool) -> Scenari
 
 
 def is_feasible(scenario: Scenario, graph: DataflowGraph, costs: Costs) -> bool:
-    """Whether a quick search, on a few of the greatest device counts and those pinned, finds a plan.
+    """Whether a quick search, on some of the device counts, finds a plan.
 
     Of a scenario with ``within``, a plan that takes at most so long.
     """
@@ -182,18 +182,15 @@ def is_feasible(scenario: Scenario, graph: DataflowGraph, costs: Costs) -> bool:
 
 
 def quick_slots(scenario: Scenario) -> Sequence[Slot]:
-    """A few of the greatest device counts of each node pool, and those pinned."""
-    return [
-        Slot(pool.name, count) for pool in scenario.cluster.node_pools for count in _counts(scenario, pool)
-    ]
-
-
-def _counts(scenario: Scenario, node_pool: NodePool) -> list[int]:
-    counts = device_counts(node_pool)
+    """The grid, of a large cluster its greatest counts, some smaller ones, and those pinned."""
+    grid = scenario_slots(scenario)
+    if len(grid) <= SLOTS_TRIED:
+        return grid
     pinned = {value for key, value in scenario.pin.root.items() if (key.phase, key.field) == ("", "devices")}
-    most = min(node_pool.devices, scenario.maximum_devices or node_pool.devices)
-    greatest = {
-        max((count for count in counts if count <= most // 2**halving), default=counts[0])
-        for halving in range(SLOTS_TRIED)
-    }
-    return [count for count in counts if count in greatest or count in pinned]
+    few = SLOTS_TRIED // len(scenario.cluster.node_pools)
+    found: list[Slot] = []
+    for pool in scenario.cluster.node_pools:
+        slots = [slot for slot in grid if slot.node_pool == pool.name]
+        step = max(1, len(slots) // few)
+        found += [slot for slot in slots if slot in slots[::-1][::step] or slot.devices in pinned]
+    return found

@@ -10,7 +10,7 @@ from planner.domain.pins import PinKey
 from planner.domain.plan import RoleMemory, RoleStrategy
 from planner.domain.scenario import Scenario
 from planner.errors import InfeasibleError, Shortage
-from planner.search.allocation import Slot, device_counts
+from planner.search.allocation import Slot, scenario_slots
 from planner.search.dominance import Integers
 from planner.search.fixes import LARGEST_GROWTH, fixes, quick_slots
 from planner.search.problem import Problem, prepare
@@ -19,6 +19,8 @@ from planner.units import format_bytes
 
 _ROOMIER = (1.25, 1.5, 2, 3, 4, 8, 16, 64, 1024)
 """Times the memory of devices and hosts on which a role that fits nowhere is tried."""
+_SHOWN_COUNTS = 12
+"""Device counts that a message lists."""
 
 
 def explain(problem: Problem, scenario: Scenario, graph: DataflowGraph, costs: Costs) -> InfeasibleError:
@@ -135,9 +137,10 @@ def _no_strategy(role: str, scenario: Scenario, under: str) -> str:
         return (
             f"{role}: pinned to {pinned} devices, but no node pool of {cluster.name} has more than {largest}"
         )
-    counts = sorted({count for pool in cluster.node_pools for count in device_counts(pool)})
+    counts = sorted({slot.devices for slot in scenario_slots(scenario)})
+    few = counts if len(counts) <= _SHOWN_COUNTS else [*counts[: _SHOWN_COUNTS - 1], "...", counts[-1]]
     return (
-        f"{role}: no strategy exists{under}; pools take {', '.join(map(str, counts))} devices of "
+        f"{role}: no strategy exists{under}; pools take {', '.join(map(str, few))} devices of "
         f"{cluster.name}, micro-batches are powers of two, t divides the heads and a node's devices"
     )
 

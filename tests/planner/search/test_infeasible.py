@@ -14,7 +14,7 @@ from planner.search.fixes import LARGEST_GROWTH, larger_devices
 
 Build = Callable[..., Any]
 
-TIGHT = {"capabilities": RUNTIME}
+TIGHT = {"capabilities": RUNTIME, "pin": Pins({})}
 """Without offload, which would hold almost anything."""
 A_DEVICE = re.compile(r"a100-sxm-80gb has \S+ GiB")
 
@@ -43,8 +43,8 @@ def test_a_role_that_fits_nowhere_is_named_with_its_bytes_and_a_count_that_fits(
 def test_offload_is_a_fix_where_the_runtime_lacks_it(paper: Build) -> None:
     error = error_of(paper("34b-32", nodes=1, **TIGHT))
     assert "offload" in [fix.kind for fix in error.fixes]
-    able = RUNTIME.model_copy(update={"offload": True})
-    found = solve(*paper("34b-32", nodes=1, capabilities=able).arguments).plan
+    able = {**TIGHT, "capabilities": RUNTIME.model_copy(update={"offload": True})}
+    found = solve(*paper("34b-32", nodes=1, **able).arguments).plan
     assert any(strategy.offload != "none" for strategy in found.strategies.values())
 
 
@@ -80,13 +80,15 @@ def test_every_solver_says_the_same(synthetic: Build, solver: str) -> None:
 
 def test_when_a_pin_is_to_blame_the_fix_is_to_drop_it(paper: Build) -> None:
     pin = Pins.model_validate({"actor.train.data": 8, "critic.devices": 8})
-    error = error_of(paper("7b-8", pin=pin, **TIGHT))
+    error = error_of(paper("7b-8", **{**TIGHT, "pin": pin}))
     assert error.fix == "without the pin actor.train.data: 8 there is a plan"
 
 
 def test_a_pinned_recomputation_is_a_fix_of_that_kind(paper: Build) -> None:
     pin = {"critic.train.tensor": 1, "critic.train.data": 1, "critic.micro_batch": 16}
-    error = error_of(paper("7b-8", pin=Pins.model_validate(pin | {"critic.recompute": "none"}), **TIGHT))
+    error = error_of(
+        paper("7b-8", **{**TIGHT, "pin": Pins.model_validate(pin | {"critic.recompute": "none"})})
+    )
     assert "recompute" in {fix.kind for fix in error.fixes}
 
 
