@@ -18,6 +18,13 @@ def test_both_batches_fields_are_in_their_union_and_the_right_one_wins():
     assert union.samples == 4
 
 
+def test_a_batch_can_be_joined_to_another_without_its_other_fields():
+    own, other, baselines = Future(), Future(), Future()
+    batch = Batch(8, {"tokens": own}) | Batch(4, {"tokens": other, "baselines": baselines}).only("baselines")
+    assert batch.fields == {"tokens": own, "baselines": baselines}
+    assert batch.samples == 8
+
+
 def test_a_future_has_no_shards_before_its_call_is_submitted():
     future = Future()
     assert not future.is_submitted
