@@ -31,3 +31,15 @@ def test_the_next_generation_starts_while_the_critic_still_learns() -> None:
     plan = best("safe-rlhf-8b")
     assert plan.prediction.iteration_seconds < 0.95 * plan.prediction.stage_cost_seconds
     assert "cost" not in {role for pool in plan.pools for role in pool.roles}
+
+
+def test_generation_ahead_of_the_updates_saves_time() -> None:
+    ahead, synchronous = best("grpo-7b-asynchronous"), best("grpo-7b-asynchronous", staleness=0)
+    assert (ahead.staleness, synchronous.staleness) == (1, 0)
+    assert ahead.proof.objective < 0.9 * synchronous.proof.bound
+
+
+def test_two_kinds_of_devices_share_the_work_within_the_time() -> None:
+    plan = best("grpo-7b-two-devices")
+    assert {pool.node_pool for pool in plan.pools} == {"h100", "l40s"}
+    assert plan.prediction.iteration_seconds <= 300
