@@ -40,7 +40,8 @@ from planner.domain.plan import RoleStrategy
 from planner.domain.scenario import Scenario
 from planner.search.dominance import Integers, undominated
 from planner.search.options.halves import Half, generation_half, generator_half, layout_half, with_keys
-from planner.search.options.products import least_transient, product, whole_product
+from planner.search.options.layout_rules import raw_layouts
+from planner.search.options.products import fastest_first, least_transient, product, whole, whole_product
 from planner.search.options.protocol import Costs, microseconds
 from planner.search.options.raw import permitted
 from planner.search.options.rows import Strategies
@@ -128,12 +129,15 @@ class RoleTable:
         subject, pool = self.subject, self.node_pool
         if not subject.has_layout:
             return self._pruned(generator_half(subject, self.costs, counts).fitting(pool), "devices")
-        training = layout_half(subject, self.costs, counts).fitting(pool)
+        raw = raw_layouts(subject, counts)
+        training = layout_half(subject, self.costs, raw).fitting(pool)
         if not subject.generates or not len(training):
-            return self._pruned(training, "devices")
-        training = self._pruned(with_keys(training), "key")
+            return self._pruned(training, "devices").of(raw)
+        training = self._pruned(with_keys(training, raw), "key").of(raw)
         generation = self._pruned(generation_half(subject, self.costs, training).fitting(pool), "key")
-        return self._pruned(product(training, generation, pool), "devices")
+        generation = fastest_first(generation)
+        pairs = self._pruned(product(training, generation, pool), "devices")
+        return whole(pairs, training, generation)
 
     def _pruned(self, half: Half, key: str) -> Half:
         return half.pruned(key, is_host_limited=self.node_pool.host_memory is not None)
@@ -143,10 +147,11 @@ class RoleTable:
         subject = self.subject
         if not subject.has_layout:
             return generator_half(subject, self.costs, counts), None
-        training = layout_half(subject, self.costs, counts)
+        raw = raw_layouts(subject, counts)
+        training = layout_half(subject, self.costs, raw)
         if not subject.generates or not len(training):
-            return training, None
-        training = with_keys(training)
+            return training.of(raw), None
+        training = with_keys(training, raw).of(raw)
         return training, generation_half(subject, self.costs, training)
 
     def _strategies(self, whole: Half) -> Strategies:

@@ -16,7 +16,6 @@ from planner.costs.setting import Setting
 from planner.costs.sync.transition import (
     engine_seconds,
     onload_seconds,
-    reshard_elements,
     training_shard_bytes,
 )
 from planner.domain.cluster import NodePool
@@ -82,20 +81,39 @@ def _by_shard(train: Configurations, count: Callable[[ParallelStrategy], float])
 
 
 def _moving_seconds(setting: Setting, pairs: Syncs) -> Floats:
-    train, generate = pairs.train, pairs.generate
-    sizes = zip(
-        train.pipeline.tolist(),
-        train.tensor.tolist(),
-        generate.pipeline.tolist(),
-        generate.tensor.tolist(),
-        strict=True,
-    )
-    missing = np.array([reshard_elements(setting.model, *each) for each in sizes], dtype=np.int64)
+    train = pairs.train
+    missing = _missing_elements(setting, pairs)
     seconds = _gather_seconds(_gather_channel(setting.node_pool, pairs), missing * setting.element_bytes)
     if setting.model.moe is None:
         return seconds
     spread = channel(setting.node_pool, size=train.expert, stride=train.tensor, devices=train.sizes.devices)
     return seconds + _gather_seconds(spread, _spread_experts(setting, train) * setting.element_bytes)
+
+
+def _missing_elements(setting: Setting, pairs: Syncs) -> Whole:
+    """Parameters that the neediest rank receives (`planner.costs.sync.transition.reshard_elements`)."""
+    train, generate = pairs.train, pairs.generate
+    counts = np.unique([*train.pipeline, *generate.pipeline]).tolist()
+    held = {count: _held(setting, count) for count in counts}
+    columns = (train.pipeline, train.tensor, generate.pipeline, generate.tensor)
+    missing = [
+        _most_missing(held[pipeline], tensor, held[to_pipeline], to_tensor)
+        for pipeline, tensor, to_pipeline, to_tensor in zip(*(each.tolist() for each in columns), strict=True)
+    ]
+    return np.array(missing, dtype=np.int64)
+
+
+def _held(setting: Setting, count: int) -> tuple[Whole, Whole]:
+    """(Cut, whole) parameters of each of so many stages, experts as if training did not spread them."""
+    stages = stages_of(setting.model, "vocabulary", count)
+    cut = np.array([stage.split + stage.experts for stage in stages], dtype=np.int64)
+    return cut, np.array([stage.whole for stage in stages], dtype=np.int64)
+
+
+def _most_missing(held: tuple[Whole, Whole], tensor: int, needed: tuple[Whole, Whole], to_tensor: int) -> int:
+    own = held[0] // tensor + held[1]
+    wanted = needed[0] // to_tensor + needed[1]
+    return max(0, int((np.repeat(wanted, len(own) // len(wanted)) - own).max()))
 
 
 def _spread_experts(setting: Setting, train: Configurations) -> Whole:

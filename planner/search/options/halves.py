@@ -14,7 +14,7 @@ from planner.domain.cluster import NodePool
 from planner.domain.plan import Offload
 from planner.search.dominance import Integers, undominated_in_groups
 from planner.search.options.generation_rules import raw_generations
-from planner.search.options.layout_rules import offloads, raw_layouts
+from planner.search.options.layout_rules import offloads
 from planner.search.options.protocol import Costs, whole_microseconds
 from planner.search.options.raw import offloaded, under
 from planner.search.options.rows import Columns, concatenated, configurations, generations, taken
@@ -48,6 +48,11 @@ class Half:
             host=self.host[numbers],
         )
 
+    def of(self, raw: Columns) -> "Half":
+        """With the columns of the raw rows that it has the numbers of."""
+        rows = {name: column for name, column in self.rows.items() if name != "number"}
+        return replace(self, rows={**taken(raw, self.rows["number"]), **rows})
+
     def pruned(self, *keys: str, is_host_limited: bool = True) -> "Half":
         """Undominated rows among those that agree in some columns."""
         groups = numbered([self.rows[key] for key in keys])
@@ -69,14 +74,15 @@ class Half:
         return self.at(fits)
 
 
-def layout_half(subject: Subject, costs: Costs, counts: Sequence[int]) -> Half:
-    """Every layout, micro-batch, recomputation and offload."""
-    rows, kinds = raw_layouts(subject, counts), offloads(subject)
-    whole = offloaded(rows, kinds)
-    if not len(whole["devices"]):
-        return _empty(whole)
-    tables = costs.layouts(subject.role, configurations(rows), subject.node_pool, offloads=kinds)
-    return _joined(whole, tables)
+def layout_half(subject: Subject, costs: Costs, raw: Columns) -> Half:
+    """Every offload of some raw layouts, whose numbers its rows have in their place (`Half.of`)."""
+    kinds = offloads(subject)
+    devices = raw["devices"]
+    rows = offloaded({"devices": devices, "number": np.arange(len(devices))}, kinds)
+    if not len(rows["devices"]):
+        return _empty(rows)
+    tables = costs.layouts(subject.role, configurations(raw), subject.node_pool, offloads=kinds)
+    return _joined(rows, tables)
 
 
 def generator_half(subject: Subject, costs: Costs, counts: Sequence[int]) -> Half:
@@ -87,14 +93,14 @@ def generator_half(subject: Subject, costs: Costs, counts: Sequence[int]) -> Hal
     return _joined(rows, [costs.generators(subject.role, generations(rows), subject.node_pool)])
 
 
-def with_keys(training: Half) -> Half:
+def with_keys(training: Half, raw: Columns) -> Half:
     """Training halves with the number of their `KEY`; those that differ in ``returns`` adjoin."""
-    layout = numbered([training.rows[name] for name in KEY[:-1]])
+    layout = numbered([raw[name] for name in KEY[:-1]])[training.rows["number"]]
     return replace(training, rows={**training.rows, "key": 2 * layout + training.rows["returns"]})
 
 
 def generation_half(subject: Subject, costs: Costs, training: Half) -> Half:
-    """Every generation strategy under each key of some training halves."""
+    """Every generation strategy under each key of some training halves, sorted by it."""
     _, first = np.unique(training.rows["key"] // 2, return_index=True)
     layouts = taken(training.rows, first)
     layouts = {**layouts, "virtual": np.ones_like(first)}
@@ -108,7 +114,8 @@ def generation_half(subject: Subject, costs: Costs, training: Half) -> Half:
     kinds: list[Offload] = ["all" if each else "none" for each in returns]
     pairs = Syncs(train=configurations(rows), generate=generations(rows))
     tables = costs.generations(subject.role, pairs, subject.node_pool, offloads=kinds)
-    keyed = concatenated([{**rows, "key": rows["key"] // 2 * 2 + each} for each in returns])
+    kept = {name: column for name, column in rows.items() if name in raw and name != "devices"}
+    keyed = concatenated([{**kept, "key": rows["key"] // 2 * 2 + each} for each in returns])
     return _joined(keyed, tables).sorted_by("key")
 
 

@@ -1,5 +1,7 @@
 """Options of a role that trains and generates: each training half with each generation half of its key."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,9 +15,14 @@ def product(training: Half, generation: Half, node_pool: NodePool) -> Half:
     """Every training half with the generation halves of its key that may matter beside it and fit.
 
     Beside a training half, of the generation halves whose transient bytes do not exceed its own only an
-    undominated one in seconds matters. Where one call generates, that is the fastest.
+    undominated one in seconds matters. Where one call generates, that is the fastest. Its rows have the
+    numbers of both (`whole`).
+
+    Parameters
+    ----------
+    generation
+        Sorted as by `fastest_first`.
     """
-    generation = _fastest_first(generation)
     one, other = matched(training, generation)
     peak = np.maximum(training.transient[one], generation.transient[other])
     useful = training.persistent[one] + peak <= node_pool.device.usable_memory
@@ -26,7 +33,18 @@ def product(training: Half, generation: Half, node_pool: NodePool) -> Half:
 
 def whole_product(training: Half, generation: Half) -> Half:
     """Every training half with every generation half of its key."""
-    return combined(training, generation, *matched(training, generation))
+    return whole(combined(training, generation, *matched(training, generation)), training, generation)
+
+
+def whole(pairs: Half, training: Half, generation: Half) -> Half:
+    """Pairs with the rows of both halves."""
+    one, other = pairs.rows["training"], pairs.rows["generation"]
+    return replace(pairs, rows={**taken(generation.rows, other), **taken(training.rows, one)})
+
+
+def fastest_first(generation: Half) -> Half:
+    """Sorted by key, and within each by seconds."""
+    return generation.at(np.lexsort((*generation.call_us.values(), generation.rows["key"])))
 
 
 def least_transient(generation: Half) -> Half:
@@ -49,17 +67,12 @@ def matched(training: Half, generation: Half) -> tuple[Integers, Integers]:
 def combined(training: Half, generation: Half, one: Integers, other: Integers) -> Half:
     """Pairs of halves by their numbers."""
     return Half(
-        rows={**taken(generation.rows, other), **taken(training.rows, one)},
+        rows={"devices": training.rows["devices"][one], "training": one, "generation": other},
         call_us={**taken(training.call_us, one), **taken(generation.call_us, other)},
         persistent=training.persistent[one],
         transient=np.maximum(training.transient[one], generation.transient[other]),
         host=training.host[one],
     )
-
-
-def _fastest_first(generation: Half) -> Half:
-    """Sorted by key, and within each by seconds."""
-    return generation.at(np.lexsort((*generation.call_us.values(), generation.rows["key"])))
 
 
 def _may_matter(transient: Integers, generation: Half, numbers: Integers) -> NDArray[np.bool_]:

@@ -37,7 +37,10 @@ def permitted(subject: Subject, counts: Sequence[int]) -> list[int]:
 
 
 def offloaded(rows: Columns, kinds: Sequence[Offload]) -> Columns:
-    """All rows with one kind of offload after the other; ``returns`` says whether weights come back."""
+    """All rows with one kind of offload after the other; ``returns`` says whether weights come back.
+
+    Rows need ``devices`` only.
+    """
     count = len(rows["devices"])
     codes = [OFFLOAD[kind] for kind in kinds]
     parts = [
