@@ -148,9 +148,9 @@ class RunnerUp(Value):
     devices: tuple[int, ...]
     objective: float
     loses_in: str
-    """The call whose part of the deciding seconds grows most against the best plan."""
+    """Of the calls that decide its seconds, the one that takes longest beyond what it takes in the plan."""
     loses_seconds: float
-    """By how much that part grows."""
+    """By how much; where none takes longer, what that call adds to the seconds and does not in the plan."""
     difference_band: float = Field(default=0.0, ge=0)
     """Half the width of the 90 % band of the difference to the plan, in seconds; what both share cancels."""
     ties: bool = False

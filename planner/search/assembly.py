@@ -73,8 +73,7 @@ def _prediction(of: Forecast) -> Prediction:
 
 
 def _runner_up(other: Forecast, best: Forecast) -> RunnerUp:
-    growth = {name: seconds - best.parts.get(name, 0.0) for name, seconds in other.parts.items()}
-    loses_in = max(sorted(growth), key=lambda name: growth[name])
+    loses_in, loses_seconds = _loss(other, best)
     band = difference_half_width(other.deciding_terms, best.deciding_terms)
     best_us, other_us = best.solution.objective_us, other.solution.objective_us
     return RunnerUp(
@@ -82,10 +81,21 @@ def _runner_up(other: Forecast, best: Forecast) -> RunnerUp:
         devices=tuple(pool.devices for pool in other.pools),
         objective=_seconds(other_us),
         loses_in=loses_in,
-        loses_seconds=growth[loses_in],
+        loses_seconds=loses_seconds,
         difference_band=band,
         ties=ties(_seconds(best_us), _seconds(other_us), band),
     )
+
+
+def _loss(other: Forecast, best: Forecast) -> tuple[str, float]:
+    """Of the calls that decide the other plan's seconds, the one that grows most.
+
+    Where none takes longer than in the best plan, the one that adds most to the seconds and did not there.
+    """
+    growth = {name: other.seconds[name] - best.seconds[name] for name in other.parts}
+    if max(growth.values()) <= 0:
+        growth = {name: seconds - best.parts.get(name, 0.0) for name, seconds in other.parts.items()}
+    return max(sorted(growth.items()), key=lambda each: each[1])
 
 
 def _seconds(us: int) -> float:
