@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from planner.domain.placement import format_placement
 from planner.domain.plan import Plan
-from planner.studies.paper.generation import Bar
+from planner.studies.paper.generation import Bar, Choice
 from planner.studies.paper.minima import Fit
 from planner.studies.paper.placements import Case
 from planner.studies.paper.published import FIGURES, SHORTER
@@ -68,6 +68,18 @@ def standing(case: Case) -> str:
 
 def _devices(shares: Sequence[int]) -> str:
     return " + ".join(map(str, shares))
+
+
+def choice_fact(choice: Choice) -> Fact:
+    """The best t_g of a size, or one that the costs can't tell from it."""
+    behind = f"; {choice.published} is {_percent(choice.distance)} slower"
+    word = ", a tie" if choice.ties else ""
+    return Fact(
+        source=f"figure 14: t_g of {choice.size}, on {choice.devices} devices",
+        published=f"{choice.published}",
+        ours=f"{choice.tensor}" + ("" if choice.tensor == choice.published else behind + word),
+        holds=choice.tensor == choice.published or choice.ties,
+    )
 
 
 def generation_facts(bars: Sequence[Bar]) -> Iterator[Fact]:

@@ -1,4 +1,4 @@
-"""Figure 15: generation of 7B on 16 devices by t_g; figure 14: weight syncs by cluster size."""
+"""Figure 15: generation of 7B on 16 devices by t_g; figure 14: its t_g by size, and weight syncs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from planner.costs import CostModel
 from planner.costs.sync.transition import reshard_seconds
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from planner.domain.pins import PinKey
+from planner.domain.plan import Plan
 from planner.studies.paper.published import (
     COLOCATE,
     GENERATION_TENSOR,
@@ -16,6 +17,7 @@ from planner.studies.paper.published import (
     Size,
 )
 from planner.studies.paper.questions import paper_scenario, pinned, placed
+from planner.studies.paper.ties import tie
 from planner.studies.planning import dataflow, plan
 
 TENSORS = (1, 2, 4, 8)
@@ -54,6 +56,52 @@ def _bar(tensor: int) -> Bar:
         transition_seconds=call.reshard_seconds,
         max_sequences=strategy.max_sequences,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The t_g of a size on so many devices."""
+
+    size: Size
+    devices: int
+    plan: Plan
+    """The best of all."""
+    published_plan: Plan
+    """The best with the published t_g."""
+
+    @property
+    def tensor(self) -> int:
+        """That of the best plan."""
+        generate = self.plan.strategies["actor"].generate
+        assert generate is not None, "an actor generates"
+        return generate.tensor
+
+    @property
+    def published(self) -> int:
+        return GENERATION_TENSOR[self.size]
+
+    @property
+    def distance(self) -> float:
+        """By how much the published one is slower, as a fraction."""
+        return self.published_plan.proof.objective / self.plan.proof.objective - 1
+
+    @property
+    def ties(self) -> bool:
+        return self.tensor != self.published and tie(self.plan, self.published_plan)
+
+
+def choices() -> Iterator[Choice]:
+    """Each size on the fewest and on the most devices of figure 14."""
+    for size, fewest in MINIMA["ppo"].items():
+        for devices in (fewest, 128):
+            scenario = paper_scenario("ppo", size, devices)
+            pins = {PinKey("actor", "generate", "tensor"): GENERATION_TENSOR[size]}
+            yield Choice(
+                size=size,
+                devices=devices,
+                plan=plan(scenario).plan,
+                published_plan=plan(pinned(scenario, pins)).plan,
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from planner.studies.paper import minima, placements
 from planner.studies.paper.facts import (
     Fact,
+    choice_fact,
     fit_fact,
     generation_facts,
     placement_fact,
     pools,
     standing,
 )
-from planner.studies.paper.generation import Bar, bars, syncs
+from planner.studies.paper.generation import Bar, bars, choices, syncs
 from planner.studies.paper.placements import Case
 from planner.studies.paper.published import GENERATION_SECONDS, MINIMA, Algorithm, Size
 from planner.studies.paper.seconds import totals
@@ -45,6 +46,7 @@ def evaluation() -> Evaluation:
     by_stage, generated = list(placements.cases()), bars()
     facts = [fit_fact(fit) for algorithm in MINIMA for fit in minima.fits(algorithm)]
     facts += [placement_fact(case) for case in by_stage]
+    facts += [choice_fact(choice) for choice in choices()]
     facts += generation_facts(generated)
     tables = (
         _facts_table(facts),

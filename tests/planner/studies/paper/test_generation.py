@@ -2,8 +2,12 @@
 
 import pytest
 
-from planner.studies.paper.facts import generation_facts
-from planner.studies.paper.generation import Bar, bars, syncs
+from planner.domain.pins import PinKey
+from planner.studies.paper.facts import choice_fact, generation_facts
+from planner.studies.paper.generation import Bar, Choice, bars, syncs
+from planner.studies.paper.published import GENERATION_TENSOR
+from planner.studies.paper.questions import paper_scenario, pinned
+from planner.studies.planning import plan
 
 
 def test_two_is_the_best_generation_tensor_size_of_7b_on_16_devices() -> None:
@@ -39,3 +43,24 @@ def test_another_best_size_does_not_hold() -> None:
     best, shorter = generation_facts([bar(1, 30.0, 0.0), bar(2, 70.0, 0.0), bar(8, 100.0, 0.0)])
     assert not best.holds
     assert not shorter.holds
+
+
+def choice(published: int) -> Choice:
+    scenario = paper_scenario("ppo", "7b", 8)
+    pins = {PinKey("actor", "generate", "tensor"): published}
+    other = plan(pinned(scenario, pins)).plan
+    return Choice(size="7b", devices=8, plan=plan(scenario).plan, published_plan=other)
+
+
+def test_the_published_generation_tensor_size_of_7b_is_chosen() -> None:
+    found = choice(2)
+    assert (found.tensor, found.distance, found.ties) == (2, 0.0, False)
+    assert choice_fact(found).holds
+
+
+def test_another_size_is_told_with_its_distance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(GENERATION_TENSOR, "7b", 8)
+    fact = choice_fact(choice(8))
+    assert not fact.holds
+    assert fact.ours.startswith("2; 8 is ")
+    assert fact.ours.endswith("% slower")
