@@ -5,7 +5,7 @@ import math
 import networkx as nx
 
 from planner.domain.contradictions import check_roles
-from planner.domain.dataflow import DataflowGraph
+from planner.domain.dataflow import ACTOR, GENERATOR, DataflowGraph
 from planner.domain.pins import PinKey
 from planner.domain.scenario import Scenario
 from planner.errors import InfeasibleError
@@ -46,6 +46,12 @@ def refuse_contradictions(scenario: Scenario, graph: DataflowGraph) -> None:
 
 def _check_group(scenario: Scenario, group: tuple[str, ...]) -> None:
     names = ", ".join(group)
+    if {ACTOR, GENERATOR} <= set(group):
+        raise InfeasibleError(
+            f"colocate puts {names} into one pool, but a generator runs ahead of its actor on devices of its "
+            "own",
+            fix=f"drop {ACTOR} or {GENERATOR} from colocate, or staleness",
+        )
     for forbidden in scenario.apart:
         both = [role for role in group if role in forbidden]
         if len(both) > 1:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from planner.algorithms import asynchronous
 from planner.domain.pins import Pins
 from planner.errors import InfeasibleError
 from planner.search.constraints import pinned_devices, refuse_contradictions
@@ -40,6 +41,13 @@ def test_colocated_roles_must_not_be_pinned_to_layouts_of_different_sizes() -> N
     pins = {"actor.train": "p1t2d2", "reward.devices": 8}
     error = refusal(pins, colocate=(("actor", "reward"),))
     assert "colocate puts actor, reward into one pool, but their pins differ" in error.reason
+
+
+def test_a_generator_shares_no_pool_with_its_actor() -> None:
+    groups = (("actor", "reward"), ("generator", "reward"))
+    scenario = small_scenario(PPO).model_copy(update={"staleness": 1, "colocate": groups})
+    with pytest.raises(InfeasibleError, match="a generator runs ahead of its actor on devices of its own"):
+        refuse_contradictions(scenario, asynchronous(PPO, 1))
 
 
 def test_sizes_count_only_when_all_are_pinned() -> None:
