@@ -69,7 +69,7 @@ def _call_table(calls: Sequence[CallGrowth], heads: tuple[str, str]) -> Renderab
     return table
 
 
-def critical_report(plan: Plan, words: str, calls: Sequence[tuple[str, str, float]]) -> Table:
+def critical_report(plan: Plan, words: str, calls: Sequence[tuple[str, str, float]]) -> RenderableType:
     """What decides the plan's seconds.
 
     Parameters
@@ -77,11 +77,11 @@ def critical_report(plan: Plan, words: str, calls: Sequence[tuple[str, str, floa
     calls
         Name, pool and seconds of each critical call.
     """
-    table = blank_table(f"{plan.scenario.name}: {words}", "call", "pool", "seconds")
+    title = Text(f"{plan.scenario.name}: {words}", style="bold")
+    table = blank_table("", "call", "pool", "seconds")
     for name, pool, seconds in calls:
         table.add_row(name, pool or "no devices", format_seconds(seconds))
-    table.caption = iteration_words(plan)
-    return table
+    return Group(title, table, Text(iteration_words(plan), style="italic"))
 
 
 def gain_table(title: str, proof: Proof, gains: Sequence[tuple[str, float, float, str]]) -> Table:

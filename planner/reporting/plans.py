@@ -1,6 +1,6 @@
 """A plan on a terminal: pools, orders, memory, seconds, proof, runners-up."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -80,34 +80,43 @@ def _ahead_words(pool: Pool, call: str) -> str:
 
 
 def _memory_table(plan: Plan) -> Table:
-    """Persistent bytes by kind, and by phase what its greatest call takes beside them."""
-    memory = plan.prediction.memory
-    kinds = list(dict.fromkeys(kind for role in memory.values() for kind in role.persistent))
-    calls = [call for role in memory.values() for call in role.transient]
-    phases = [phase for phase in PHASES if phase in map(phase_of, calls)]
-    hosts = any(role.host for role in memory.values())
-    title = "Memory per device: what stays, and what each phase adds"
-    table = blank_table(title, "pool", "role", *kinds, *phases, *(["host"] if hosts else []))
+    """What stays in the whole iteration, and what the greatest call of each phase takes beside it."""
+    table = blank_table("Memory per device", "pool", "role", "phase", "bytes", "of it")
     for pool, role in _placed_roles(plan):
-        own = memory[role]
-        persistent = [format_bytes(own.persistent[kind]) if kind in own.persistent else "" for kind in kinds]
-        peaks = [_phase_words(own, phase, _usable(plan, pool)) for phase in phases]
-        host = [format_bytes(own.host) if own.host else ""] if hosts else []
-        first = pool.name if role == pool.roles[0] else ""
-        table.add_row(first, role, *persistent, *peaks, *host, end_section=role == pool.roles[-1])
+        usable, rows = _usable(plan, pool), list(_memory_rows(plan.prediction.memory[role]))
+        for number, (phase, kinds) in enumerate(rows):
+            table.add_row(
+                pool.name if (role, number) == (pool.roles[0], 0) else "",
+                role if number == 0 else "",
+                phase,
+                format_bytes(sum(kinds.values())),
+                _kind_words(kinds, usable),
+                end_section=role == pool.roles[-1] and number == len(rows) - 1,
+            )
     table.caption = "\n".join(_room_words(plan, pool) for pool in plan.pools)
     return table
 
 
-def _phase_words(memory: RoleMemory, phase: str, usable: int) -> str:
-    """The phase's greatest call's bytes, and what of them is KV cache."""
-    peaks = [kinds for call, kinds in memory.transient.items() if phase_of(call) == phase]
-    if not peaks:
-        return ""
-    kinds = max(peaks, key=lambda kinds: sum(kinds.values()))
-    cache = kinds.get(_KV_CACHE)
-    share = f" (KV cache {format_bytes(cache)}, {100 * cache / usable:.0f} % of the device)" if cache else ""
-    return f"{format_bytes(sum(kinds.values()))}{share}"
+def _memory_rows(memory: RoleMemory) -> Iterator[tuple[str, dict[str, int]]]:
+    """What stays, the greatest call of each phase, and what lies in host memory; bytes by kind."""
+    if memory.persistent_bytes:
+        yield "stays", memory.persistent
+    for phase in PHASES:
+        peaks = [kinds for call, kinds in memory.transient.items() if phase_of(call) == phase]
+        if peaks:
+            yield phase, max(peaks, key=lambda kinds: sum(kinds.values()))
+    if memory.host:
+        yield "host", {"offloaded": memory.host}
+
+
+def _kind_words(kinds: Mapping[str, int], usable: int) -> str:
+    """Each kind with its bytes, the cache with its share of the device."""
+    shares = {_KV_CACHE: f" ({100 * kinds.get(_KV_CACHE, 0) / usable:.0f} % of the device)"}
+    return ", ".join(
+        f"{kind.replace('_', ' ').replace('kv', 'KV')} {format_bytes(size)}{shares.get(kind, '')}"
+        for kind, size in kinds.items()
+        if size
+    )
 
 
 def _room_words(plan: Plan, pool: Pool) -> str:
@@ -154,8 +163,7 @@ def _prediction_table(plan: Plan) -> Table:
 def runner_up_table(plan: Plan) -> RenderableType:
     """The best plan of each of the next best placements, what it loses and in which call."""
     if not plan.runners_up:
-        found = "fits" if plan.proof.status == "optimal" else "was looked at"
-        return Text(f"no other placement {found}")
+        return Text("no other placement to compare with")
     columns = ("placement", "devices", "objective", "loses most in")
     table = blank_table("The best plans of other placements", *columns)
     for other in plan.runners_up:

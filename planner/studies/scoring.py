@@ -146,5 +146,7 @@ def _against(optimum: Plan, given: Plan) -> Score:
             "status": "optimal" if is_optimal else "feasible",
         }
     )
-    judged = given.model_copy(update={"proof": proof})
+    is_same = (given.pools, given.strategies) == (optimum.pools, optimum.strategies)
+    runners_up = optimum.runners_up if is_same else ()
+    judged = given.model_copy(update={"proof": proof, "runners_up": runners_up})
     return Score(plan=judged, against=price(optimum, judged))
