@@ -72,10 +72,8 @@ def has_responses(subject: Subject, replicas: int) -> bool:
 
 def at_once(subject: Subject, sequences: int) -> list[int]:
     """Sequences that a replica decodes at once: its own, evenly in each of the counts of `waves`."""
-    pinned = subject.pinned("max_sequences", phase="generate")
-    if pinned is not None:
-        return [int(pinned)]
-    return list(dict.fromkeys(math.ceil(sequences / count) for count in waves(sequences)))
+    sizes = dict.fromkeys(math.ceil(sequences / count) for count in waves(sequences))
+    return [size for size in sizes if subject.allows("max_sequences", size, phase="generate")]
 
 
 def waves(sequences: int) -> list[int]:
@@ -98,10 +96,7 @@ def cache_sizes(subject: Subject, rows: Columns) -> tuple[Whole, Allowed]:
     work, sequences = subject.workload, rows["generate_max_sequences"]
     longest, pinned = work.maximum_tokens, subject.pinned("cache_tokens", phase="generate")
     offered = np.maximum(longest, cache_tokens_for(work, sequences))
-    if pinned is not None:
-        offered = np.full_like(offered, int(pinned))
-    whole = np.full(len(offered), pinned is None)
-    paged = (offered >= longest) & subject.can("cache_tokens")
-    if pinned is None:
-        paged &= (offered < sequences * longest) & (work.mean_tokens < longest)
-    return np.stack([0 * offered, offered], axis=1), np.stack([whole, paged], axis=1)
+    paged = (offered < sequences * longest) & (work.mean_tokens < longest) & subject.can("cache_tokens")
+    values = np.stack([0 * offered, offered], axis=1)
+    allowed = np.stack([np.ones_like(paged), paged], axis=1)
+    return values, allowed & (pinned is None or values == pinned)

@@ -1,8 +1,7 @@
 """Named rules: which layouts, micro-batches, recomputation and offload a role may try.
 
 Sizes need not divide what they cut, but for the devices: what is uneven is a cost. Pins and the capabilities
-of the runtime at hand leave out values. Where a rule samples a long range (micro-batches, budgets of tokens),
-a pin may name a value between its samples, which then is the only one.
+of the runtime at hand only leave out values, so that neither ever improves a plan.
 """
 
 import math
@@ -105,11 +104,9 @@ def chunk_counts(subject: Subject, rows: Columns) -> tuple[Whole, Allowed]:
 
 def micro_batches(subject: Subject, rows: Columns) -> tuple[Whole, Allowed]:
     """Powers of two up to the sequences of the fullest replica; one where context ranks share a sequence."""
-    pinned = subject.pinned("micro_batch")
     share = np.maximum(1, _share(subject, rows))
-    values = powers_of_two(int(share.max(initial=1))) if pinned is None else [int(pinned)]
-    sizes = np.array(values)
-    allowed = (sizes <= share[:, None]) | (pinned is not None)
+    sizes = np.array(powers_of_two(int(share.max(initial=1))))
+    allowed = sizes <= share[:, None]
     return sizes, allowed & ((rows["context"] == 1)[:, None] | (sizes == 1))
 
 
@@ -118,19 +115,13 @@ def token_budgets(subject: Subject, rows: Columns) -> tuple[Whole, Allowed]:
 
     Only where lengths vary: a budget packs more sequences than have room at their greatest length.
     """
-    work, pinned = subject.workload, subject.pinned("micro_batch_tokens")
-    longest, share = work.maximum_tokens, np.maximum(1, _share(subject, rows))
-    varies = work.mean_tokens < longest
-    most = float(share.max(initial=1)) * work.mean_tokens
-    if not subject.can("token_budgets"):
-        values = []
-    elif pinned is not None:
-        values = [int(pinned)] if int(pinned) >= longest else []
-    else:
-        count = max(1, math.ceil(most / longest)) if varies else 0
-        values = [longest * size for size in powers_of_two(2 * count - 1)] if count else []
-    budgets = np.array(values, dtype=np.int64)
-    allowed = (budgets < 2 * np.maximum(longest, share * work.mean_tokens)[:, None]) | (pinned is not None)
+    work, longest = subject.workload, subject.workload.maximum_tokens
+    share = np.maximum(1, _share(subject, rows))
+    budgets = np.zeros(0, dtype=np.int64)
+    if work.mean_tokens < longest and subject.can("token_budgets"):
+        most = math.ceil(float(share.max(initial=1)) * work.mean_tokens / longest)
+        budgets = longest * np.array(powers_of_two(2 * max(1, most) - 1))
+    allowed = budgets < 2 * np.maximum(longest, share * work.mean_tokens)[:, None]
     return budgets, allowed & ((rows["context"] == 1)[:, None] | (budgets == longest))
 
 
@@ -185,13 +176,15 @@ def _crossed_with_micro_batches(subject: Subject, rows: Columns) -> Columns:
     """With those that are counted, and with those that have a budget and count as one sequence."""
     sizes, are_sizes = micro_batches(subject, rows)
     budgets, are_budgets = token_budgets(subject, rows)
-    are_sizes = are_sizes & (subject.pinned("micro_batch_tokens") is None)
-    are_budgets = are_budgets & subject.allows("micro_batch", 1)
     values = {
         "micro_batch": np.concatenate([sizes, np.ones_like(budgets)]),
         "micro_batch_tokens": np.concatenate([np.zeros_like(sizes), budgets]),
     }
-    return crossed(rows, values, np.concatenate([are_sizes, are_budgets], axis=1))
+    allowed = np.concatenate([are_sizes, are_budgets], axis=1)
+    for field, column in values.items():
+        pinned = subject.pinned(field)
+        allowed &= pinned is None or column == pinned
+    return crossed(rows, values, allowed)
 
 
 def _agrees(subject: Subject, field: str, sizes: Whole) -> Allowed:

@@ -59,6 +59,9 @@ def test_where_lengths_vary_a_cache_may_hold_what_is_expected() -> None:
     }
     caches = {(row[3], row[-1]) for row in generations(2, workload=work) if row[-1]}
     assert caches
+    _, pinned = min(caches)
+    pin = {"actor.generate.cache_tokens": pinned}
+    assert {row[-1] for row in generations(2, workload=work, pin=pin)} == {pinned}
     for at_once, tokens in caches:
         assert 2400 <= tokens < at_once * 2400
         assert tokens > at_once * 400
@@ -69,13 +72,13 @@ def test_where_lengths_vary_a_cache_may_hold_what_is_expected() -> None:
     [
         ({"actor.generate.tensor": 2}, 1, {2}),
         ({"actor.generate.replicas": 4}, 2, {4}),
-        ({"actor.generate.max_sequences": 3}, 3, {3}),
-        ({"actor.generate.cache_tokens": 9}, 4, {9}),
-        ({"actor.generate.cache_tokens": 7}, 4, set()),
+        ({"actor.generate.max_sequences": 2}, 3, {2}),
+        ({"actor.generate.max_sequences": 3}, 3, set()),
+        ({"actor.generate.cache_tokens": 8}, 4, set()),
     ],
 )
 def test_a_pin_leaves_its_value_alone(pins: dict[str, Any], place: int, expected: set[int]) -> None:
-    """The longest sequence has eight tokens."""
+    """Four responses, of equal lengths, in one, two or four waves."""
     assert {row[place] for row in generations(4, pin=pins)} == expected
 
 

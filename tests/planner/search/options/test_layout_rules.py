@@ -107,15 +107,17 @@ def test_only_trained_roles_recompute_and_offload_an_optimizer() -> None:
         ({"critic.train.virtual": 2}, "virtual", {2}),
         ({"critic.train.data": 2}, "data", {2}),
         ({"critic.micro_batch": 8}, "micro_batch", {8}),
-        ({"critic.micro_batch": 12}, "micro_batch", {12}),
-        ({"critic.micro_batch_tokens": 20}, "micro_batch_tokens", {20}),
-        ({"critic.micro_batch_tokens": 7}, "micro_batch_tokens", set()),
+        ({"critic.micro_batch": 12}, "micro_batch", set()),
+        ({"critic.micro_batch_tokens": 16}, "micro_batch_tokens", {16}),
+        ({"critic.micro_batch_tokens": 20}, "micro_batch_tokens", set()),
+        ({"critic.micro_batch_tokens": 16, "critic.micro_batch": 2}, "micro_batch", set()),
         ({"critic.recompute": "selective"}, "recompute", {1}),
         ({"reward.micro_batch": 8}, "micro_batch", {1, 2, 4, 8, 16, 32}),
     ],
 )
 def test_a_pin_leaves_its_value_alone(pins: dict[str, Any], field: str, expected: set[int]) -> None:
-    rows = raw_layouts(subject(pin=pins, workload=work(), model={"layers": 4}), [4])
+    varied = work(response_tokens={"mean": 2, "maximum": 4})
+    rows = raw_layouts(subject(pin=pins, workload=varied, model={"layers": 4}), [4])
     assert set(rows[field].tolist()) == expected
 
 
