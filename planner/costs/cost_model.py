@@ -61,9 +61,6 @@ class CostModel:
         self._corrections: dict[int, tuple[NodePool, Corrections]] = {}
         self._generations: dict[tuple[str, int, Work, GenerationStrategy], float] = {}
 
-    def foresee(self, role: str, strategies: Sequence[RoleStrategy], node_pool: NodePool) -> None:
-        """Nothing: `layouts` and `generations` cost many strategies at once."""
-
     def layouts(
         self, role: str, rows: Configurations, node_pool: NodePool, *, offloads: Sequence[Offload] = ("none",)
     ) -> list[RoleCosts]:

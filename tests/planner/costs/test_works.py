@@ -1,9 +1,13 @@
 """What calls cost that compute something else than all samples once."""
 
+import numpy as np
 import pytest
 
 from planner.algorithms import ALGORITHMS, trace
 from planner.costs import CostModel
+from planner.costs.arrays.generation_table import Generations
+from planner.costs.arrays.sync_table import Syncs
+from planner.costs.arrays.table import Configurations
 from planner.costs.services import service_seconds
 from planner.domain.catalog import read_model
 from planner.domain.cluster import Cluster, NodePool
@@ -39,13 +43,26 @@ def scenario_of(node_pool: NodePool, stack: Stack):
     return make
 
 
-def seconds(scenario: Scenario, call: str, *, foreseen: bool = False) -> float:
+def seconds(scenario: Scenario, call: str) -> float:
     graph = trace(ALGORITHMS[scenario.algorithm.name], name=scenario.algorithm.name)
     costs, node_pool = CostModel(scenario, graph), scenario.cluster.node_pools[0]
     strategy = ACTOR if call.startswith("actor") else REWARD
-    if foreseen:
-        costs.foresee(graph.call(call).role, [strategy], node_pool)
     return costs.call(graph.call(call), strategy, node_pool).seconds
+
+
+def tabled_seconds(scenario: Scenario, role: str) -> dict[str, float]:
+    """Of each of the role's calls, from its tables."""
+    graph = trace(ALGORITHMS[scenario.algorithm.name], name=scenario.algorithm.name)
+    costs, node_pool = CostModel(scenario, graph), scenario.cluster.node_pools[0]
+    strategy = ACTOR if role == "actor" else REWARD
+    sizes = strategy.layout.model_dump() | {"micro_batch": strategy.micro_batch, "recompute": 0}
+    rows = Configurations(**{name: np.array([size]) for name, size in sizes.items()})
+    tables = costs.layouts(role, rows, node_pool)
+    if strategy.generate:
+        sizes = strategy.generate.model_dump() | {"cache_tokens": 0}
+        generate = Generations(**{name: np.array([size]) for name, size in sizes.items()})
+        tables += costs.generations(role, Syncs(train=rows, generate=generate), node_pool)
+    return {name: float(column[0]) for table in tables for name, column in table.seconds.items()}
 
 
 def test_remax_decodes_and_scores_one_greedy_response_per_prompt(scenario_of) -> None:
@@ -86,12 +103,12 @@ def test_samples_of_one_prompt_share_its_prefill(scenario_of) -> None:
 @pytest.mark.parametrize(
     ("algorithm", "work"), [("remax", {}), ("dapo", {"resampling": 1.5}), ("safe_rlhf", {})]
 )
-def test_calls_foreseen_cost_what_they_cost_unforeseen(scenario_of, algorithm, work) -> None:
+def test_tables_have_each_call_at_the_cost_of_its_own_work(scenario_of, algorithm, work) -> None:
     scenario = scenario_of(algorithm, **work)
-    for call in trace(ALGORITHMS[algorithm], name=algorithm).model_calls:
-        if call.role in ("actor", "reward"):
-            one, other = (seconds(scenario, call.name, foreseen=foreseen) for foreseen in (True, False))
-            assert one == pytest.approx(other, rel=1e-9)
+    graph = trace(ALGORITHMS[algorithm], name=algorithm)
+    for role in ("actor", "reward"):
+        expected = {call.name: seconds(scenario, call.name) for call in graph.calls_of(role)}
+        assert tabled_seconds(scenario, role) == pytest.approx(expected, rel=1e-12)
 
 
 def test_a_service_works_on_so_many_samples_at_once(scenario_of) -> None:
