@@ -4,10 +4,12 @@ import math
 from collections.abc import Iterator, Sequence
 
 from planner.algorithms import ALGORITHMS, trace
+from planner.domain.capabilities import RUNTIME
 from planner.domain.dataflow import DataflowGraph
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from planner.domain.pins import PinKey
 from planner.domain.plan import Plan, Pool, Prediction, Proof, RoleMemory, RoleStrategy
+from planner.domain.runnable import layout_refusals
 from planner.domain.scenario import Scenario
 from planner.errors import PlanMismatchError
 
@@ -74,9 +76,9 @@ def _layouts(devices: int) -> Iterator[ParallelStrategy]:
 
 
 def _divides(scenario: Scenario, role: str, layout: ParallelStrategy) -> bool:
-    model, work = scenario.models[role], scenario.workload
-    fits = model.heads % layout.tensor == 0 and layout.pipeline <= model.layers
-    return fits and layout.data <= work.samples // work.mini_batches
+    work = scenario.workload
+    runs = not any(layout_refusals(RUNTIME, scenario.models[role], layout))
+    return runs and layout.data <= work.samples // work.mini_batches
 
 
 def _generation(scenario: Scenario, role: str, layout: ParallelStrategy) -> GenerationStrategy | None:

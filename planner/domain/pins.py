@@ -57,6 +57,10 @@ class Pins(RootModel[dict[PinKey, int | str]]):
     def _serialize(self) -> dict[str, int | str]:
         return {str(key): self.root[key] for key in sorted(self.root)}
 
+    def allow(self, role: str, phase: str, **fields: int | str) -> bool:
+        """Whether these fields of a role's phase agree with the pins."""
+        return all(self.value(role, phase, name) in (None, setting) for name, setting in fields.items())
+
     def value(self, role: str, phase: str, field: str) -> int | str | None:
         """What a field is pinned to; none where it is free.
 

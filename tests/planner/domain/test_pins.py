@@ -46,3 +46,11 @@ def test_pins_survive_a_file() -> None:
 def test_what_is_not_a_pin_is_refused(pin: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Pins.model_validate(pin)
+
+
+def test_fields_agree_with_pins_that_are_free_or_equal() -> None:
+    pins = Pins.model_validate({"actor.train.tensor": 2, "actor.generate.tensor": 4})
+    assert pins.allow("actor", "train", tensor=2, data=8)
+    assert not pins.allow("actor", "train", tensor=4)
+    assert pins.allow("generator", "generate", tensor=4)
+    assert not pins.allow("generator", "generate", tensor=2)
