@@ -7,7 +7,7 @@ import planner
 from hybridmap import inputs, screen
 from hybridmap.answers import plan_answer, price_answer
 from hybridmap.demands import search_settings
-from planner.domain.choice import Choice, read_choice
+from planner.domain.choice import Choice, read_choice, read_choice_scenario
 from planner.errors import SpecError
 from planner.reporting.explanations import price_report
 from planner.reporting.plans import plan_report
@@ -61,16 +61,11 @@ def _asked(options: argparse.Namespace) -> tuple[planner.Scenario, Choice | None
         if options.score:
             raise SpecError(f"{options.scenario}: is a plan; --score needs the scenario that it is made for")
         inputs.refuse_settings(options)
-        choice, scenario = read_choice(options.scenario)
-        if scenario is None:
-            raise SpecError(
-                f"{options.scenario}: scenario: missing; add it, or `hybridmap plan SCENARIO --score PLAN`"
-            )
-        return scenario, choice
+        return read_choice_scenario(options.scenario), read_choice(options.scenario)
     scenario = inputs.scenario_of(options)
     if options.score is True:
         return _pinned(scenario), None
-    return scenario, read_choice(options.score)[0]
+    return scenario, read_choice(options.score)
 
 
 def _pinned(scenario: planner.Scenario) -> planner.Scenario:

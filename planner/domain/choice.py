@@ -40,31 +40,35 @@ class Choice(Value):
     strategies: dict[str, RoleStrategy]
 
 
-def read_choice(path: Path) -> tuple[Choice, Scenario | None]:
-    """A choice in a YAML or JSON file, and the scenario it is made for where the file says so.
+def read_choice(path: Path) -> Choice:
+    """A choice in a YAML or JSON file, which may be a whole ``plan.json``.
 
-    A whole ``plan.json`` is one, too. The scenario is a mapping, or the path of a scenario file. Layouts may
-    be written short, as ``train: p1t8d2``.
+    Layouts may be written short, as ``train: p1t8d2``.
 
     Raises
     ------
     SpecError
         Lists every mistake of the choice, one a line, with its key path.
     """
-    value = load_json(path) if path.suffix == ".json" else load_yaml(path)
-    if not isinstance(value, dict):
-        raise SpecError(f"{path}: expected a mapping with the keys pools and strategies")
+    value = _keys_of(path)
     written = {key: item for key, item in value.items() if key not in (*_COMPUTED, "scenario")}
     try:
-        choice = Choice.model_validate({**written, "strategies": _unfolded(written.get("strategies"))})
+        return Choice.model_validate({**written, "strategies": _unfolded(written.get("strategies"))})
     except ValidationError as error:
         raise SpecError("\n".join(describe_errors(error, where=str(path), root=Choice))) from None
-    return choice, _scenario(value.get("scenario"), path)
 
 
-def _scenario(value: Any, path: Path) -> Scenario | None:
+def read_choice_scenario(path: Path) -> Scenario:
+    """The scenario that a choice is made for: a mapping in its file, or the path of a scenario file.
+
+    Raises
+    ------
+    SpecError
+        Lists every mistake of the scenario, or says that there is none.
+    """
+    value = _keys_of(path).get("scenario")
     if value is None:
-        return None
+        raise SpecError(f"{path}: scenario: missing; add it, or `hybridmap plan SCENARIO --score PLAN`")
     if isinstance(value, str):
         beside = path.parent / value
         return read_scenario(beside if beside.is_file() else find_scenario(Path(value)))
@@ -72,6 +76,13 @@ def _scenario(value: Any, path: Path) -> Scenario | None:
         raise SpecError(f"{path}: scenario: expected a mapping or the path of a scenario file")
     kept = {key: item for key, item in value.items() if key != "run"}
     return parse_scenario(kept, where=f"{path}: scenario", relative_to=path.parent)
+
+
+def _keys_of(path: Path) -> dict[str, Any]:
+    value = load_json(path) if path.suffix == ".json" else load_yaml(path)
+    if not isinstance(value, dict):
+        raise SpecError(f"{path}: expected a mapping with the keys pools and strategies")
+    return value
 
 
 def _unfolded(strategies: Any) -> Any:

@@ -1,6 +1,7 @@
 """``hybridmap plan --score`` and ``hybridmap plan PLAN``: choices made by hand."""
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,16 @@ def test_a_choice_may_carry_its_scenario(
     choice = written(tmp_path / "choice.json", {**CHOICE, "scenario": scenario.name})
     answer = answer_of(["plan", str(choice)], capsys)
     assert answer["against_optimum"]["amount"] >= 0
+
+
+def test_the_documents_example_is_a_choice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "search.md").read_text()
+    path = tmp_path / "choice.yaml"
+    blocks = [textwrap.dedent(block.split("```")[0]) for block in text.split("```yaml\n")[1:]]
+    path.write_text(next(block for block in blocks if block.startswith("pools:")))
+    described = ["--model", "qwen2.5-7b", "--cluster", "2x8xh100-sxm-80gb", "--solver", "hybridflow"]
+    answer = answer_of(["plan", *described, "--score", str(path)], capsys)
+    assert [pool["devices"] for pool in answer["pools"]] == [8, 4]
 
 
 def test_the_optimum_scores_as_the_optimum(
