@@ -1,5 +1,7 @@
 """One door to all solvers."""
 
+from dataclasses import replace
+
 from planner.domain.cluster import Cluster
 from planner.domain.plan import Solver
 from planner.search.cpsat import Limits, solve_with_cpsat
@@ -65,4 +67,12 @@ def answer(
         found = solve_exhaustively(problem, runners_up=runners_up)
     else:
         found = solve_like_hybridflow(problem, cluster, runners_up=runners_up)
-    return found if found is not None and found.solution.objective_us <= at_most_us else None
+    return None if found is None else _within(found, at_most_us)
+
+
+def _within(found: Answer, at_most_us: int) -> Answer | None:
+    """What of an answer takes at most so long."""
+    if found.solution.objective_us > at_most_us:
+        return None
+    others = tuple(other for other in found.runners_up if other.objective_us <= at_most_us)
+    return replace(found, runners_up=others)

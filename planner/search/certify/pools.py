@@ -29,6 +29,10 @@ def _roles(plan: Plan, graph: DataflowGraph) -> Iterator[Violation]:
         yield Violation(
             rule="strategies", message=f"{role} has a strategy or a place in the dataflow, not both"
         )
+    staleness = plan.scenario.staleness if GENERATOR in graph.roles else 0
+    if graph.staleness != staleness:
+        message = f"generation runs {graph.staleness} iterations ahead, permitted are {staleness}"
+        yield Violation(rule="staleness", message=message)
 
 
 def _names(plan: Plan, graph: DataflowGraph) -> Iterator[Violation]:

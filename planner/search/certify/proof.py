@@ -28,6 +28,9 @@ def _question(plan: Plan) -> Iterator[Violation]:
     if proof.minimise != scenario.minimise:
         message = f"{proof.minimise} was minimised, {scenario.minimise} is asked for"
         yield Violation(rule="minimise", message=message)
+    if proof.time_model != scenario.time_model:
+        message = f"the {proof.time_model} decided, not the {scenario.time_model}"
+        yield Violation(rule="time model", message=message)
 
 
 def _objective(plan: Plan, graph: DataflowGraph) -> Iterator[Violation]:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.domain.cluster import NodePool
-from planner.domain.dataflow import DataflowGraph
+from planner.domain.dataflow import DataflowGraph, Dependence
 from planner.domain.plan import RoleStrategy
 from planner.domain.scenario import Scenario
 from tests.planner.search.cyclic import Wait, least_period, lower_bound
@@ -42,7 +42,7 @@ class Question:
     """All strategies of a role on so many devices of a node pool, pins and memory left aside."""
     service_us: Mapping[str, int]
     """Microseconds of calls that take no devices; 0 if left out."""
-    crossing_us: Callable[[str, str], int]
+    crossing_us: Callable[[Dependence], int]
     """Microseconds between a call and one that waits for it, when their roles lie in different node pools."""
     interleaves: bool = True
 
@@ -53,6 +53,11 @@ class Question:
     @cached_property
     def node_pools(self) -> dict[str, NodePool]:
         return {pool.name: pool for pool in self.scenario.cluster.node_pools}
+
+    def permitted(self, role: str, slot: Slot) -> list[RoleStrategy]:
+        """The raw options of a role on a slot that are as pinned."""
+        options = self.raw_options(role, self.node_pools[slot[0]], slot[1])
+        return [each for each in options if _is_as_pinned(self.scenario, role, slot, each)]
 
     def value(self, period_us: int, slots: Sequence[Slot]) -> float | None:
         """The objective of a plan, or none where it takes longer than permitted."""
@@ -200,7 +205,9 @@ def _obeys(scenario: Scenario, placement: Placement) -> bool:
 
 
 def _fits_cluster(question: Question, slots: Sequence[Slot]) -> bool:
-    most = question.scenario.maximum_devices
+    most, can = question.scenario.maximum_devices, question.scenario.capabilities
+    if not can.node_pools and len({name for name, _ in slots}) > 1:
+        return False
     return all(most is None or devices <= most for _, devices in slots) and all(
         sum(devices for name, devices in slots if name == pool.name) <= pool.devices
         for pool in question.scenario.cluster.node_pools
@@ -232,7 +239,7 @@ def waits_of(question: Question, placement: Placement, slots: Sequence[Slot]) ->
     for each in question.graph.dependences:
         pools = [numbers[name] for name in (each.source, each.target) if numbers[name] is not None]
         crosses = len({slots[pool][0] for pool in pools}) > 1
-        delay = question.crossing_us(each.source, each.target) if crosses else 0
+        delay = question.crossing_us(each) if crosses else 0
         waits.append((question.calls.index(each.source), question.calls.index(each.target), each.lag, delay))
     return waits
 
@@ -260,13 +267,12 @@ def _costed(question: Question, role: str, slot: Slot) -> tuple[Whole, Whole, Wh
     """Microseconds by call, (persistent, host) bytes and transient bytes of each raw option."""
     node_pool, calls = question.node_pools[slot[0]], question.graph.calls_of(role)
     us, sums, peaks = [], [], []
-    for strategy in question.raw_options(role, node_pool, slot[1]):
-        if _is_as_pinned(question.scenario, role, slot, strategy):
-            memory = question.costs.memory(role, strategy, node_pool)
-            predictions = [question.costs.call(call, strategy, node_pool) for call in calls]
-            us.append([math.ceil(each.seconds / 1e-6) for each in predictions])
-            sums.append([memory.persistent_bytes, memory.host])
-            peaks.append(memory.transient_bytes)
+    for strategy in question.permitted(role, slot):
+        memory = question.costs.memory(role, strategy, node_pool)
+        predictions = [question.costs.call(call, strategy, node_pool) for call in calls]
+        us.append([math.ceil(each.seconds / 1e-6) for each in predictions])
+        sums.append([memory.persistent_bytes, memory.host])
+        peaks.append(memory.transient_bytes)
     if not us:
         return None
     table = np.unique(np.column_stack([us, sums, peaks]).astype(np.int64), axis=0)

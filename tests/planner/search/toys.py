@@ -17,7 +17,7 @@ from planner.costs.arrays.sync_table import Syncs
 from planner.costs.arrays.table import Configurations
 from planner.costs.passes.training import RECOMPUTE
 from planner.domain.cluster import NodePool
-from planner.domain.dataflow import DataflowGraph, ModelCall
+from planner.domain.dataflow import GENERATOR, DataflowGraph, ModelCall
 from planner.domain.parallelism import ParallelStrategy
 from planner.domain.plan import CallPrediction, Offload, Recompute, RoleMemory, RoleStrategy
 from planner.domain.scenario import Scenario
@@ -47,11 +47,13 @@ class SyntheticCosts:
     def layouts(
         self, role: str, rows: Configurations, node_pool: NodePool, *, offloads: Sequence[Offload] = ("none",)
     ) -> list[RoleCosts]:
-        """Costs of the role's calls that train or infer, one row after the other."""
-        return [
-            self._costs(role, [_layout_strategy(rows, row, offload) for row in range(len(rows))], node_pool)
-            for offload in offloads
-        ]
+        """Costs of the role's calls that do not generate, one row after the other."""
+        calls = [call for call in self.graph.calls_of(role) if call.kind != "generate"]
+        found = []
+        for offload in offloads:
+            strategies = [_layout_strategy(rows, row, offload) for row in range(len(rows))]
+            found.append(self._costs(role, calls, strategies, node_pool))
+        return found
 
     def generations(
         self, role: str, pairs: Syncs, node_pool: NodePool, *, offloads: Sequence[Offload] = ("none",)
@@ -60,6 +62,7 @@ class SyntheticCosts:
         return [self._generations(role, pairs, node_pool, offload) for offload in offloads]
 
     def _generations(self, role: str, pairs: Syncs, node_pool: NodePool, offload: Offload) -> RoleCosts:
+        calls = [call for call in self.graph.calls_of(role) if call.kind == "generate"]
         strategies = [
             _layout_strategy(pairs.train, row, offload).model_copy(
                 update={"generate": pairs.generate.one(row)}
@@ -67,20 +70,16 @@ class SyntheticCosts:
             for row in range(len(pairs))
         ]
         nothing = np.zeros(len(pairs), dtype=np.int64)
-        return replace(self._costs(role, strategies, node_pool), persistent=nothing, host=nothing)
+        return replace(self._costs(role, calls, strategies, node_pool), persistent=nothing, host=nothing)
 
     def generators(self, role: str, rows: Generations, node_pool: NodePool) -> RoleCosts:
-        """The same of a role that only generates."""
+        """All calls of a role that only generates."""
         strategies = [RoleStrategy(generate=rows.one(row)) for row in range(len(rows))]
-        return self._costs(role, strategies, node_pool)
+        return self._costs(role, self.graph.calls_of(role), strategies, node_pool)
 
-    def _costs(self, role: str, strategies: Sequence[RoleStrategy], node_pool: NodePool) -> RoleCosts:
-        """Of the calls that generate when the strategies do, and of the others else."""
-        calls = [
-            call
-            for call in self.graph.calls_of(role)
-            if (call.kind == "generate") == any(strategy.generate for strategy in strategies)
-        ]
+    def _costs(
+        self, role: str, calls: Sequence[ModelCall], strategies: Sequence[RoleStrategy], node_pool: NodePool
+    ) -> RoleCosts:
         memory = [self.memory(role, strategy, node_pool) for strategy in strategies]
         peaks = [[sum(each.transient[call.name].values()) for call in calls] for each in memory]
         return RoleCosts(
@@ -106,13 +105,13 @@ class SyntheticCosts:
         speed = strategy.layout.devices ** self.draw("power", call.name, low=0.0, high=1.2)
         if call.kind != "generate":
             shape = (str(strategy.layout), strategy.micro_batch, call.kind, strategy.recompute)
-            waste = self.draw("layout", call.name, *shape, *_tokens(strategy), low=1.0, high=2.0)
+            waste = self.draw("layout", call.name, *shape, *_tokens(call, strategy), low=1.0, high=2.0)
             reload = self.draw("offload", call.name, strategy.offload, low=0.0, high=0.3)
             return work * (waste + (reload if strategy.offload != "none" else 0.0)) / speed, 0.0
         generate = strategy.generate
         assert generate is not None
         shape = (str(generate), generate.max_sequences)
-        waste = self.draw("generation", *shape, *_tokens(strategy), low=1.0, high=2.0)
+        waste = self.draw("generation", *shape, *_tokens(call, strategy), low=1.0, high=2.0)
         sizes = (strategy.layout.pipeline, strategy.layout.tensor, generate.pipeline, generate.tensor)
         reshard = self.draw("reshard", *sizes, low=0.0, high=0.5)
         return work * waste / speed + reshard, reshard
@@ -148,7 +147,7 @@ class SyntheticCosts:
             shape = ("cache", str(strategy.generate), strategy.generate.max_sequences)
         else:
             shape = ("activations", str(strategy.layout), strategy.micro_batch, strategy.recompute)
-        size = self.draw(call.name, *shape, *_tokens(strategy), low=0.1, high=4.0)
+        size = self.draw(call.name, *shape, *_tokens(call, strategy), low=0.1, high=4.0)
         return {shape[0]: int(size * self.bytes_scale * 1e9)}
 
     def draw(self, *key: object, low: float, high: float) -> float:
@@ -171,10 +170,13 @@ def _layout_strategy(rows: Configurations, row: int, offload: Offload) -> RoleSt
 NAMES_OF_RECOMPUTE: dict[int, Recompute] = {code: name for name, code in RECOMPUTE.items()}
 
 
-def _tokens(strategy: RoleStrategy) -> tuple[int, ...]:
-    """Token budgets, where there are any."""
-    budgets = (strategy.micro_batch_tokens, strategy.generate and strategy.generate.cache_tokens)
-    return tuple(budget for budget in budgets if budget)
+def _tokens(call: ModelCall, strategy: RoleStrategy) -> tuple[int, ...]:
+    """The token budget that the call works under, if any."""
+    if call.kind == "generate":
+        budget = strategy.generate and strategy.generate.cache_tokens
+    else:
+        budget = strategy.micro_batch_tokens
+    return (budget,) if budget else ()
 
 
 @cache
@@ -212,10 +214,11 @@ def small_scenario(graph: DataflowGraph, **changes: Any) -> Scenario:
         **changes.pop("model", {}),
     }
     pools, own = changes.pop("pools", [(1, 4)]), changes.pop("node_pool", {})
+    prices = changes.pop("prices", (None,) * len(pools))
     settings = {
         "name": "small",
         "algorithm": "ppo",
-        "models": dict.fromkeys(graph.roles, model),
+        "models": {role: model for role in graph.roles if role != GENERATOR},
         "cluster": {
             "node_pools": [
                 {
@@ -224,10 +227,12 @@ def small_scenario(graph: DataflowGraph, **changes: Any) -> Scenario:
                     "devices_per_node": per_node,
                     "device": device,
                     "network": {"bandwidth": "1 GB/s", "latency": "0 s"},
+                    "price": prices[index],
                     **own,
                 }
                 for index, (nodes, per_node) in enumerate(pools)
-            ]
+            ],
+            "between": changes.pop("between", None),
         },
         "stack": {"training": {"name": "toy"}, "generation": {"name": "toy", "step": "0 s"}},
         "workload": {"prompts": 4, "prompt_tokens": 4, "response_tokens": 4, "mini_batches": 2},
