@@ -32,10 +32,8 @@ def stage_layers(layers: int, stages: int) -> list[int]:
     >>> stage_layers(5, 2)
     [3, 2]
     """
-    counts = [0] * stages
-    for layer in range(layers):
-        counts[stage_of_layer(layer, layers, stages)] += 1
-    return counts
+    size, longer = divmod(layers, stages)
+    return [size + 1] * longer + [size] * (stages - longer)
 
 
 def holds(tensor: WeightTensor, stage: int, stages: int, layers: int) -> bool:

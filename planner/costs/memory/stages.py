@@ -57,6 +57,12 @@ def stages_of(model: ModelSpec, head: Head, count: int) -> tuple[Stage, ...]:
     return tuple(stage(index, begin, layers) for index, (begin, layers) in enumerate(ends))
 
 
+@lru_cache(maxsize=4096)
+def kinds_of_stages(model: ModelSpec, head: Head, count: int) -> tuple[Stage, ...]:
+    """The stages that differ."""
+    return tuple(dict.fromkeys(stages_of(model, head, count)))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layers:
     """Layers of one stage, all of its chunks together; numbers or arrays."""

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Literal
 
 from planner.costs.links.collectives import Channel, all_gather_seconds, channel, group_channel
-from planner.costs.memory.stages import Stage, stages_of
+from planner.costs.memory.stages import Stage, kinds_of_stages, stages_of
 from planner.costs.setting import Setting
 from planner.domain.cluster import NodePool
 from planner.domain.model import ModelSpec
@@ -139,14 +139,14 @@ def onload_seconds(setting: Setting, train: ParallelStrategy) -> float:
 
 def training_shard_bytes(setting: Setting, train: ParallelStrategy) -> int:
     """Weights of the fullest training stage on one device."""
-    stages = stages_of(setting.model, setting.head, train.pipeline)
+    stages = kinds_of_stages(setting.model, setting.head, train.pipeline)
     shard = max(stage.shard(train.tensor, expert=train.expert) for stage in stages)
     return shard * setting.element_bytes
 
 
 def generation_shard_bytes(setting: Setting, generate: GenerationStrategy) -> int:
     """Weights of the fullest generation stage on one device."""
-    stages = stages_of(setting.model, setting.head, generate.pipeline)
+    stages = kinds_of_stages(setting.model, setting.head, generate.pipeline)
     return max(stage.shard(generate.tensor) for stage in stages) * setting.element_bytes
 
 

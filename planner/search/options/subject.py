@@ -62,6 +62,11 @@ class Subject:
         parts = [self.workload.part(call.work) for call in self.calls if call.kind == "generate"]
         return max(part.samples for part in parts)
 
+    @cached_property
+    def _pinned(self) -> dict[tuple[str, str], int | str | None]:
+        """What pins were asked for before."""
+        return {}
+
     def can(self, capability: str) -> bool:
         """Whether the runtime at hand can do something; without one, whatever the costs know."""
         capabilities: Capabilities | None = self.scenario.capabilities
@@ -69,7 +74,10 @@ class Subject:
 
     def pinned(self, field: str, *, phase: str = "") -> int | str | None:
         """The value that a pin gives a field; none where it is free."""
-        return self.scenario.pin.value(self.role, phase, field)
+        key = (phase, field)
+        if key not in self._pinned:
+            self._pinned[key] = self.scenario.pin.value(self.role, phase, field)
+        return self._pinned[key]
 
     def allows(self, field: str, value: int | str, *, phase: str = "") -> bool:
         """Whether the pins leave a field free or agree."""
