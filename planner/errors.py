@@ -56,7 +56,7 @@ class Fix:
     """A change that was checked to help."""
 
     kind: str
-    """What changes: demand, recompute, offload, within, devices, device."""
+    """What changes: demand, recompute, offload, capability, within, host, devices, device."""
     words: str
 
 

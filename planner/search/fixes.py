@@ -14,7 +14,7 @@ from planner.search.beam import quick_solutions
 from planner.search.floors import Floors
 from planner.search.problem import prepare
 from planner.search.strategies import Costs
-from planner.units import MICROSECOND
+from planner.units import MICROSECOND, format_bytes
 
 LARGEST_GROWTH = 64
 """How many times the nodes a fix may ask for."""
@@ -22,6 +22,8 @@ LARGEST_NODES = 2048
 """As many as a node pool may have."""
 SLOTS_TRIED = 48
 """About as many device counts as a plan is looked for on."""
+_MORE_HOST_MEMORY = (2, 4, 8, 16)
+"""Times the host memory that a fix may ask for."""
 _ABILITIES = {
     "offload": "offload",
     "selective": "recompute",
@@ -56,6 +58,7 @@ def fixes(scenario: Scenario, graph: DataflowGraph, costs: Costs) -> tuple[Fix, 
     found = [each for each in (*_freed(scenario), *_abler(scenario)) if fits(each.scenario)]
     if not found:
         found = [each for each in _all_freed(scenario) if fits(each.scenario)]
+    found += _more_host_memory(scenario, fits)
     found += _more_devices(scenario, fits)
     found += _larger_devices(scenario, fits)
     return tuple(Fix(kind=each.kind, words=each.words) for each in found)
@@ -104,6 +107,19 @@ def _all_freed(scenario: Scenario) -> Iterator[Change]:
     if changed != scenario:
         words = "without pin, colocate, apart and maximum_devices there is a plan"
         yield Change(kind="demand", words=words, scenario=changed)
+
+
+def _more_host_memory(scenario: Scenario, fits: Callable[[Scenario], bool]) -> Iterator[Change]:
+    """The smallest of a few greater host memories that holds a plan, of each node pool that states one."""
+    for pool in scenario.cluster.node_pools:
+        if pool.host_memory is not None:
+            for factor in _MORE_HOST_MEMORY:
+                memory = factor * pool.host_memory
+                changed = _with_pool(scenario, pool, pool.model_copy(update={"host_memory": memory}))
+                if fits(changed):
+                    words = f"host_memory: {format_bytes(memory)} in each node of {pool.name} holds it"
+                    yield Change(kind="host", words=words, scenario=changed)
+                    break
 
 
 def _more_devices(scenario: Scenario, fits: Callable[[Scenario], bool]) -> list[Change]:

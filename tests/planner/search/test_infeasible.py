@@ -65,6 +65,19 @@ def test_a_larger_device_is_a_fix(paper: Build) -> None:
     assert solve(*paper("7b-8", nodes=1, memory=memory, **TIGHT).arguments).plan.proof.status == "optimal"
 
 
+def test_host_memory_that_is_short_is_told_apart_from_the_devices(paper: Build) -> None:
+    case = paper("7b-8", pin=Pins.model_validate({"actor.offload": "all"}))
+    (pool,) = case.scenario.cluster.node_pools
+    pool = pool.model_copy(update={"host_memory": 16 * 2**30})
+    cluster = case.scenario.cluster.model_copy(update={"node_pools": (pool,)})
+    scenario = case.scenario.model_copy(update={"cluster": cluster})
+    with pytest.raises(InfeasibleError, match="of host memory per device") as caught:
+        solve(scenario, case.graph, case.costs)
+    assert caught.value.shortage.memory == "host"
+    assert caught.value.shortage.bytes_there == 2 * 2**30
+    assert {"offload", "host"} <= {fix.kind for fix in caught.value.fixes}
+
+
 def test_roles_that_fit_one_by_one_only_are_all_named(paper: Build) -> None:
     error = error_of(paper("34b-32", nodes=2, **TIGHT))
     assert "actor, critic, reference, reward: need at least" in error.reason
