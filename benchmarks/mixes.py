@@ -4,9 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import planner
-from planner.algorithms.trace import Batch, Roles, trace
+from planner.algorithms import asynchronous, trace
+from planner.algorithms.trace import Batch, Roles
+from planner.costs import CostModel
 from planner.domain.dataflow import DataflowGraph
 from planner.domain.reading import parse_scenario
+from planner.search import solve
 from planner.studies.planning import dataflow
 
 PRICES = {"h100-sxm-80gb": 2.25, "a100-sxm-80gb": 1.35, "l40s-48gb": 0.87}
@@ -71,7 +74,16 @@ def many_judges(roles: Roles, prompts: Batch) -> None:
 
 
 def graph_of(scenario: planner.Scenario) -> DataflowGraph:
-    """The scenario's dataflow: `many_judges` where it has their models."""
+    """The scenario's dataflow, asynchronous with staleness; `many_judges` where it has their models."""
     if set(scenario.models) == set(EIGHT):
         return trace(many_judges, name="many_judges")
-    return dataflow(scenario)
+    graph = dataflow(scenario)
+    return asynchronous(graph, scenario.staleness) if scenario.staleness else graph
+
+
+def solved(scenario: planner.Scenario) -> planner.Plan:
+    """The scenario's plan, as the command line finds it."""
+    if set(scenario.models) != set(EIGHT):
+        return planner.plan(scenario).plan
+    graph = graph_of(scenario)
+    return solve(scenario, graph, CostModel(scenario, graph)).plan

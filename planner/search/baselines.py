@@ -29,7 +29,7 @@ HOT, COLD = 0.1, 1e-6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """How long to search, over all restarts: so many changes or, where given, so many seconds."""
+    """How long to search, over all restarts: so many changes or, where given, so many seconds of CPU."""
 
     restarts: int = 4
     changes: int = 20_000
@@ -53,8 +53,8 @@ def _passing(effort: Effort) -> Iterator[float]:
         count = effort.changes // effort.restarts
         yield from (number / count for number in range(count))
         return
-    start, length = time.monotonic(), effort.seconds / effort.restarts
-    while (over := (time.monotonic() - start) / length) < 1:
+    start, length = time.process_time(), effort.seconds / effort.restarts
+    while (over := (time.process_time() - start) / length) < 1:
         yield over
 
 

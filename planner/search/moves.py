@@ -7,24 +7,24 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from planner.search.allocation import Slot
+from planner.search.dominance import Integers
 from planner.search.problem import PoolChoice, Problem
 
 Pools = tuple[PoolChoice, ...]
+REPAIRS = 12
+"""Times that each role of a pool may go to a smaller option."""
 ATTEMPTS = 200
 """Random plans tried for one to start from."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """One role's options on one slot: bytes, and which are the fastest."""
+    """Bytes of one role's options on one slot, and the options by rising microseconds of all calls."""
 
-    persistent: list[int]
-    transient: list[int]
-    host: list[int]
-    fastest: list[int]
-    """Rows by rising microseconds of all calls."""
-    smallest: list[int]
-    """Rows by rising bytes."""
+    persistent: Integers
+    transient: Integers
+    host: Integers
+    fastest: Integers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Moves:
     shared: dict[tuple[str, ...], tuple[Slot, ...]] = field(default_factory=dict)
 
     def start(self) -> Pools | None:
-        """Some plan: roles thrown into pools, pools onto slots."""
+        """Some plan: roles thrown into pools, pools onto slots; where none fits, all roles on one slot."""
         for _ in range(ATTEMPTS):
             count = self.random.randint(1, len(self.problem.roles))
             sets: dict[int, list[str]] = {}
@@ -46,7 +46,8 @@ class Moves:
             pools = self.placed((), list(sets.values()))
             if pools is not None:
                 return pools
-        return None
+        together = (self.with_pool((), self.problem.roles, slot) for slot in self.slots(self.problem.roles))
+        return next((pools for pools in together if pools is not None), None)
 
     def change(self, pools: Pools) -> Pools | None:
         """A plan one random change away."""
@@ -140,35 +141,49 @@ class Moves:
         return None if pool is None else (*pools, pool)
 
     def filled(self, roles: tuple[str, ...], slot: Slot) -> PoolChoice | None:
-        """Every role with its fastest option; while these do not fit, one drawn at random goes to a smaller.
-
-        Half the time it goes to the fastest of the smaller ones, else to any.
-        """
+        """Every role with its fastest option; while these do not fit, roles drawn at random go to smaller."""
         tables = [self.sizes_of(role, slot) for role in roles]
-        rows = [table.fastest[0] for table in tables]
-        while not self.holds(pool := PoolChoice(roles=roles, slot=slot, rows=tuple(rows))):
-            smaller = {
-                place: table.smallest[: table.smallest.index(rows[place])]
-                for place, table in enumerate(tables)
-                if rows[place] != table.smallest[0]
-            }
-            if not smaller:
-                return None
-            place = self.random.choice(list(smaller))
-            if self.random.random() < 0.5:
-                rows[place] = self.random.choice(smaller[place])
-            else:
-                allowed = set(smaller[place])
-                rows[place] = next(row for row in tables[place].fastest if row in allowed)
-        return pool
+        rows = [int(table.fastest[0]) for table in tables]
+        for _ in range(REPAIRS * len(roles)):
+            pool = PoolChoice(roles=roles, slot=slot, rows=tuple(rows))
+            if self.holds(pool):
+                return pool
+            place = self.random.randrange(len(roles))
+            smaller = self.smaller(tables, rows, place, slot)
+            if len(smaller):
+                is_greedy = self.random.random() < 0.5
+                rows[place] = int(smaller[0] if is_greedy else self.random.choice(smaller))
+        return None
+
+    def smaller(self, tables: Sequence[Sizes], rows: Sequence[int], place: int, slot: Slot) -> Integers:
+        """A role's options by rising seconds with which its pool exceeds a device by less.
+
+        Where none is, as where two roles peak alike, those of a smaller peak with which it exceeds none by
+        more.
+        """
+        table, node_pool = tables[place], slot.node_pool
+        others = [
+            (other, row) for at, (other, row) in enumerate(zip(tables, rows, strict=True)) if at != place
+        ]
+        persistent = sum(int(other.persistent[row]) for other, row in others) + table.persistent
+        transient = max((int(other.transient[row]) for other, row in others), default=0)
+        host = sum(int(other.host[row]) for other, row in others) + table.host
+        device_excess = persistent + np.maximum(table.transient, transient) - self.problem.memory[node_pool]
+        excess = np.maximum(device_excess, 0) + np.maximum(host - self.problem.host_memory[node_pool], 0)
+        now = excess[rows[place]]
+        less = excess < now
+        if not less.any():
+            less = (excess <= now) & (table.transient < table.transient[rows[place]])
+        useful: Integers = table.fastest[less[table.fastest]]
+        return useful
 
     def holds(self, pool: PoolChoice) -> bool:
         """Whether a pool's roles fit a device and its part of the node."""
         tables = [self.sizes_of(role, pool.slot) for role in pool.roles]
         both = list(zip(tables, pool.rows, strict=True))
-        needed = sum(table.persistent[row] for table, row in both)
-        needed += max(table.transient[row] for table, row in both)
-        host = sum(table.host[row] for table, row in both)
+        needed = sum(int(table.persistent[row]) for table, row in both)
+        needed += max(int(table.transient[row]) for table, row in both)
+        host = sum(int(table.host[row]) for table, row in both)
         node_pool = pool.slot.node_pool
         return needed <= self.problem.memory[node_pool] and host <= self.problem.host_memory[node_pool]
 
@@ -194,11 +209,10 @@ class Moves:
         if (role, slot) not in self.sizes:
             table = self.problem.options[role][slot]
             self.sizes[role, slot] = Sizes(
-                persistent=table.persistent.tolist(),
-                transient=table.transient.tolist(),
-                host=table.host.tolist(),
-                fastest=np.argsort(table.call_us.sum(axis=1), kind="stable").tolist(),
-                smallest=np.argsort(table.persistent + table.transient, kind="stable").tolist(),
+                persistent=table.persistent,
+                transient=table.transient,
+                host=table.host,
+                fastest=np.argsort(table.call_us.sum(axis=1), kind="stable"),
             )
         return self.sizes[role, slot]
 
