@@ -11,6 +11,7 @@ from planner.domain.scenario import Scenario
 from planner.errors import Fix, InfeasibleError
 from planner.search.allocation import Slot, scenario_slots
 from planner.search.beam import quick_solutions
+from planner.search.fastest import ANY_TIME
 from planner.search.floors import Floors
 from planner.search.problem import prepare
 from planner.search.strategies import Costs
@@ -192,9 +193,11 @@ def is_feasible(scenario: Scenario, graph: DataflowGraph, costs: Costs) -> bool:
         problem = prepare(scenario, graph, costs, slots=slots)
     except InfeasibleError:
         return False
-    found = quick_solutions(problem, Floors.of(problem)).values()
-    longest = scenario.within
-    return any(longest is None or plan.objective_us * MICROSECOND <= longest for plan in found)
+    floors = Floors.of(problem)
+    longest_us = ANY_TIME if scenario.within is None else round(scenario.within / MICROSECOND)
+    if floors.root_us > longest_us:
+        return False
+    return any(plan.objective_us <= longest_us for plan in quick_solutions(problem, floors).values())
 
 
 def quick_slots(scenario: Scenario) -> Sequence[Slot]:
