@@ -9,7 +9,9 @@ import pytest
 
 from planner.algorithms import trace
 from planner.domain.placement import placements
+from planner.domain.plan import Solver
 from planner.errors import InfeasibleError, SpecError
+from planner.search import solve
 from planner.search.allocation import Slot, enumerate_allocations
 from planner.search.budgets import Prices, device_prices
 from planner.search.dominance import Integers, undominated
@@ -21,6 +23,7 @@ Build = Callable[..., Any]
 CLUSTERS = ([(1, 4)], [(2, 2)], [(1, 2), (1, 2)], [(1, 3), (1, 2)])
 SCALES = (0.7, 1.2, 1.8)
 PRICES = (2.0, 0.75)
+SOLVERS: tuple[Solver, ...] = ("cpsat", "dp", "exhaustive")
 
 
 def three_roles(roles: Any, prompts: Any) -> None:
@@ -194,6 +197,40 @@ def test_a_cheaper_equal_pool_never_raises_the_dollars(synthetic: Build, seed: i
     assert before is not None
     assert after is not None
     assert after.objective <= before.objective
+
+
+@pytest.mark.parametrize("minimise", ["devices", "dollars"])
+def test_every_exact_solver_gives_the_same_objective_by_the_period(synthetic: Build, minimise: str) -> None:
+    for seed in (2, 3, 5, 6):
+        case = priced(random_case(synthetic, seed), minimise=minimise, time_model="period")
+        free = solve(*priced(case, time_model="period", minimise="seconds").arguments).plan
+        limited = priced(case, time_model="period", minimise=minimise, within=1.3 * free.proof.objective)
+        proofs = [solve(*limited.arguments, solver=solver).plan.proof for solver in SOLVERS]
+        assert len({(proof.status, proof.objective, proof.bound) for proof in proofs}) == 1
+        assert proofs[0].status == "optimal"
+
+
+def test_a_plan_states_its_objective_in_its_own_unit(synthetic: Build) -> None:
+    case = random_case(synthetic, 2)
+    plans = {
+        minimise: solve(*priced(case, minimise=minimise).arguments).plan
+        for minimise in ("seconds", "tokens_per_second", "dollars", "devices")
+    }
+    for minimise, plan in plans.items():
+        assert (plan.proof.minimise, plan.proof.status) == (minimise, "optimal")
+        assert plan.proof.bound == plan.proof.objective
+    least = min(sum(pool.devices for pool in plan.pools) for plan in plans.values())
+    assert plans["devices"].proof.objective == least
+    shortest = min(plan.prediction.stage_cost_seconds for plan in plans.values())
+    assert plans["seconds"].proof.objective == pytest.approx(shortest, rel=1e-5)
+    rates = {
+        minimise: plan.prediction.dollars_per_million_tokens
+        * plan.prediction.stage_cost_seconds
+        / plan.prediction.iteration_seconds
+        for minimise, plan in plans.items()
+    }
+    assert plans["dollars"].proof.objective == pytest.approx(rates["dollars"], rel=1e-5)
+    assert plans["dollars"].proof.objective <= min(rates.values()) * (1 + 1e-5)
 
 
 def test_dollars_need_prices(synthetic: Build) -> None:
