@@ -34,6 +34,8 @@ CLUSTERS: tuple[list[tuple[int, int]], ...] = (
     [(2, 2), (1, 2)],
 )
 """Nodes, and devices of each, of every node pool."""
+SMALLEST = tuple(pools for pools in CLUSTERS if sum(nodes * devices for nodes, devices in pools) <= 5)
+"""For asynchronous problems, which have a role more."""
 SCALES = (0.3, 0.6, 1.0, 1.5, 2.2, 3.0)
 BARE = Capabilities(
     algorithms=NAMES,
@@ -124,8 +126,8 @@ def drawn(seed: int, **changes: Any) -> Drawn:
     wider = draw.choice(tuple(WIDER)) if draw.random() < 0.5 else None
     able = {field: draw.random() < 0.7 for field in ("ahead", "generation_pipeline", "padding", "node_pools")}
     extra = dict(WIDER[wider]) if wider else {}
-    pools = draw.choice(CLUSTERS)
-    few = wider is not None or sum(nodes * devices for nodes, devices in pools) > 5
+    pools = draw.choice(SMALLEST if staleness else CLUSTERS)
+    few = bool(wider or staleness) or sum(nodes * devices for nodes, devices in pools) > 5
     settings: dict[str, Any] = {
         "algorithm": name,
         "pools": pools,
