@@ -21,7 +21,7 @@ LARGEST_GROWTH = 64
 """How many times the nodes a fix may ask for."""
 LARGEST_NODES = 2048
 """As many as a node pool may have."""
-SLOTS_TRIED = 48
+SLOTS_TRIED = 24
 """About as many device counts as a plan is looked for on."""
 _MORE_HOST_MEMORY = (2, 4, 8, 16)
 """Times the host memory that a fix may ask for."""
