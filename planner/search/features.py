@@ -242,7 +242,21 @@ def _chains(problem: Problem) -> list[tuple[Chain, int]]:
             _implies(other, chain) and other_lag <= lag for other, other_lag in kept
         ):
             kept.append((chain, lag))
-    return kept
+    return list(dict.fromkeys((_by_role(problem, chain), lag) for chain, lag in kept))
+
+
+def _by_role(problem: Problem, chain: Chain) -> Chain:
+    """The chain with the links of one role put together: they add up in its pool whatever the placement."""
+    alone: dict[int, Link] = {}
+    shared: list[Link] = []
+    for link in chain:
+        roles = {problem.steps[step].role for step in link}
+        role = next(iter(roles))
+        if len(roles) == 1 and role is not None:
+            alone[role] = alone.get(role, frozenset()) | link
+        else:
+            shared.append(link)
+    return (*alone.values(), *shared)
 
 
 def _own_iteration(problem: Problem) -> Iterator[Wait]:
