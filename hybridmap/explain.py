@@ -97,6 +97,7 @@ def _explain_changes(options: argparse.Namespace) -> None:
             f"{words}:",
             (price.before, price.after),
             change=(price.amount, price.relative),
+            is_proven=price.is_proven,
             calls=_growths(price),
         ),
         *_doubts(options, price.before),

@@ -45,6 +45,7 @@ def score(options: argparse.Namespace) -> None:
             (against.before, against.after),
             heads=("optimum", "the plan"),
             change=(against.amount, against.relative),
+            is_proven=against.is_proven,
             calls=[(each.name, each.before_s, each.after_s) for each in against.calls],
         ),
     )

@@ -27,6 +27,7 @@ def price_report(
     change: tuple[float, float],
     calls: Sequence[CallGrowth],
     heads: tuple[str, str] = ("before", "after"),
+    is_proven: bool = True,
 ) -> RenderableType:
     """What a second plan loses against a first: in the objective, by call, by placement.
 
@@ -34,9 +35,12 @@ def price_report(
     ----------
     change
         The difference in the first plan's objective, positive where the second is worse, and its share.
+    is_proven
+        Whether no search behind it was stopped early.
     """
     amount, share = change
-    verdict = f"{words} {change_words(amount, share, plans[0].proof)}"
+    doubt = "" if is_proven else "; a search was stopped early, so that the difference may be another"
+    verdict = f"{words} {change_words(amount, share, plans[0].proof)}{doubt}"
     table = blank_table("", "", *heads)
     rows: list[tuple[str, Callable[[Plan], str]]] = [
         ("placement", lambda plan: format_placement(plan.placement)),

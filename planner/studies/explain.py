@@ -35,11 +35,8 @@ class Price:
     """The amount over the first plan's objective."""
     calls: tuple[CallChange, ...]
     """The calls whose seconds differ, those that grow most first."""
-
-    @property
-    def is_proven(self) -> bool:
-        """Whether both plans are optimal, so that the price is exact."""
-        return all(each.proof.status == "optimal" for each in (self.before, self.after))
+    is_proven: bool
+    """Whether the price is exact; no search behind it was stopped early."""
 
 
 def explain(
@@ -60,12 +57,23 @@ def explain(
     return price(before, plan(changed, settings=settings, profiles=profiles).plan)
 
 
-def price(before: Plan, after: Plan) -> Price:
-    """What one plan loses against another, in the objective and the time model of the first."""
+def price(before: Plan, after: Plan, *, is_given: bool = False) -> Price:
+    """What one plan loses against another, in the objective and the time model of the first.
+
+    Parameters
+    ----------
+    is_given
+        Whether the second plan is meant itself, not as the best under its demands.
+    """
     one, other = figure_of(before, before.proof), figure_of(after, before.proof)
     amount = one - other if before.proof.minimise == "tokens_per_second" else other - one
     return Price(
-        before=before, after=after, amount=amount, relative=amount / one, calls=call_changes(before, after)
+        before=before,
+        after=after,
+        amount=amount,
+        relative=amount / one,
+        calls=call_changes(before, after),
+        is_proven=all(each.proof.status == "optimal" for each in ([before] if is_given else [before, after])),
     )
 
 

@@ -54,9 +54,10 @@ def score(
     if choice is None:
         free = scenario.model_copy(update={"pin": Pins({}), "colocate": (), "apart": ()})
         given = plan(scenario, settings=settings, profiles=profiles).plan
-        return _against(plan(free, settings=settings, profiles=profiles).plan, given)
+        is_given = given.proof.status == "optimal"
+        return _against(plan(free, settings=settings, profiles=profiles).plan, given, is_given=is_given)
     given = costed(choice, scenario, profiles=profiles)
-    return _against(plan(scenario, settings=settings, profiles=profiles).plan, given)
+    return _against(plan(scenario, settings=settings, profiles=profiles).plan, given, is_given=True)
 
 
 def costed(choice: Choice, scenario: Scenario, *, profiles: Sequence[Profile] = ()) -> Plan:
@@ -136,7 +137,7 @@ def _refuse(found: Sequence[Violation]) -> None:
         )
 
 
-def _against(optimum: Plan, given: Plan) -> Score:
+def _against(optimum: Plan, given: Plan, *, is_given: bool) -> Score:
     against = price(optimum, given)
     is_optimal = optimum.proof.status == "optimal" and against.amount <= 0
     proof = given.proof.model_copy(
@@ -149,4 +150,4 @@ def _against(optimum: Plan, given: Plan) -> Score:
     is_same = (given.pools, given.strategies) == (optimum.pools, optimum.strategies)
     runners_up = optimum.runners_up if is_same else ()
     judged = given.model_copy(update={"proof": proof, "runners_up": runners_up})
-    return Score(plan=judged, against=price(optimum, judged))
+    return Score(plan=judged, against=price(optimum, judged, is_given=is_given))

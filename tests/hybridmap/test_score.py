@@ -69,6 +69,7 @@ def test_a_choice_by_hand_is_costed_and_held_against_the_optimum(
     assert answer["bound"] == optimum
     assert answer["objective"] >= optimum
     assert answer["against_optimum"]["amount"] == pytest.approx(answer["objective"] - optimum)
+    assert answer["against_optimum"]["proven"] is True
     assert answer["strategies"]["actor"]["train"]["tensor"] == 2
 
 
