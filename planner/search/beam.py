@@ -10,7 +10,8 @@ import numpy as np
 
 from planner.domain.placement import Placement
 from planner.search.evaluation import evaluate
-from planner.search.floors import Booleans, Floors
+from planner.search.features import Booleans
+from planner.search.floors import Floors
 from planner.search.fronts import Front, Fronts
 from planner.search.merging import Partials, merged
 from planner.search.problem import RUNNERS_UP, PoolChoice, Problem, Solution

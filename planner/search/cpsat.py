@@ -62,7 +62,15 @@ def solve_with_cpsat(
     def best_of(pools: Pools, own: Solution | None, within_us: int) -> Solution | None:
         return None if clock.is_late else replace(search, pools=pools).best(own, within_us).solution
 
-    others = best_others(floors, quick, best_of, beside=best.placement, at_most_us=limit_us, count=runners_up)
+    others = best_others(
+        floors,
+        quick,
+        best_of,
+        beside=best.placement,
+        least_us=found.bound_us,
+        at_most_us=limit_us,
+        count=runners_up,
+    )
     return Answer(
         solution=best,
         bound_us=min(found.bound_us, best.objective_us),

@@ -19,7 +19,7 @@ from planner.search.dominance import Integers, undominated
 from planner.search.evaluation import evaluate_within
 from planner.search.features import Features
 from planner.search.floors import Floors, Pools
-from planner.search.fronts import Fronts
+from planner.search.fronts import Front, Fronts
 from planner.search.merging import Keep, Partials, merged
 from planner.search.problem import RUNNERS_UP, Answer, Problem, Solution
 from planner.search.rivals import best_others, rivals
@@ -41,6 +41,7 @@ def solve_by_subsets(problem: Problem, *, runners_up: int = RUNNERS_UP) -> Answe
         quick,
         subsets.best,
         beside=best.placement,
+        least_us=best.objective_us,
         at_most_us=floors.ceiling_us,
         count=runners_up,
     )
@@ -82,7 +83,7 @@ class Subsets:
 
     def _by_bound(self, pools: Pools, limit_us: int) -> tuple[int, Solution | None] | None:
         """The least bound of all plans and that plan, if it is within the limit; none when no bound is."""
-        fronts = self.by_feature.all_within(pools, limit_us)
+        fronts = _fronts_within(self.by_feature, pools, limit_us)
         plans = merged(self.floors, fronts, self._undominated_within(limit_us))
         if not len(plans):
             return None
@@ -95,7 +96,7 @@ class Subsets:
     def _of_placement(self, pools: Pools, best: Solution | None, limit_us: int) -> Solution | None:
         """The better of a known plan and the best one of one placement."""
         within_us = limit_us if best is None else best.objective_us - 1
-        fronts = self.by_call.all_within(pools, within_us)
+        fronts = _fronts_within(self.by_call, pools, within_us)
         plans = merged(self.floors, fronts, self._within(within_us))
         bounds = self.floors.features.bound_us(plans.us)
         for plan in np.argsort(bounds, kind="stable").tolist():
@@ -121,6 +122,11 @@ class Subsets:
             return possible.take(undominated(_columns(possible)))
 
         return keep
+
+
+def _fronts_within(made: Fronts, pools: Pools, limit_us: int) -> dict[int, Front]:
+    sets = np.flatnonzero(pools.within(limit_us).any(axis=1)).tolist()
+    return {roles: made.within(roles, pools, limit_us) for roles in sets}
 
 
 def _columns(partials: Partials) -> Integers:

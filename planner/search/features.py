@@ -22,11 +22,13 @@ from itertools import product
 from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from planner.search.allocation import Slot
 from planner.search.dominance import Integers
 from planner.search.problem import Problem, Wait
 
+Booleans = NDArray[np.bool_]
 Link = frozenset[int]
 """Numbers of steps."""
 Chain = tuple[Link, ...]
@@ -67,6 +69,15 @@ class Features:
     @property
     def count(self) -> int:
         return len(self.beside_us)
+
+    @property
+    def is_bound(self) -> Booleans:
+        """Whether each feature is in no bound but one of its own, shape (features,)."""
+        alone = self.sums[(self.sums.sum(axis=1) == 1) & (self.lags == 1)].any(axis=0)
+        together = self.sums[self.sums.sum(axis=1) > 1].any(axis=0)
+        others = self.sums[self.lags > 1].any(axis=0)
+        found: Booleans = alone & ~together & ~others
+        return found
 
     def us(self, role: str, slot: Slot) -> Integers:
         """What the role's options on a slot take, shape (options, features)."""

@@ -5,17 +5,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.domain.placement import Placement
 from planner.search.dominance import Integers
-from planner.search.features import Features
+from planner.search.features import Booleans, Features
 from planner.search.problem import Problem
 from planner.search.resources import Resources
 
 NEVER = 2**50
 """Microseconds of what is impossible (35 years)."""
-Booleans = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +104,7 @@ def _falling(least: Integers, problem: Problem, resources: Resources) -> tuple[I
     return tuple(tables)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Pools:
     """All pools that may be: sets of roles on slots."""
 
@@ -161,13 +159,33 @@ class Pools:
         floor = floors.features.bound_us(np.maximum(every.own_us, outside))
         return cls(own_us=every.own_us, outside_us=outside, alive=alive, floor_us=floor)
 
-    @property
+    @cached_property
     def least_us(self) -> int:
         """What a plan made of these pools costs at least: each role is in one of them."""
         floor = np.where(self.alive, self.floor_us, NEVER).min(axis=1)
         sets = np.arange(len(floor))
         count = (len(floor) - 1).bit_length()
         return max(int(floor[(sets >> number & 1).astype(bool)].min()) for number in range(count))
+
+    def fewest_devices(self, floors: Floors, limit_us: int) -> tuple[Integers, int]:
+        """The fewest devices that plans within a limit may take.
+
+        Returns
+        -------
+        With each pool, shape (sets, slots), `NEVER` with a pool that is not within the limit; and at all.
+        """
+        devices = np.array([slot.devices for slot in floors.resources.slots], dtype=np.int64)
+        own = np.where(self.within(limit_us), devices, NEVER)
+        alone = own.min(axis=1).tolist()
+        least = [0] + [NEVER] * (len(alone) - 1)
+        for placed in range(1, len(alone)):
+            roles = placed
+            while roles:
+                if roles & placed & -placed:
+                    least[placed] = min(least[placed], alone[roles] + least[placed ^ roles])
+                roles = (roles - 1) & placed
+        others = np.array(least[::-1], dtype=np.int64)
+        return np.minimum(own + others[:, None], NEVER), least[-1]
 
     def within(self, limit_us: int) -> Booleans:
         """Which pools a plan of at most this cost may contain; shape (sets, slots)."""

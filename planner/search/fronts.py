@@ -6,9 +6,9 @@ undercuts a combination in every column that matters later still does when any o
 that the combination is dropped at once. With a width at most so many combinations of a set and slot live on.
 With a limit those go that only plans above it contain.
 
-Under equal devices and equal seconds of each feature the written order of plans (`planner.search.cp.ties`)
-decides by the seconds of all calls together and then by the bytes: a combination that comes first there is
-never dropped for one that comes later.
+The written order of plans (`planner.search.cp.ties`) puts first the fewest devices, then the least seconds of
+all calls together and then the least bytes: where it matters, a combination is only dropped for one that does
+not come later there.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ import numpy as np
 
 from planner.search.allocation import Slot
 from planner.search.dominance import Integers, undominated_in_groups
-from planner.search.features import Features
-from planner.search.floors import Booleans, Floors, Pools, members
+from planner.search.features import Booleans, Features
+from planner.search.floors import Floors, Pools, members
 from planner.search.problem import PoolChoice, Problem
 from planner.search.strategies import Options
 
@@ -114,40 +114,58 @@ class Fronts:
         return self._narrowed(_best(front, ()))
 
     def within(self, roles: int, pools: Pools, limit_us: int) -> Front:
-        """Those of some pools that a plan within a limit may contain."""
+        """Those of some pools that a plan within a limit may contain, but for those that do not help.
+
+        Of a combination that another one on no more devices makes superfluous only the latter is kept.
+        """
         if roles not in self.loosest or self.loosest[roles][0] < limit_us:
-            self.loosest[roles] = limit_us, self._within(roles, limit_us)
+            self.loosest[roles] = limit_us, self._within(roles, self.floors.pools, limit_us, ordered=False)
         front = self.loosest[roles][1]
         raised = np.maximum(front.us, pools.outside_us[roles, front.at])
         is_within = self.floors.features.bound_us(raised) <= limit_us
         return front.take(np.flatnonzero(is_within & pools.alive[roles, front.at]))
 
-    def _within(self, roles: int, limit_us: int) -> Front:
-        """Those of all pools; of a combination that is undercut by one on fewer devices only the latter."""
-        names, pools = members(self.problem, roles), self.floors.pools
+    def ordered_within(self, roles: int, pools: Pools, limit_us: int) -> Front:
+        """The same, but for those that the written order of plans puts later."""
+        return self._within(roles, pools, limit_us, ordered=True)
+
+    def _within(self, roles: int, pools: Pools, limit_us: int, *, ordered: bool) -> Front:
+        names = members(self.problem, roles)
         alive = pools.within(limit_us)[roles]
-        front: Front | None = None
-        for number, name in enumerate(names):
-            single = self._grown((name,))
-            if front is None:
-                front = single.take(np.flatnonzero(alive[single.at]))
-            else:
-                front = self._merged(front, single)
-            later = names[number + 1 :]
+        front = self._grown(names[:1])
+        front = front.take(np.flatnonzero(alive[front.at]))
+        for number in range(1, len(names) + 1):
+            later = names[number:]
             missing = sum(
                 (self.floors.at_slot[self.problem.roles.index(other)] for other in later),
                 np.zeros_like(self.floors.at_slot[0]),
             )
             raised = np.maximum(front.us + missing[front.at], pools.outside_us[roles, front.at])
             front = front.take(np.flatnonzero(self.floors.features.bound_us(raised) <= limit_us))
-            front = _best(front, self._bytes_that_matter(front, later))
-        assert front is not None, "a set has roles"
-        return self._on_fewest_devices(front)
+            if later:
+                front = _best(front, self._bytes_that_matter(front, later), ordered=ordered)
+                front = self._merged(front, self._grown(later[:1]))
+        return self._on_fewest_devices(front, pools.outside_us[roles], ordered=ordered)
 
-    def all_within(self, pools: Pools, limit_us: int) -> dict[int, Front]:
-        """The same of every set of roles that is alive anywhere."""
-        sets = np.flatnonzero(pools.within(limit_us).any(axis=1)).tolist()
-        return {roles: self.within(roles, pools, limit_us) for roles in sets}
+    def _on_fewest_devices(self, front: Front, outside_us: Integers, *, ordered: bool) -> Front:
+        """Those that no other one makes superfluous, whatever its slot."""
+        columns = [*self.floors.resources.taken[front.at].T, *self._noticed(front, outside_us).T]
+        if ordered:
+            devices = np.array([slot.devices for slot in self.floors.resources.slots], dtype=np.int64)
+            columns.append(devices[front.at] * (len(front) + 1) + front.order())
+        return front.take(undominated_in_groups(np.zeros(len(front), dtype=np.int64), columns))
+
+    def _noticed(self, front: Front, outside_us: Integers) -> Integers:
+        """What of the combinations the rest of a plan can notice, shape (rows, columns).
+
+        Not what the roles outside take of a feature anyway, nor how far a feature that is a bound of its own
+        stays below what any plan costs.
+        """
+        if self.compared is not self.floors.features:
+            return front.compared_us
+        least_us = np.where(self.compared.is_bound, self.floors.pools.least_us, 0)
+        noticed: Integers = np.maximum(np.maximum(front.us, outside_us[front.at]), least_us)
+        return noticed
 
     def _grown(self, roles: tuple[str, ...]) -> Front:
         if roles not in self.made:
@@ -157,7 +175,8 @@ class Fronts:
             else:
                 front = self._merged(self._grown(roles[:-1]), self._grown(roles[-1:]))
                 others = list(self.problem.roles[self.problem.roles.index(roles[-1]) + 1 :])
-            self.made[roles] = self._narrowed(_best(front, self._bytes_that_matter(front, others)))
+            matters = self._bytes_that_matter(front, others)
+            self.made[roles] = self._narrowed(_best(front, matters, ordered=len(roles) == 1))
         return self.made[roles]
 
     def _single(self, role: str) -> Front:
@@ -250,17 +269,10 @@ class Fronts:
         small = _first_of_each(front.at, front.persistent + front.transient + front.host, smallest)
         return front.take(np.union1d(fast, small))
 
-    def _on_fewest_devices(self, front: Front) -> Front:
-        taken = self.floors.resources.taken[front.at]
-        devices = np.array([slot.devices for slot in self.floors.resources.slots], dtype=np.int64)[front.at]
-        rank = devices * (len(front) + 1) + front.order()
-        columns = [*taken.T, *front.compared_us.T, rank]
-        return front.take(undominated_in_groups(np.zeros(len(front), dtype=np.int64), columns))
 
-
-def _best(front: Front, bytes_columns: Sequence[Integers]) -> Front:
+def _best(front: Front, bytes_columns: Sequence[Integers], *, ordered: bool = False) -> Front:
     """The undominated combinations of each slot."""
-    columns = [*front.compared_us.T, *bytes_columns, front.order()]
+    columns = [*front.compared_us.T, *bytes_columns, *([front.order()] if ordered else [])]
     return front.take(undominated_in_groups(front.at, columns))
 
 

@@ -23,6 +23,7 @@ def best_others(
     best_of: BestOf,
     *,
     beside: Placement,
+    least_us: int,
     at_most_us: int,
     count: int,
 ) -> tuple[Solution, ...]:
@@ -34,6 +35,8 @@ def best_others(
         Some plan of some of the placements.
     beside
         The placement that does not count.
+    least_us
+        What no plan undercuts: plans that cost no more need no search.
     """
     known = {
         placement: solution
@@ -43,9 +46,11 @@ def best_others(
     others = rivals(floors, _limit(known, at_most_us, count)) if count else ()
     for placement in sorted(others, key=lambda each: _objective(known, each)):
         limit_us = _limit(known, at_most_us, count)
+        if len(known) >= count and limit_us <= least_us:
+            break
         own = known.get(placement)
         pools = Pools.of_placement(floors, placement)
-        if placement != beside and pools.within(limit_us).any():
+        if placement != beside and pools.least_us <= limit_us:
             is_close = own is not None and own.objective_us <= limit_us
             found = best_of(pools, own if is_close else None, limit_us)
             if found is not None:

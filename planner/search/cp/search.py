@@ -3,12 +3,13 @@
 import time
 from dataclasses import dataclass, replace
 
+import numpy as np
 from ortools.sat.python import cp_model
 
 from planner.errors import PlannerError
 from planner.search.cp.program import Program, write_program
 from planner.search.cp.schedule import schedule_program
-from planner.search.cp.ties import tie_keys
+from planner.search.cp.ties import device_count, tie_keys
 from planner.search.evaluation import evaluate_within
 from planner.search.features import Features
 from planner.search.floors import NEVER, Floors, Pools
@@ -17,6 +18,8 @@ from planner.search.problem import PoolChoice, Problem, Solution
 
 DETERMINISTIC_LIMIT = 60.0
 """CP-SAT's deterministic seconds per solve; the paper's scenarios need under one."""
+MORE_DEVICES = 50
+"""One part in so many of the fewest devices is allowed on top when they are not enough, then twice that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +149,7 @@ class Search:
         If the first by the bound alone is no worse exactly, it is the one; else the schedule decides.
         """
         for is_exact in (True,) if self._bound_is_cost else (False, True):
-            pools = self._first(best.objective_us, is_exact=is_exact)
+            pools = self._first(best, is_exact=is_exact)
             found = pools and evaluate_within(self.problem, pools, best.objective_us)
             if found:
                 return found
@@ -158,7 +161,7 @@ class Search:
 
     def _least(self, limit_us: int, *, is_exact: bool, known: Solution | None) -> Least:
         """The plan of least cost, or of least bound, that is within the limit."""
-        program = self._program(limit_us, is_exact=is_exact)
+        program = self._program(self.pools, limit_us, is_exact=is_exact, ordered=False)
         program.cp.minimize(program.cost)
         solver = self.clock.solver()
         status = solver.solve(program.cp)
@@ -173,22 +176,43 @@ class Search:
             return Least(pools=None, bound_us=0)
         return Least(pools=program.chosen(solver), bound_us=round(solver.best_objective_bound))
 
-    def _first(self, limit_us: int, *, is_exact: bool) -> tuple[PoolChoice, ...] | None:
-        """The first plan within a limit by the written order; none if the time is up."""
-        program = self._program(limit_us, is_exact=is_exact)
+    def _first(self, best: Solution, *, is_exact: bool) -> tuple[PoolChoice, ...] | None:
+        """The first plan as good as that one by the written order; none if the time is up.
+
+        Fewest devices come first, so pools are in question only up to some number of devices, first up to the
+        least that can be enough.
+        """
+        limit_us, most = best.objective_us, sum(pool.slot.devices for pool in best.pools)
+        fewest, at_all = self.pools.fewest_devices(self.floors, limit_us)
+        devices = at_all
+        while True:
+            devices = min(devices, most)
+            few = replace(self.pools, alive=self.pools.alive & (fewest <= devices))
+            program = self._program(few, limit_us, is_exact=is_exact, ordered=True)
+            program.cp.add(device_count(program) <= devices)
+            pools, is_there = self._first_of(program)
+            if is_there or devices == most:
+                return pools
+            devices += max(1, devices - at_all, at_all // MORE_DEVICES)
+
+    def _first_of(self, program: Program) -> tuple[tuple[PoolChoice, ...] | None, bool]:
+        """The first plan of a program, none if the time is up; and whether there may be any."""
         pools = None
         for key in tie_keys(program):
             solver = self.clock.solver()
             program.cp.minimize(key)
-            if solver.solve(program.cp) != cp_model.OPTIMAL:
-                return None
+            status = solver.solve(program.cp)
+            if status != cp_model.OPTIMAL:
+                return None, status != cp_model.INFEASIBLE
             pools = program.chosen(solver)
             program.cp.add(key <= round(solver.objective_value))
-        return pools
+        return pools, True
 
-    def _program(self, limit_us: int, *, is_exact: bool) -> Program:
+    def _program(self, pools: Pools, limit_us: int, *, is_exact: bool, ordered: bool) -> Program:
         made = self.by_call if is_exact else self.by_feature
-        fronts = made.all_within(self.pools, limit_us)
+        of = made.ordered_within if ordered else made.within
+        sets = np.flatnonzero(pools.within(limit_us).any(axis=1)).tolist()
+        fronts = {roles: of(roles, pools, limit_us) for roles in sets}
         program = write_program(self.floors, fronts, limit_us=limit_us)
         if is_exact and not self._bound_is_cost:
             schedule_program(program)

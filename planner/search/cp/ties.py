@@ -17,11 +17,16 @@ from planner.search.dominance import Integers
 
 def tie_keys(program: Program) -> Iterator[cp_model.LinearExpr]:
     """What is to be least, first things first."""
-    devices = np.array([slot.devices for slot in program.floors.resources.slots], dtype=np.int64)
-    yield program.total(program.by_slot(devices))
+    yield device_count(program)
     yield program.total({roles: front.busy_us for roles, front in program.fronts.items()})
     yield program.total({roles: front.bytes for roles, front in program.fronts.items()})
     yield program.total(_ranks(program))
+
+
+def device_count(program: Program) -> cp_model.LinearExpr:
+    """Devices of all pools together."""
+    devices = np.array([slot.devices for slot in program.floors.resources.slots], dtype=np.int64)
+    return program.total(program.by_slot(devices))
 
 
 def _ranks(program: Program) -> dict[int, Integers]:
