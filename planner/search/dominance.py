@@ -7,8 +7,15 @@ from numpy.typing import NDArray
 
 Integers = NDArray[np.int64]
 
+Ties = tuple[Integers, Integers]
+"""A sum that rises with some columns, and what else has to be no greater where it is equal."""
+
 CHAMPIONS = 8
 """Rows of each group that all others of it are held against before what they dominate is dropped."""
+LARGE = 65536
+"""Rows of a group that is pruned by itself, its halves first."""
+LEAF = 8192
+"""Rows of a part that is not halved again."""
 _BITS = 62
 """Of what rows are sorted by: the number of their group, and the sum of their columns."""
 
@@ -32,7 +39,7 @@ def undominated(points: Integers) -> Integers:
 
 
 def undominated_in_groups(
-    groups: Integers, columns: Sequence[Integers], *, ties: tuple[Integers, Integers] | None = None
+    groups: Integers, columns: Sequence[Integers], *, ties: Ties | None = None
 ) -> Integers:
     """The same of each group of rows by itself.
 
@@ -55,8 +62,18 @@ def undominated_in_groups(
     [0, 1]
     """
     order = _sorted(groups, columns, ties)
+    is_large = np.bincount(groups)[groups[order]] > LARGE if len(order) else np.zeros(0, dtype=np.bool_)
+    kept = [_together(order[~is_large], groups, columns, ties)]
+    large = order[is_large]
+    starts = np.flatnonzero(np.diff(groups[large], prepend=-1))
+    kept += [_by_halves(rows, groups, columns, ties) for rows in np.split(large, starts[1:]) if len(rows)]
+    return np.sort(np.concatenate(kept))
+
+
+def _together(order: Integers, groups: Integers, columns: Sequence[Integers], ties: Ties | None) -> Integers:
+    """Of sorted rows those that are undominated in their group, all groups step by step."""
     groups, columns = groups[order], [column[order] for column in columns]
-    kept: list[Integers] = []
+    kept: list[Integers] = [order[:0]]
     while len(order):
         starts = np.flatnonzero(np.diff(groups, prepend=groups[0] - 1))
         counts = np.diff(starts, append=len(order))
@@ -68,7 +85,49 @@ def undominated_in_groups(
         left = np.flatnonzero(alive)
         order, groups = order[left], groups[left]
         columns = [column[left] for column in columns]
-    return np.sort(np.concatenate(kept)) if kept else order
+    return np.concatenate(kept)
+
+
+def _by_halves(order: Integers, groups: Integers, columns: Sequence[Integers], ties: Ties | None) -> Integers:
+    """Of sorted rows of one group those that are undominated.
+
+    Those of the first half are, and those of the second are that none of these dominates (Kung et al. 1975,
+    "On finding the maxima of a set of vectors").
+    """
+    if len(order) <= LEAF:
+        return _together(order, groups, columns, ties)
+    middle = len(order) // 2
+    first = _by_halves(order[:middle], groups, columns, ties)
+    second = _by_halves(order[middle:], groups, columns, ties)
+    return np.concatenate([first, _undefeated(second, first, columns, ties)])
+
+
+def _undefeated(
+    rows: Integers, champions: Integers, columns: Sequence[Integers], ties: Ties | None
+) -> Integers:
+    """Of some rows those that none of the champions dominates."""
+    own = [column[rows] for column in columns]
+    best = [column[champions] for column in columns]
+    for begin in range(0, len(champions), CHAMPIONS):
+        alive = np.ones(len(rows), dtype=np.bool_)
+        for number in range(begin, min(begin + CHAMPIONS, len(champions))):
+            is_better = np.zeros(len(rows), dtype=np.bool_)
+            for column, least in zip(own, best, strict=True):
+                is_better |= column < least[number]
+            if ties:
+                worse = np.flatnonzero(alive & ~is_better)
+                is_better[worse] = _wins(ties, rows[worse], champions[number])
+            alive &= is_better
+        left = np.flatnonzero(alive)
+        rows, own = rows[left], [column[left] for column in own]
+    return rows
+
+
+def _wins(ties: Ties, rows: Integers, champions: Integers | np.int64) -> NDArray[np.bool_]:
+    """Whether rows as good as a champion come before it."""
+    sums, others = ties
+    wins: NDArray[np.bool_] = (sums[rows] == sums[champions]) & (others[rows] < others[champions])
+    return wins
 
 
 def _not_dominated(
@@ -76,23 +135,19 @@ def _not_dominated(
     alive: NDArray[np.bool_],
     order: Integers,
     columns: Sequence[Integers],
-    ties: tuple[Integers, Integers] | None,
+    ties: Ties | None,
 ) -> NDArray[np.bool_]:
     """Whether rows are better in some column than the one of their group at these places, or win the tie."""
     is_better = np.zeros(len(order), dtype=np.bool_)
     for column in columns:
         is_better |= column < column[champions]
     if ties:
-        sums, others = ties
         worse = np.flatnonzero(alive & ~is_better)
-        own, best = order[worse], order[champions[worse]]
-        is_better[worse] = (sums[own] == sums[best]) & (others[own] < others[best])
+        is_better[worse] = _wins(ties, order[worse], order[champions[worse]])
     return is_better
 
 
-def _sorted(
-    groups: Integers, columns: Sequence[Integers], ties: tuple[Integers, Integers] | None
-) -> Integers:
+def _sorted(groups: Integers, columns: Sequence[Integers], ties: Ties | None) -> Integers:
     """Rows by group, then by a sum of all columns, then by what breaks ties, then by number."""
     if not len(groups):
         return groups

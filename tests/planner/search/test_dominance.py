@@ -54,3 +54,14 @@ def test_where_a_sum_ties_something_else_decides(rows: list[tuple[int, int, int,
 def test_as_many_rows_are_kept_of_large_numbers(scale: int) -> None:
     points = np.random.default_rng(0).integers(0, 50, (500, 4))
     assert np.array_equal(undominated(scale * points), undominated(points))
+
+
+@pytest.mark.parametrize("has_ties", [False, True])
+def test_large_groups_are_pruned_as_small_ones_are(monkeypatch: pytest.MonkeyPatch, has_ties: bool) -> None:
+    generator = np.random.default_rng(1)
+    points, groups = generator.integers(0, 30, (600, 5)), generator.integers(0, 2, 600)
+    ties = (points[:, :2].sum(axis=1), points[:, 4]) if has_ties else None
+    whole = undominated_in_groups(groups, list(points.T[:4]), ties=ties)
+    monkeypatch.setattr("planner.search.dominance.LARGE", 80)
+    monkeypatch.setattr("planner.search.dominance.LEAF", 40)
+    assert np.array_equal(undominated_in_groups(groups, list(points.T[:4]), ties=ties), whole)
