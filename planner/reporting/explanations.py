@@ -16,6 +16,9 @@ from planner.units import format_seconds
 SHOWN_CALLS = 3
 """Calls named in one cell of a table."""
 
+_NOTHING = 1e-9
+"""Shares below are rounding."""
+
 CallGrowth = tuple[str, float | None, float | None]
 """A call's name and its seconds in two plans; none where a plan has no such call."""
 
@@ -57,7 +60,7 @@ def price_report(
 
 def change_words(amount: float, share: float, proof: Proof) -> str:
     """A price in words: what is lost, gained, or that nothing is."""
-    if not amount:
+    if abs(share) < _NOTHING:
         return "costs nothing"
     verb = "costs" if amount > 0 else "gains"
     return f"{verb} {format_objective(abs(amount), proof.minimise)} ({100 * share:+.1f} %)"

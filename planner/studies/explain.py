@@ -65,7 +65,7 @@ def price(before: Plan, after: Plan, *, is_given: bool = False) -> Price:
     is_given
         Whether the second plan is meant itself, not as the best under its demands.
     """
-    one, other = figure_of(before, before.proof), figure_of(after, before.proof)
+    one, other = _figures(before, after)
     amount = one - other if before.proof.minimise == "tokens_per_second" else other - one
     return Price(
         before=before,
@@ -91,11 +91,19 @@ def call_changes(before: Plan, after: Plan) -> tuple[CallChange, ...]:
     return tuple(sorted((each for each in changes if each.growth_s), key=lambda each: -each.growth_s))
 
 
+def _figures(before: Plan, after: Plan) -> tuple[float, float]:
+    """Both objectives; where they are of different kinds, both figures in the first's unit and time model.
+
+    Objectives count calls in whole microseconds, other figures do not.
+    """
+    one, other = before.proof, after.proof
+    if (one.minimise, one.time_model) == (other.minimise, other.time_model):
+        return one.objective, other.objective
+    return figure_of(before, one), figure_of(after, one)
+
+
 def figure_of(plan: Plan, like: Proof) -> float:
     """What a plan amounts to in the unit and under the time model of a proof, its own or another plan's."""
-    own = plan.proof
-    if (own.minimise, own.time_model) == (like.minimise, like.time_model):
-        return own.objective
     seconds = seconds_of(plan, like)
     if like.minimise == "tokens_per_second":
         return plan.scenario.workload.total_tokens / seconds
@@ -104,7 +112,7 @@ def figure_of(plan: Plan, like: Proof) -> float:
     if like.minimise == "dollars":
         dollars = plan.prediction.dollars_per_million_tokens
         assert dollars is not None, "a plan that minimises dollars has prices"
-        return dollars * seconds / seconds_of(plan, own)
+        return dollars * seconds / plan.prediction.iteration_seconds
     return seconds
 
 

@@ -90,8 +90,15 @@ def test_the_price_is_what_the_calls_add_up_to_in_one_pool(tiny: Build) -> None:
 def test_the_price_of_another_time_model_is_paid_in_the_first_ones_seconds(tiny: Build) -> None:
     found = explain(tiny(time_model="period"), tiny(time_model="stage"))
     one, other = found.before.prediction, found.after.prediction
-    assert found.amount == pytest.approx(other.iteration_seconds - one.iteration_seconds, abs=1e-5)
+    assert found.amount == other.iteration_seconds - one.iteration_seconds
     assert found.amount >= -1e-5
+
+
+def test_the_same_plan_under_another_time_model_costs_nothing(tiny: Build) -> None:
+    """One pool runs everything one after the other, whatever the model of time."""
+    together = {"colocate": [["actor", "critic", "reference", "reward"]]}
+    found = explain(tiny(**together, time_model="stage"), tiny(**together, time_model="period"))
+    assert found.amount == pytest.approx(0, abs=1e-9)
 
 
 def test_a_plan_costs_nothing_against_itself(tiny: Build) -> None:
