@@ -8,7 +8,7 @@ import pytest
 from planner.domain.plan import Solver
 from planner.search.allocation import scenario_slots
 from planner.search.options.raw import raw_strategies
-from tests.planner.search.brute_force import best_value, partitions
+from tests.planner.search.brute_force import best_by_placement, best_value, partitions
 from tests.planner.search.draws import NAMES, WIDER, Drawn, drawn
 
 EXACT: tuple[Solver, ...] = ("cpsat", "dp", "exhaustive")
@@ -106,6 +106,18 @@ def test_the_solvers_find_what_brute_force_finds() -> None:
 @pytest.mark.slow
 def test_the_solvers_find_what_brute_force_finds_1000_times() -> None:
     assert_mixed(compare(range(1000)), least=40)
+
+
+@pytest.mark.parametrize(
+    "seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 40))]
+)
+def test_runners_up_are_the_next_best_placements(seed: int) -> None:
+    problem = drawn(seed, pools=[(1, 4)], minimise="seconds", within=None)
+    ranked = sorted(best_by_placement(problem.question).values())
+    for solver in EXACT:
+        plan = problem.plan(solver)
+        found = [] if plan is None else [plan.proof.objective, *(each.objective for each in plan.runners_up)]
+        assert found == pytest.approx(ranked[:4], rel=1e-9), solver
 
 
 if __name__ == "__main__":
