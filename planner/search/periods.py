@@ -10,7 +10,7 @@ periods is optimal. Among a node's overlaps the one is branched on whose better 
 
 It ends: arcs forbid that steps which wait for each other in a circle drift apart, and steps that do not are
 tied to within a period of each other, which loses nothing, as a part that nothing ties can move by whole
-periods; waits that lie on no circle cost no time for the same reason.
+periods. Waits that lie on no circle cost no time for the same reason: the parts are moved until they hold.
 """
 
 import heapq
@@ -118,7 +118,9 @@ class _Tree:
         if not interleaves:
             both = [pair for a, b in self.pairs for pair in ((a, b), (b, a))]
             links += [(one, other, durations[one], 1) for one, other in both]
-        self.waits = _tied(len(durations), links)
+        self.parts = _parts(len(durations), links)
+        self.links = links
+        self.waits = _tied(self.parts, links)
 
     def best(self, at_most: int) -> Schedule | None:
         """The schedule of the least period, none when it exceeds the limit."""
@@ -131,11 +133,24 @@ class _Tree:
             period, depth, _, starts, added = heapq.heappop(heap)
             sides = self.worst_overlap(period, starts, added, at_most)
             if sides is None:
-                return Schedule(period_us=period, start_us=tuple(starts))
+                return Schedule(period_us=period, start_us=self.moved(period, starts))
             for link, (least, raised) in sides:
                 made += 1
                 heapq.heappush(heap, (least, depth - 1, made, raised, [*added, link]))
         return None
+
+    def moved(self, period: int, starts: list[int]) -> tuple[int, ...]:
+        """The same starts, each part of them moved by whole periods so that waits between parts hold."""
+        between: list[Link] = []
+        for source, target, length, lag in self.links:
+            one, other = self.parts[source], self.parts[target]
+            if one != other:
+                early = starts[source] + length - lag * period - starts[target]
+                between.append((one, other, -(-early // period), 0))
+        periods = [0] * len(starts)
+        circle = positive_cycle(between, 0, periods)
+        assert not circle, "parts that wait for each other are one part"
+        return tuple(start + period * periods[part] for start, part in zip(starts, self.parts, strict=True))
 
     def relaxed(
         self, added: list[Link], period: int, starts: list[int], at_most: int
@@ -179,16 +194,20 @@ class _Tree:
             yield (a, b, lasts, later), (b, a, other_lasts, -later)
 
 
-def _tied(count: int, links: list[Link]) -> list[Link]:
-    """The arcs that lie on circles, and arcs that hold what they do not connect within a period."""
+def _parts(count: int, links: list[Link]) -> list[int]:
+    """The part of each step, numbered by its first step: steps that wait for each other in a circle."""
     graph = nx.DiGraph((source, target) for source, target, _, _ in links)
     graph.add_nodes_from(range(count))
     part = [0] * count
-    firsts: list[int] = []
-    for number, steps in enumerate(sorted(nx.strongly_connected_components(graph), key=min)):
-        firsts.append(min(steps))
+    for steps in nx.strongly_connected_components(graph):
         for step in steps:
-            part[step] = number
-    kept = [link for link in links if part[link[0]] == part[link[1]]]
-    ties = [tie for first in firsts[1:] for tie in ((firsts[0], first, 0, 0), (first, firsts[0], 0, 1))]
+            part[step] = min(steps)
+    return part
+
+
+def _tied(parts: list[int], links: list[Link]) -> list[Link]:
+    """The arcs inside the parts, and arcs that hold the parts' first steps within a period."""
+    kept = [link for link in links if parts[link[0]] == parts[link[1]]]
+    first, *others = sorted(set(parts)) or [0]
+    ties = [tie for other in others for tie in ((first, other, 0, 0), (other, first, 0, 1))]
     return [*kept, *ties]

@@ -56,6 +56,9 @@ def least_period(durations, pools, waits, *, window):
     starts = [model.new_int_var(0, (window + 2) * longest, f"start{step}") for step in range(len(durations))]
     for source, target, lag, delay in waits:
         model.add(starts[target] + lag * period >= starts[source] + durations[source] + delay)
+    for step, pool in enumerate(pools):
+        if pool is not None:
+            model.add(period >= durations[step])
     for a, b in itertools.combinations(range(len(durations)), 2):
         if pools[a] is not None and pools[a] == pools[b]:
             ways = []
@@ -192,3 +195,15 @@ def test_more_staleness_never_lengthens_the_period(seed, staleness):
 def test_parts_that_nothing_connects_share_a_pool():
     assert best_schedule([4, 3, 2], [0, 0, 0], []).period_us == 9
     assert best_schedule([4, 3, 2], [0, 0, 1], [(0, 2, 0, 0)]).period_us == 7
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_waits_that_lie_on_no_circle_hold_and_cost_nothing(seed):
+    """As some of the waits for earlier iterations are left out."""
+    durations, pools, waits = drawn(seed, ppo, seed % 3)
+    draw = random.Random(seed)
+    fewer = [wait for wait in waits if not wait[2] or draw.random() < 0.5]
+    schedule = best_schedule(durations, pools, fewer)
+    assert_valid(schedule, durations, pools, fewer)
+    assert schedule.period_us <= best_schedule(durations, pools, waits).period_us
+    assert schedule.period_us == least_period(durations, pools, fewer, window=4)
