@@ -18,7 +18,9 @@ from planner.domain.workload import TokenLengths, Workload
 DEVIATIONS = 3.0
 """Standard deviations of the running sequences' total above its expectation that a cache is offered with."""
 _STEPS = 128
-"""Parts of the longest response in which ages are counted."""
+"""In which ages are counted."""
+_MEANS = 6
+"""Mean responses for which they are, unless the longest one is shorter; mean ages rise no more then."""
 
 
 def cache_tokens_for(workload: Workload, sequences: Numbers) -> Numbers:
@@ -58,16 +60,16 @@ def running_tokens(workload: Workload) -> tuple[float, float]:
 
 
 def _ages(spread: float) -> tuple[NDArray[Any], NDArray[Any]]:
-    """(Mean, mean square) of the age over the longest response, at the end of each of its parts."""
-    survival = np.append((1 - np.arange(_STEPS) / _STEPS) ** spread, 0.0)
+    """(Mean, mean square) of the age over the longest response, at the end of each of the steps."""
+    ends = min(1.0, _MEANS / (spread + 1)) * np.arange(_STEPS + 1) / _STEPS
+    survival = np.where(ends < 1, (1 - ends) ** spread, 0.0)
     ending = survival[:-1] - survival[1:]
     begun: NDArray[np.float64] = np.zeros(_STEPS)
     begun[0] = 1.0
     for step in range(1, _STEPS):
         begun[step] = begun[:step] @ ending[:step][::-1]
-    ages = (np.arange(_STEPS) + 1) / _STEPS
-    mean = np.convolve(begun, survival[:-1] * ages)[:_STEPS]
-    return mean, np.convolve(begun, survival[:-1] * ages**2)[:_STEPS]
+    mean = np.convolve(begun, survival[:-1] * ends[1:])[:_STEPS]
+    return mean, np.convolve(begun, survival[:-1] * ends[1:] ** 2)[:_STEPS]
 
 
 def _variance(lengths: TokenLengths) -> float:
