@@ -36,6 +36,15 @@ def node_pool(device: str, nodes: int) -> dict[str, Any]:
     }
 
 
+VARIED = {
+    "prompts": 1024,
+    "prompt_tokens": 1024,
+    "response_tokens": {"mean": 1024, "maximum": 2048},
+    "mini_batches": 8,
+}
+"""Lengths that vary, which adds token budgets and smaller caches to the options."""
+
+
 def mix(
     name: str, models: dict[str, str], node_pools: list[dict[str, Any]], **changes: Any
 ) -> planner.Scenario:
@@ -48,7 +57,7 @@ def mix(
         "workload": {
             "prompts": 1024,
             "prompt_tokens": 1024,
-            "response_tokens": {"mean": 1024, "maximum": 2048},
+            "response_tokens": 1024,
             "mini_batches": 8,
         },
     }

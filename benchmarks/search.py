@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import planner
-from benchmarks.mixes import EIGHT, SAFE_RLHF, graph_of, mix, node_pool, sized, solved
+from benchmarks.mixes import EIGHT, SAFE_RLHF, VARIED, graph_of, mix, node_pool, sized, solved
 from planner.costs import CostModel
 from planner.search.fastest import Fastest
 from planner.search.problem import prepare
@@ -32,6 +32,7 @@ def scenarios() -> Iterator[planner.Scenario]:
     for nodes in (16, 128, 2048):
         for kind, models in (("70b", LARGE), ("mixed", MIXED)):
             yield mix(f"5-roles-{kind}-{8 * nodes}", models, [node_pool(H100, nodes)])
+        yield mix(f"5-roles-varied-{8 * nodes}", MIXED, [node_pool(H100, nodes)], workload=VARIED)
     for staleness in (1, 2):
         for kind, models in (("70b", LARGE), ("mixed", MIXED)):
             name = f"6-roles-asynchronous-{staleness}-{kind}-16384"
