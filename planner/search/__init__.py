@@ -6,16 +6,20 @@ from dataclasses import dataclass
 from planner.domain.dataflow import DataflowGraph
 from planner.domain.plan import Plan, Solver
 from planner.domain.scenario import Scenario
-from planner.errors import InfeasibleError
+from planner.errors import InfeasibleError, PlannerError
 from planner.search.assembly import assemble
 from planner.search.certify import Violation, certify, violations
-from planner.search.fastest import Fastest
+from planner.search.fastest import ANY_TIME, Fastest
 from planner.search.infeasible import explain, with_fixes
 from planner.search.objectives import best_by_objective
 from planner.search.problem import prepare
 from planner.search.strategies import Costs
 
-__all__ = ["Costs", "SearchResult", "Violation", "certify", "solve", "violations"]
+__all__ = ["Costs", "NoneFasterError", "SearchResult", "Violation", "certify", "solve", "violations"]
+
+
+class NoneFasterError(PlannerError):
+    """No plan is as fast as was asked for; slower ones were not looked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +40,7 @@ def solve(
     time_limit_s: float | None = None,
     seed: int = 0,
     workers: int = 1,
+    at_most_us: int = ANY_TIME,
 ) -> SearchResult:
     """The best plan by the scenario's objective.
 
@@ -45,9 +50,13 @@ def solve(
         Wall-clock limit of the search; without one it stops at a deterministic limit.
     workers
         Threads of the default solver; the plan is the same whatever their number.
+    at_most_us
+        Longest time of interest.
 
     Raises
     ------
+    NoneFasterError
+        When plans take longer than that, or none fits.
     InfeasibleError
         When no plan fits the devices and the demands, with the nearest change that helps.
     """
@@ -56,9 +65,11 @@ def solve(
     fastest = Fastest(solver=solver, cluster=scenario.cluster, seed=seed, workers=workers, deadline=deadline)
     try:
         problem = prepare(scenario, graph, costs)
-        verdict = best_by_objective(problem, scenario, fastest)
+        verdict = best_by_objective(problem, scenario, fastest, at_most_us=at_most_us)
     except InfeasibleError as error:
         raise with_fixes(error, scenario, graph, costs) from None
+    if verdict is None and at_most_us < ANY_TIME:
+        raise NoneFasterError(f"no plan of {graph.name} takes at most {at_most_us} us")
     if verdict is None:
         raise explain(problem, scenario, graph, costs)
     plan = verdict.judge(assemble(verdict.answer, problem, scenario, graph, costs, solver=solver))

@@ -76,8 +76,15 @@ class Verdict:
         return plan.model_copy(update={"proof": proof, "runners_up": runners_up})
 
 
-def best_by_objective(problem: Problem, scenario: Scenario, fastest: Fastest) -> Verdict | None:
+def best_by_objective(
+    problem: Problem, scenario: Scenario, fastest: Fastest, *, at_most_us: int = ANY_TIME
+) -> Verdict | None:
     """The best plan by the scenario's objective, or none where nothing fits the devices.
+
+    Parameters
+    ----------
+    at_most_us
+        Longest time of interest; none where only longer ones fit.
 
     Raises
     ------
@@ -88,12 +95,12 @@ def best_by_objective(problem: Problem, scenario: Scenario, fastest: Fastest) ->
     SearchStoppedError
         When the time is up before any plan was found, or known not to exist.
     """
-    found = _found(problem, scenario, fastest)
+    found = _found(problem, scenario, fastest, at_most_us)
     if found.answer is not None:
         return Verdict(scenario=scenario, problem=problem, answer=found.answer, bound=found.bound)
     if not found.is_proven and fastest.proves:
         raise SearchStoppedError
-    if scenario.within is not None:
+    if scenario.within is not None and at_most_us == ANY_TIME:
         _refuse_within(problem, scenario, fastest)
     return None
 
@@ -117,8 +124,9 @@ def dollar_prices(problem: Problem, scenario: Scenario) -> Prices:
     return Prices(problem=problem, of=MappingProxyType(prices))
 
 
-def _found(problem: Problem, scenario: Scenario, fastest: Fastest) -> Found:
-    within_us = ANY_TIME if scenario.within is None else round(scenario.within / MICROSECOND)
+def _found(problem: Problem, scenario: Scenario, fastest: Fastest, at_most_us: int) -> Found:
+    within_us = at_most_us if scenario.within is None else round(scenario.within / MICROSECOND)
+    within_us = min(within_us, at_most_us)
     if scenario.minimise == "devices":
         return fewest_devices(problem, fastest, within_us=within_us)
     if scenario.minimise == "dollars":

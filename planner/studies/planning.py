@@ -14,7 +14,8 @@ from planner.domain.profile import Profile
 from planner.domain.scenario import Scenario
 from planner.domain.timeline import Timeline
 from planner.errors import InfeasibleError, SearchStoppedError
-from planner.search import SearchResult, solve
+from planner.search import NoneFasterError, SearchResult, solve
+from planner.search.fastest import ANY_TIME
 from planner.simulation import simulate as play
 from planner.units import MICROSECOND
 
@@ -84,7 +85,9 @@ def plan(
     failures: list[InfeasibleError | SearchStoppedError] = []
     for graph in dataflows(scenario):
         try:
-            found.append(_solved(scenario, graph, settings, profiles, since=start))
+            found.append(_solved(scenario, graph, settings, profiles, since=start, rivals=found))
+        except NoneFasterError:
+            continue
         except (InfeasibleError, SearchStoppedError) as error:
             failures.append(error)
     if not found:
@@ -105,8 +108,15 @@ def _solved(
     profiles: Sequence[Profile],
     *,
     since: float,
+    rivals: Sequence[Plan],
 ) -> Plan:
-    """The best plan for one dataflow in what is left of the time."""
+    """The best plan for one dataflow in what is left of the time.
+
+    Raises
+    ------
+    NoneFasterError
+        It would be no faster than its rivals.
+    """
     limit = settings.time_limit_s
     left = None if limit is None else max(0.0, limit - (time.perf_counter() - since))
     result = solve(
@@ -117,8 +127,19 @@ def _solved(
         time_limit_s=left,
         seed=settings.seed,
         workers=settings.workers,
+        at_most_us=min((_seconds_us(rival) - 1 for rival in rivals), default=ANY_TIME),
     )
     return result.plan
+
+
+def _seconds_us(rival: Plan) -> int:
+    """Microseconds that a plan must stay below to be better; any where it is not seconds that count."""
+    objective, minimise = rival.proof.objective, rival.proof.minimise
+    if minimise in ("dollars", "devices"):
+        return ANY_TIME + 1
+    if minimise == "tokens_per_second":
+        objective = rival.scenario.workload.total_tokens / objective
+    return round(objective / MICROSECOND)
 
 
 def _best(plans: Sequence[Plan], *, is_open: bool) -> Plan:
