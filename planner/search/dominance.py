@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Integers = NDArray[np.int64]
+Ranks = NDArray[np.int32]
 
 Ties = tuple[Integers, Integers]
 """A sum that rises with some columns, and what else has to be no greater where it is equal."""
@@ -72,7 +73,7 @@ def undominated_in_groups(
 
 def _together(order: Integers, groups: Integers, columns: Sequence[Integers], ties: Ties | None) -> Integers:
     """Of sorted rows those that are undominated in their group, all groups step by step."""
-    groups, columns = groups[order], [column[order] for column in columns]
+    groups, ranks = groups[order], [_ranked(column[order]) for column in columns]
     kept: list[Integers] = [order[:0]]
     while len(order):
         starts = np.flatnonzero(np.diff(groups, prepend=groups[0] - 1))
@@ -81,11 +82,24 @@ def _together(order: Integers, groups: Integers, columns: Sequence[Integers], ti
         for number in range(min(CHAMPIONS, int(counts.max()))):
             champions = starts + np.minimum(number, counts - 1)
             kept.append(order[champions[alive[champions]]])
-            alive &= _not_dominated(np.repeat(champions, counts), alive, order, columns, ties)
+            is_better = np.zeros(len(order), dtype=np.bool_)
+            for rank in ranks:
+                is_better |= rank < np.repeat(rank[champions], counts)
+            if ties:
+                worse = np.flatnonzero(alive & ~is_better)
+                is_better[worse] = _wins(ties, order[worse], np.repeat(order[champions], counts)[worse])
+            alive &= is_better
         left = np.flatnonzero(alive)
         order, groups = order[left], groups[left]
-        columns = [column[left] for column in columns]
+        ranks = [rank[left] for rank in ranks]
     return np.concatenate(kept)
+
+
+def _ranked(column: Integers) -> Ranks:
+    """The same order in half the bytes, which comparisons are made of: the values, or their ranks."""
+    if len(column) and max(int(column.max()), -int(column.min())) > np.iinfo(np.int32).max:
+        column = np.unique(column, return_inverse=True)[1]
+    return column.astype(np.int32)
 
 
 def _by_halves(order: Integers, groups: Integers, columns: Sequence[Integers], ties: Ties | None) -> Integers:
@@ -128,23 +142,6 @@ def _wins(ties: Ties, rows: Integers, champions: Integers | np.int64) -> NDArray
     sums, others = ties
     wins: NDArray[np.bool_] = (sums[rows] == sums[champions]) & (others[rows] < others[champions])
     return wins
-
-
-def _not_dominated(
-    champions: Integers,
-    alive: NDArray[np.bool_],
-    order: Integers,
-    columns: Sequence[Integers],
-    ties: Ties | None,
-) -> NDArray[np.bool_]:
-    """Whether rows are better in some column than the one of their group at these places, or win the tie."""
-    is_better = np.zeros(len(order), dtype=np.bool_)
-    for column in columns:
-        is_better |= column < column[champions]
-    if ties:
-        worse = np.flatnonzero(alive & ~is_better)
-        is_better[worse] = _wins(ties, order[worse], order[champions[worse]])
-    return is_better
 
 
 def _sorted(groups: Integers, columns: Sequence[Integers], ties: Ties | None) -> Integers:

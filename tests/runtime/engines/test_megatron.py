@@ -1,5 +1,6 @@
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -19,6 +20,8 @@ from tests.runtime.worlds import WorldError, run_world
 LAYOUTS = ["p1t1d1", "p1t2d1", "p2t1d1", "p1t1d2", "p2t2d1"]
 KINDS = ["llama", "qwen2", "qwen3"]
 UNCLIPPED = OptimizerSettings(learning_rate=1e-2, gradient_clip=1e9, distributed=False)
+SMOOTH = replace(UNCLIPPED, epsilon=1e-4)
+"""For weights after steps: with 1e-8 Adam takes a whole step along a gradient that is rounding noise."""
 
 
 @pytest.fixture(scope="module")
@@ -162,8 +165,8 @@ def train(model, strategy, settings, steps=3):
 
 def test_the_distributed_optimizer_gives_the_same_weights_in_less_memory(models):
     model = models["llama"]
-    whole, whole_bytes = run_world(train, 1, model, "p1t1d1", UNCLIPPED)[0]
-    sliced = OptimizerSettings(learning_rate=1e-2, gradient_clip=1e9, distributed=True)
+    whole, whole_bytes = run_world(train, 1, model, "p1t1d1", SMOOTH)[0]
+    sliced = replace(SMOOTH, distributed=True)
     for strategy in ("p1t1d2", "p2t1d2"):
         for weights, rank_bytes in run_world(train, devices(strategy), model, strategy, sliced):
             assert weights.keys() == whole.keys()
@@ -252,8 +255,8 @@ def test_saved_folders_hold_what_was_loaded(models, strategy, tmp_path):
 
 
 def train_two_at_once(model):
-    first = engine_of(model, "p1t2d1", optimizer=UNCLIPPED)
-    second = engine_of(model, "p2t1d1", optimizer=UNCLIPPED)
+    first = engine_of(model, "p1t2d1", optimizer=SMOOTH)
+    second = engine_of(model, "p2t1d1", optimizer=SMOOTH)
     for _ in range(3):
         first.update(micro_batches(), weighted_sum)
         second.update(micro_batches(), weighted_sum)
@@ -261,7 +264,7 @@ def train_two_at_once(model):
 
 
 def test_engines_of_two_layouts_live_in_one_process(models):
-    expected, _ = run_world(train, 1, models["llama"], "p1t1d1", UNCLIPPED)[0]
+    expected, _ = run_world(train, 1, models["llama"], "p1t1d1", SMOOTH)[0]
     for both in run_world(train_two_at_once, 2, models["llama"]):
         for weights in both:
             for name, weight in expected.items():
