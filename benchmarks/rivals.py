@@ -17,10 +17,10 @@ from benchmarks.mixes import SAFE_RLHF, graph_of, mix, node_pool
 from planner.costs import CostModel
 from planner.domain.capabilities import Capabilities
 from planner.domain.model import Family
-from planner.search.baselines import Effort, anneal
-from planner.search.fastest import Fastest
-from planner.search.fewest import fewest_devices
+from planner.search.objectives.fastest import Fastest
+from planner.search.objectives.fewest import fewest_devices
 from planner.search.problem import Problem, prepare
+from planner.search.solvers.annealing import Effort, anneal
 
 COUNT = 24
 DEVICES = ("h100-sxm-80gb", "a100-sxm-80gb", "l40s-48gb")

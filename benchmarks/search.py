@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import planner
 from benchmarks.mixes import EIGHT, SAFE_RLHF, VARIED, graph_of, mix, node_pool, sized, solved
 from planner.costs import CostModel
-from planner.search.fastest import Fastest
+from planner.search.objectives.fastest import Fastest
 from planner.search.problem import prepare
 
 T = TypeVar("T")

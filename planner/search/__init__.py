@@ -7,13 +7,13 @@ from planner.domain.dataflow import DataflowGraph
 from planner.domain.plan import Plan, Solver
 from planner.domain.scenario import Scenario
 from planner.errors import InfeasibleError, PlannerError
-from planner.search.assembly import assemble
+from planner.search.answers.assembly import assemble
 from planner.search.certify import Violation, certify, violations
-from planner.search.fastest import ANY_TIME, Fastest
-from planner.search.infeasible import explain, with_fixes
+from planner.search.costs_protocol import Costs
 from planner.search.objectives import best_by_objective
+from planner.search.objectives.fastest import ANY_TIME, Fastest
 from planner.search.problem import prepare
-from planner.search.strategies import Costs
+from planner.search.refusals.infeasible import explain, with_fixes
 
 __all__ = ["Costs", "NoneFasterError", "SearchResult", "Violation", "certify", "solve", "violations"]
 

@@ -9,7 +9,7 @@ from planner.domain.pins import PinKey, Pins
 from planner.domain.placement import Placement
 from planner.domain.scenario import Scenario
 from planner.errors import InfeasibleError, SpecError
-from planner.search.allocation import device_counts
+from planner.search.problem.allocation import device_counts
 from planner.studies.planning import dataflow
 
 FixedPlacement = Literal["colocate", "standalone", "split"]

@@ -15,7 +15,7 @@ from planner.domain.scenario import Scenario
 from planner.domain.timeline import Timeline
 from planner.errors import InfeasibleError, SearchStoppedError
 from planner.search import NoneFasterError, SearchResult, solve
-from planner.search.fastest import ANY_TIME
+from planner.search.objectives.fastest import ANY_TIME
 from planner.simulation import simulate as play
 from planner.units import MICROSECOND
 

@@ -13,10 +13,10 @@ from planner.domain.profile import Profile
 from planner.domain.scenario import Scenario
 from planner.errors import BrokenPlanError, SpecError
 from planner.search import Violation, violations
+from planner.search.answers.given import costed_plan, has_orders, orders_wait_in_circles
 from planner.search.certify.pools import pool_violations
 from planner.search.certify.schedule import order_violations
 from planner.search.certify.strategies import strategy_violations
-from planner.search.given import costed_plan, has_orders, orders_wait_in_circles
 from planner.studies.explain import Price, price
 from planner.studies.planning import SearchSettings, dataflow, plan, with_device
 

@@ -18,7 +18,7 @@ from planner.search.certify.proof import proof_violations
 from planner.search.certify.schedule import schedule_violations
 from planner.search.certify.strategies import strategy_violations
 from planner.search.certify.violation import Violation
-from planner.search.strategies import Costs
+from planner.search.costs_protocol import Costs
 
 __all__ = ["Violation", "certify", "violations"]
 

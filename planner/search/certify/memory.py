@@ -6,7 +6,7 @@ from planner.costs.uncertainty import banded_memory
 from planner.domain.dataflow import DataflowGraph
 from planner.domain.plan import Plan
 from planner.search.certify.violation import Violation
-from planner.search.strategies import Costs
+from planner.search.costs_protocol import Costs
 from planner.units import format_bytes
 
 

@@ -12,7 +12,7 @@ from planner.domain.cluster import NodePool
 from planner.domain.dataflow import DataflowGraph
 from planner.domain.plan import CallPrediction, Plan, RoleStrategy
 from planner.search.certify.violation import Violation, is_equal
-from planner.search.strategies import Costs
+from planner.search.costs_protocol import Costs
 
 
 def schedule_violations(plan: Plan, graph: DataflowGraph, costs: Costs) -> Iterator[Violation]:

@@ -14,11 +14,11 @@ from planner.domain.plan import Plan, Solver
 from planner.domain.scenario import Scenario
 from planner.errors import InfeasibleError
 from planner.search import certify
-from planner.search.allocation import device_counts
-from planner.search.assembly import assemble
-from planner.search.fastest import Fastest
+from planner.search.answers.assembly import assemble
 from planner.search.objectives import best_by_objective
+from planner.search.objectives.fastest import Fastest
 from planner.search.problem import prepare
+from planner.search.problem.allocation import device_counts
 from tests.planner.search.brute_force import Question
 from tests.planner.search.raw_options import raw_options
 from tests.planner.search.toys import Case, SyntheticCosts, small_scenario

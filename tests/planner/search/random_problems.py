@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.domain.scenario import TimeModel
-from planner.search.allocation import Slot
+from planner.search.options.table import Options
 from planner.search.problem import ENDLESS, Budget, Problem, Step, Wait
-from planner.search.strategies import Options
+from planner.search.problem.allocation import Slot
 
 MEMORY = 100
 """Bytes of a device."""

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from planner.domain.plan import Solver
-from planner.search.cpsat import Limits, solve_with_cpsat
-from planner.search.dp import solve_by_subsets
-from planner.search.evaluation import evaluate
-from planner.search.exhaustive import solve_exhaustively
-from planner.search.features import Features
-from planner.search.floors import NEVER, Floors
+from planner.search.bounds.features import Features
+from planner.search.bounds.floors import NEVER, Floors
+from planner.search.bounds.resources import Resources
 from planner.search.problem import Answer, Problem, Solution
-from planner.search.resources import Resources
+from planner.search.schedules.evaluation import evaluate
 from planner.search.solvers import answer
+from planner.search.solvers.cpsat import Limits, solve_with_cpsat
+from planner.search.solvers.dp import solve_by_subsets
+from planner.search.solvers.exhaustive import solve_exhaustively
 from tests.planner.search.random_problems import PPO, random_problem
 from tests.planner.search.toys import PPO as GRAPH
 from tests.planner.search.toys import small_scenario

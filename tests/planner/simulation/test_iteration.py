@@ -14,7 +14,7 @@ from planner.costs.sync.crossing import crossings
 from planner.domain.placement import placements
 from planner.domain.plan import CallPrediction, Plan, Pool, Prediction, Proof
 from planner.domain.reading import parse_scenario, read_scenario
-from planner.search.orders import best_orders
+from planner.search.schedules.orders import best_orders
 from planner.simulation import simulate
 from planner.studies import planning
 

@@ -1,0 +1,128 @@
+"""What a solution is expected to do: the orders of its pools, its calls, and what decides its seconds."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from planner.costs import stage_cost
+from planner.costs.bands import Term, circle_terms, slowest_terms
+from planner.costs.iteration import Circle, slowest_circle
+from planner.costs.services import service_seconds
+from planner.costs.sync.crossing import crossings
+from planner.costs.uncertainty import banded_call, term_of
+from planner.domain.cluster import NodePool
+from planner.domain.dataflow import DataflowGraph, ModelCall
+from planner.domain.plan import CallPrediction, Pool, RoleStrategy
+from planner.domain.scenario import Scenario
+from planner.search.costs_protocol import Costs
+from planner.search.problem import PoolChoice, Problem, Solution
+from planner.search.schedules.orders import orders_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """One solution of a problem, in seconds and by name."""
+
+    solution: Solution
+    problem: Problem
+    scenario: Scenario
+    graph: DataflowGraph
+    costs: Costs
+    given: tuple[Pool, ...] = ()
+    """The solution's pools with orders of their own, in the place of the best ones."""
+
+    @cached_property
+    def strategies(self) -> dict[str, RoleStrategy]:
+        """Of each role."""
+        return self.solution.strategies(self.problem)
+
+    @cached_property
+    def node_pools(self) -> dict[str, NodePool]:
+        """Of each role."""
+        cluster = self.scenario.cluster
+        return {
+            role: cluster.node_pool(pool.slot.node_pool)
+            for pool in self.solution.pools
+            for role in pool.roles
+        }
+
+    @cached_property
+    def calls(self) -> dict[str, CallPrediction]:
+        """Of each call that takes devices, in program order, with its band."""
+        return {
+            call.name: banded_call(call, self.costs.call(call, *home), *home, self.scenario)
+            for call, home in self._homes()
+        }
+
+    @cached_property
+    def seconds(self) -> dict[str, float]:
+        """Of each call that takes time."""
+        services = {call.name: service_seconds(self.scenario, call) for call in self.graph.service_calls}
+        return services | {name: call.seconds for name, call in self.calls.items()}
+
+    @cached_property
+    def pools(self) -> tuple[Pool, ...]:
+        """With the orders of the least period, unless others are given."""
+        if self.given:
+            return self.given
+        orders = orders_of(self.problem, self.solution.pools)
+        ahead = dict(zip((step.name for step in self.problem.steps), orders.ahead, strict=True))
+        return tuple(
+            _pool(index, choice, [self.problem.steps[step].name for step in steps], ahead)
+            for index, (choice, steps) in enumerate(zip(self.solution.pools, orders.steps, strict=True))
+        )
+
+    @cached_property
+    def circle(self) -> Circle:
+        """What decides the period."""
+        homes = {role: node_pool.name for role, node_pool in self.node_pools.items()}
+        away = crossings(self.scenario, self.graph, homes)
+        circle = slowest_circle(self.graph, self.pools, self.seconds, crossings=away)
+        assert circle is not None, "the orders are those of a schedule"
+        return circle
+
+    @cached_property
+    def stage_cost(self) -> float:
+        return stage_cost(self.graph, self.solution.placement, self.seconds)
+
+    @cached_property
+    def terms(self) -> dict[str, Term]:
+        """Every call that takes devices as a part of a sum."""
+        return {
+            call.name: term_of(call, self.calls[call.name], *home, self.scenario)
+            for call, home in self._homes()
+        }
+
+    @cached_property
+    def deciding_terms(self) -> list[Term]:
+        """The calls whose sum is the objective of the deciding time model."""
+        if self.problem.time_model == "stage":
+            return slowest_terms(self.graph, self.solution.placement, self.terms)
+        return circle_terms(self.circle, self.terms)
+
+    @cached_property
+    def parts(self) -> Mapping[str, float]:
+        """What each call that takes devices adds to the seconds of the deciding time model."""
+        names = {id(term): name for name, term in self.terms.items()}
+        if self.problem.time_model == "stage":
+            return {names[id(term)]: term.seconds for term in self.deciding_terms}
+        return {
+            name: self.terms[name].seconds / self.circle.lag
+            for name in self.circle.calls
+            if name in self.terms
+        }
+
+    def _homes(self) -> Iterator[tuple[ModelCall, tuple[RoleStrategy, NodePool]]]:
+        for call in self.graph.model_calls:
+            yield call, (self.strategies[call.role], self.node_pools[call.role])
+
+
+def _pool(index: int, choice: PoolChoice, order: Sequence[str], ahead: Mapping[str, int]) -> Pool:
+    return Pool(
+        name=f"pool-{index}",
+        node_pool=choice.slot.node_pool,
+        devices=choice.slot.devices,
+        roles=choice.roles,
+        order=tuple(order),
+        ahead={name: ahead[name] for name in order if ahead[name]},
+    )

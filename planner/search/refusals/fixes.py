@@ -1,0 +1,215 @@
+"""Changes that would let a plan fit, each found by looking for a plan under it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from planner.domain.catalog import device_names, read_device
+from planner.domain.cluster import DeviceSpec, NodePool
+from planner.domain.dataflow import DataflowGraph
+from planner.domain.pins import Pins
+from planner.domain.scenario import Scenario
+from planner.errors import Fix, InfeasibleError
+from planner.search.bounds.floors import Floors
+from planner.search.costs_protocol import Costs
+from planner.search.objectives.fastest import ANY_TIME
+from planner.search.problem import prepare
+from planner.search.problem.allocation import Slot, scenario_slots
+from planner.search.solvers.beam import quick_solutions
+from planner.units import MICROSECOND, format_bytes
+
+LARGEST_GROWTH = 64
+"""How many times the nodes a fix may ask for."""
+LARGEST_NODES = 2048
+"""As many as a node pool may have."""
+SLOTS_TRIED = 24
+"""About as many device counts as a plan is looked for on."""
+_MORE_HOST_MEMORY = (2, 4, 8, 16)
+"""Times the host memory that a fix may ask for."""
+_ABILITIES = {
+    "offload": "offload",
+    "selective": "recompute",
+    "token_budgets": "capability",
+    "cache_tokens": "capability",
+    "context": "capability",
+    "expert": "capability",
+    "node_pools": "capability",
+}
+"""Abilities of a runtime that can save memory or make room, and what kind of fix each is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One change of a scenario."""
+
+    kind: str
+    words: str
+    scenario: Scenario
+
+
+def fixes(scenario: Scenario, graph: DataflowGraph, costs: Costs) -> tuple[Fix, ...]:
+    """Every change that is found to help, those that cost least first.
+
+    Demands and runtimes cost nothing, so one of them comes first, then all of them; more devices and larger
+    devices cost money. What a quick search finds is a plan; what it does not find may exist.
+    """
+
+    def fits(changed: Scenario) -> bool:
+        return is_feasible(changed, graph, costs)
+
+    found = [each for each in (*_freed(scenario), *_abler(scenario)) if fits(each.scenario)]
+    if not found:
+        found = [each for each in _all_freed(scenario) if fits(each.scenario)]
+    found += _more_host_memory(scenario, fits)
+    found += _more_devices(scenario, fits)
+    found += _larger_devices(scenario, fits)
+    return tuple(Fix(kind=each.kind, words=each.words) for each in found)
+
+
+def _freed(scenario: Scenario) -> Iterator[Change]:
+    """One demand dropped at a time."""
+    for key, value in scenario.pin.root.items():
+        kept = {other: pinned for other, pinned in scenario.pin.root.items() if other != key}
+        kind = key.field if key.field in ("recompute", "offload") else "demand"
+        changed = scenario.model_copy(update={"pin": Pins(kept)})
+        yield Change(kind=kind, words=f"without the pin {key}: {value} there is a plan", scenario=changed)
+    for place in ("colocate", "apart"):
+        groups: tuple[tuple[str, ...], ...] = getattr(scenario, place)
+        for group in groups:
+            changed = scenario.model_copy(update={place: tuple(each for each in groups if each != group)})
+            words = f"without {place} of {', '.join(group)} there is a plan"
+            yield Change(kind="demand", words=words, scenario=changed)
+    if scenario.maximum_devices is not None:
+        changed = scenario.model_copy(update={"maximum_devices": None})
+        yield Change(
+            kind="demand",
+            words=f"without maximum_devices: {scenario.maximum_devices} there is a plan",
+            scenario=changed,
+        )
+
+
+def _abler(scenario: Scenario) -> Iterator[Change]:
+    """A runtime with one ability more."""
+    able = scenario.capabilities
+    if able is None:
+        return
+    for field, kind in _ABILITIES.items():
+        if not getattr(able, field):
+            changed = scenario.model_copy(update={"capabilities": able.model_copy(update={field: True})})
+            words = f"with a runtime whose capabilities have {field} there is a plan"
+            yield Change(kind=kind, words=words, scenario=changed)
+    changed = scenario.model_copy(update={"capabilities": None})
+    yield Change(kind="capability", words="without capabilities there is a plan", scenario=changed)
+
+
+def _all_freed(scenario: Scenario) -> Iterator[Change]:
+    """Every demand dropped."""
+    free = {"pin": Pins({}), "colocate": (), "apart": (), "maximum_devices": None}
+    changed = scenario.model_copy(update=free)
+    if changed != scenario:
+        words = "without pin, colocate, apart and maximum_devices there is a plan"
+        yield Change(kind="demand", words=words, scenario=changed)
+
+
+def _more_host_memory(scenario: Scenario, fits: Callable[[Scenario], bool]) -> Iterator[Change]:
+    """The smallest of a few greater host memories that holds a plan, of each node pool that states one."""
+    for pool in scenario.cluster.node_pools:
+        if pool.host_memory is not None:
+            for factor in _MORE_HOST_MEMORY:
+                memory = factor * pool.host_memory
+                changed = _with_pool(scenario, pool, pool.model_copy(update={"host_memory": memory}))
+                if fits(changed):
+                    words = f"host_memory: {format_bytes(memory)} in each node of {pool.name} holds it"
+                    yield Change(kind="host", words=words, scenario=changed)
+                    break
+
+
+def _more_devices(scenario: Scenario, fits: Callable[[Scenario], bool]) -> list[Change]:
+    """The fewest nodes more of each node pool, fewest devices more first."""
+    found: list[tuple[int, Change]] = []
+    pools = scenario.cluster.node_pools
+    for pool in pools:
+        nodes = _fewest_nodes(scenario, pool, fits)
+        if nodes is not None:
+            devices = nodes * pool.devices_per_node
+            of = f"the same devices of {pool.name}" if len(pools) > 1 else "the same devices"
+            changed = _with_pool(scenario, pool, pool.model_copy(update={"nodes": nodes}))
+            words = f"{devices} of {of} hold it ({nodes} nodes)"
+            found.append((devices - pool.devices, Change(kind="devices", words=words, scenario=changed)))
+    return [change for _, change in sorted(found, key=lambda each: each[0])]
+
+
+def _fewest_nodes(scenario: Scenario, pool: NodePool, fits: Callable[[Scenario], bool]) -> int | None:
+    """The smallest node count that is found to hold a plan, by doubling and bisection."""
+
+    def holds(nodes: int) -> bool:
+        return fits(_with_pool(scenario, pool, pool.model_copy(update={"nodes": nodes})))
+
+    too_small, nodes = pool.nodes, 2 * pool.nodes
+    largest = min(LARGEST_NODES, LARGEST_GROWTH * pool.nodes)
+    while nodes <= largest and not holds(nodes):
+        too_small, nodes = nodes, 2 * nodes
+    if nodes > largest:
+        return None
+    while nodes - too_small > 1:
+        middle = (too_small + nodes) // 2
+        too_small, nodes = (too_small, middle) if holds(middle) else (middle, nodes)
+    return nodes
+
+
+def _larger_devices(scenario: Scenario, fits: Callable[[Scenario], bool]) -> Iterator[Change]:
+    """The smallest catalog device of more memory that holds a plan, of each node pool."""
+    pools = scenario.cluster.node_pools
+    for pool in pools:
+        for device in larger_devices(pool.device):
+            changed = _with_pool(scenario, pool, pool.model_copy(update={"device": device}))
+            if fits(changed):
+                of = f" in {pool.name}" if len(pools) > 1 else ""
+                yield Change(kind="device", words=f"{device.name}{of} holds it", scenario=changed)
+                break
+
+
+def larger_devices(device: DeviceSpec) -> list[DeviceSpec]:
+    """Catalog devices of the same kind and of more memory, smallest first."""
+    known = [read_device(name) for name in device_names()]
+    larger = [
+        other for other in known if other.kind == device.kind and other.usable_memory > device.usable_memory
+    ]
+    return sorted(larger, key=lambda other: (other.usable_memory, other.name))
+
+
+def _with_pool(scenario: Scenario, pool: NodePool, changed: NodePool) -> Scenario:
+    pools = tuple(changed if each.name == pool.name else each for each in scenario.cluster.node_pools)
+    cluster = scenario.cluster.model_copy(update={"node_pools": pools})
+    return scenario.model_copy(update={"cluster": cluster})
+
+
+def is_feasible(scenario: Scenario, graph: DataflowGraph, costs: Costs) -> bool:
+    """Whether a quick search, on some of the device counts, finds a plan.
+
+    Of a scenario with ``within``, a plan that takes at most so long.
+    """
+    slots = quick_slots(scenario)
+    try:
+        problem = prepare(scenario, graph, costs, slots=slots)
+    except InfeasibleError:
+        return False
+    floors = Floors.of(problem)
+    longest_us = ANY_TIME if scenario.within is None else round(scenario.within / MICROSECOND)
+    if floors.root_us > longest_us:
+        return False
+    return any(plan.objective_us <= longest_us for plan in quick_solutions(problem, floors).values())
+
+
+def quick_slots(scenario: Scenario) -> Sequence[Slot]:
+    """The grid, of a large cluster its greatest counts, some smaller ones, and those pinned."""
+    grid = scenario_slots(scenario)
+    if len(grid) <= SLOTS_TRIED:
+        return grid
+    pinned = {value for key, value in scenario.pin.root.items() if (key.phase, key.field) == ("", "devices")}
+    few = SLOTS_TRIED // len(scenario.cluster.node_pools)
+    found: list[Slot] = []
+    for pool in scenario.cluster.node_pools:
+        slots = [slot for slot in grid if slot.node_pool == pool.name]
+        step = max(1, len(slots) // few)
+        found += [slot for slot in slots if slot in slots[::-1][::step] or slot.devices in pinned]
+    return found

@@ -1,0 +1,219 @@
+"""The search for the best plan out of some pools, and for the first of equals by the written order."""
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+from ortools.sat.python import cp_model
+
+from planner.errors import PlannerError
+from planner.search.bounds.features import Features
+from planner.search.bounds.floors import NEVER, Floors, Pools
+from planner.search.bounds.fronts import Fronts
+from planner.search.problem import PoolChoice, Problem, Solution
+from planner.search.schedules.evaluation import evaluate_within
+from planner.search.solvers.cp.program import Program, write_program
+from planner.search.solvers.cp.schedule import schedule_program
+from planner.search.solvers.cp.ties import device_count, tie_keys
+
+DETERMINISTIC_LIMIT = 60.0
+"""CP-SAT's deterministic seconds per solve; the paper's scenarios need under one."""
+MORE_DEVICES = 50
+"""One part in so many of the fewest devices is allowed on top when they are not enough, then twice that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long, from which seed and with how many workers to search."""
+
+    seed: int = 0
+    time_limit_s: float | None = None
+    """Of wall-clock time; none for a limit in deterministic time."""
+    workers: int = 1
+
+    def among(self, count: int) -> "Limits":
+        """An equal part of the time for each of so many searches."""
+        return self if self.time_limit_s is None else replace(self, time_limit_s=self.time_limit_s / count)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """The limits, since the search began."""
+
+    limits: Limits
+    deadline: float | None
+    """On the monotonic clock; none without a limit in seconds."""
+
+    @classmethod
+    def start(cls, limits: Limits) -> "Clock":
+        limit_s = limits.time_limit_s
+        return cls(limits=limits, deadline=None if limit_s is None else time.monotonic() + limit_s)
+
+    @property
+    def is_late(self) -> bool:
+        return self.deadline is not None and time.monotonic() >= self.deadline
+
+    def solver(self) -> cp_model.CpSolver:
+        """CP-SAT with the parameters that every solve has."""
+        solver = cp_model.CpSolver()
+        solver.parameters.num_workers = self.limits.workers
+        solver.parameters.cp_model_presolve = False
+        solver.parameters.auto_detect_greater_than_at_least_one_of = False
+        solver.parameters.linearization_level = 2
+        solver.parameters.random_seed = self.limits.seed
+        if self.deadline is None:
+            solver.parameters.max_deterministic_time = DETERMINISTIC_LIMIT
+        else:
+            solver.parameters.max_time_in_seconds = max(0.0, self.deadline - time.monotonic())
+        return solver
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The best plan known, and what no plan undercuts."""
+
+    solution: Solution | None
+    bound_us: int
+    """`NEVER` where there is no plan."""
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether the plan is the best, or there is none."""
+        return self.bound_us >= (NEVER if self.solution is None else self.solution.objective_us)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Least:
+    """What one solve of one program brought."""
+
+    pools: tuple[PoolChoice, ...] | None
+    bound_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """The search for the best plan made of some pools."""
+
+    floors: Floors
+    by_feature: Fronts
+    by_call: Fronts
+    pools: Pools
+    clock: Clock
+
+    @classmethod
+    def of(cls, floors: Floors, clock: Clock) -> "Search":
+        """The search among all pools."""
+        by_feature = Fronts(floors=floors, compared=floors.features)
+        by_call = Fronts(floors=floors, compared=Features.by_call(floors.problem))
+        is_stage = floors.problem.time_model == "stage"
+        return cls(
+            floors=floors,
+            by_feature=by_feature,
+            by_call=by_feature if is_stage else by_call,
+            pools=floors.pools,
+            clock=clock,
+        )
+
+    @property
+    def problem(self) -> Problem:
+        return self.floors.problem
+
+    def best(self, known: Solution | None, at_most_us: int) -> Found:
+        """The best plan, first by the bound alone, then where that is not enough by the schedule.
+
+        Parameters
+        ----------
+        known
+            A plan within the limit.
+        at_most_us
+            Longest time of interest.
+        """
+        best, bound_us = known, self.pools.least_us
+        if best is not None and best.objective_us <= bound_us:
+            return Found(solution=best, bound_us=bound_us)
+        for is_exact in (True,) if self._bound_is_cost else (False, True):
+            limit_us = at_most_us if best is None else best.objective_us
+            least = self._least(limit_us, is_exact=is_exact, known=best)
+            bound_us = max(bound_us, least.bound_us)
+            if least.pools is not None:
+                better_us = at_most_us if best is None else best.objective_us - 1
+                best = evaluate_within(self.problem, least.pools, better_us) or best
+            found = Found(solution=best, bound_us=bound_us)
+            if found.is_proven or self.clock.is_late:
+                return found
+        return found
+
+    def first(self, best: Solution) -> Solution:
+        """The first plan of that objective in the written order, or that plan if the time is up.
+
+        If the first by the bound alone is no worse exactly, it is the one; else the schedule decides.
+        """
+        for is_exact in (True,) if self._bound_is_cost else (False, True):
+            pools = self._first(best, is_exact=is_exact)
+            found = pools and evaluate_within(self.problem, pools, best.objective_us)
+            if found:
+                return found
+        return best
+
+    @property
+    def _bound_is_cost(self) -> bool:
+        return self.problem.time_model == "stage"
+
+    def _least(self, limit_us: int, *, is_exact: bool, known: Solution | None) -> Least:
+        """The plan of least cost, or of least bound, that is within the limit."""
+        program = self._program(self.pools, limit_us, is_exact=is_exact, ordered=False)
+        program.cp.minimize(program.cost)
+        solver = self.clock.solver()
+        status = solver.solve(program.cp)
+        if status == cp_model.INFEASIBLE:
+            if known is not None:
+                raise PlannerError(
+                    "CP-SAT calls a problem infeasible for which a plan is known, a defect of the solver; "
+                    "please report the scenario, and plan it with --solver exhaustive"
+                )
+            return Least(pools=None, bound_us=NEVER)
+        if status == cp_model.UNKNOWN:
+            return Least(pools=None, bound_us=0)
+        return Least(pools=program.chosen(solver), bound_us=round(solver.best_objective_bound))
+
+    def _first(self, best: Solution, *, is_exact: bool) -> tuple[PoolChoice, ...] | None:
+        """The first plan as good as that one by the written order; none if the time is up.
+
+        Fewest devices come first, so pools are in question only up to some number of devices, first up to the
+        least that can be enough.
+        """
+        limit_us, most = best.objective_us, sum(pool.slot.devices for pool in best.pools)
+        fewest, at_all = self.pools.fewest_devices(self.floors, limit_us)
+        devices = at_all
+        while True:
+            devices = min(devices, most)
+            few = replace(self.pools, alive=self.pools.alive & (fewest <= devices))
+            program = self._program(few, limit_us, is_exact=is_exact, ordered=True)
+            program.cp.add(device_count(program) <= devices)
+            pools, is_there = self._first_of(program)
+            if is_there or devices == most:
+                return pools
+            devices += max(1, devices - at_all, at_all // MORE_DEVICES)
+
+    def _first_of(self, program: Program) -> tuple[tuple[PoolChoice, ...] | None, bool]:
+        """The first plan of a program, none if the time is up; and whether there may be any."""
+        pools = None
+        for key in tie_keys(program):
+            solver = self.clock.solver()
+            program.cp.minimize(key)
+            status = solver.solve(program.cp)
+            if status != cp_model.OPTIMAL:
+                return None, status != cp_model.INFEASIBLE
+            pools = program.chosen(solver)
+            program.cp.add(key <= round(solver.objective_value))
+        return pools, True
+
+    def _program(self, pools: Pools, limit_us: int, *, is_exact: bool, ordered: bool) -> Program:
+        made = self.by_call if is_exact else self.by_feature
+        of = made.ordered_within if ordered else made.within
+        sets = np.flatnonzero(pools.within(limit_us).any(axis=1)).tolist()
+        fronts = {roles: of(roles, pools, limit_us) for roles in sets}
+        program = write_program(self.floors, fronts, limit_us=limit_us)
+        if is_exact and not self._bound_is_cost:
+            schedule_program(program)
+        return program
