@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import math
-from typing import Any
+from typing import Any, get_args
 
 import planner
 from hybridmap.settings import Setting
+from planner.domain.plan import Solver
+from planner.domain.scenario import Objective, TimeModel
+from planner.studies.placements import FixedPlacement
 
-_OBJECTIVES = ("seconds", "tokens_per_second", "tokens", "dollars", "devices")
-_PLACEMENTS = ("colocate", "standalone", "split")
+_OBJECTIVES = (*get_args(Objective), "tokens")
+_PLACEMENTS = get_args(FixedPlacement)
 
 
 def add_demands(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +23,7 @@ def add_demands(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--within", type=_positive, metavar="SECONDS", help="longest permitted iteration")
     group.add_argument(
         "--time-model",
-        choices=("period", "stage"),
+        choices=get_args(TimeModel),
         help="what an iteration's seconds are: the steady-state period, or the paper's sum over stages",
     )
     group.add_argument(
@@ -39,7 +42,7 @@ def add_demands(parser: argparse.ArgumentParser) -> None:
 def add_search(parser: argparse.ArgumentParser) -> None:
     """Add the options of the search itself."""
     group = parser.add_argument_group("how to search")
-    group.add_argument("--solver", choices=("cpsat", "dp", "exhaustive", "hybridflow"), default="cpsat")
+    group.add_argument("--solver", choices=get_args(Solver), default="cpsat")
     group.add_argument("--time-limit", type=_positive, metavar="SECONDS", help="stop early, with a bound")
     group.add_argument("--seed", type=_natural, default=0, metavar="N")
     group.add_argument("--workers", type=_count, default=1, metavar="N", help="threads of the solver")

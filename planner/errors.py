@@ -7,8 +7,9 @@
     │   └── UnknownNameError              no catalog entry has that name
     ├── ProfileMissingError(LookupError)  no measurement covers this model on this device
     ├── InfeasibleError                   no plan fits: role, bytes needed, bytes there, the nearest fix
-    ├── SearchStoppedError                the time was up before any plan was found or known not to exist
     │   └── BrokenPlanError               a given plan breaks rules: all of them
+    ├── SearchStoppedError                the time was up before any plan was found or known not to exist
+    ├── NoneFasterError                   no plan is as fast as was asked for
     ├── PlanMismatchError                 the cluster at hand is not the one the plan was made for
     └── WorkerError                       a worker died: role, rank, cause, and its own first traceback
 """
@@ -107,6 +108,10 @@ class SearchStoppedError(PlannerError):
             "the search was stopped before it found a plan or proved that there is none; "
             "give it more time (--time-limit), or none to let it finish"
         )
+
+
+class NoneFasterError(PlannerError):
+    """No plan is as fast as was asked for; slower ones were not looked for."""
 
 
 class PlanMismatchError(PlannerError):

@@ -12,6 +12,9 @@ from planner.errors import SpecError
 GB = 10**9
 GIB = 2**30
 MICROSECOND = 1e-6
+HOUR_S = 3600
+MILLION = 10**6
+MICRO_DOLLAR = 1e-6
 
 _PREFIXES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
 _BINARY_PREFIXES = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}

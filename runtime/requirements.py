@@ -76,7 +76,7 @@ def dry_run(plan: Plan, *, address: str | None = None) -> DryRun:
 def virtual_devices(plan: Plan) -> int:
     """Devices of a Ray that is started on this machine for the plan."""
     return min(
-        sum(pool.devices for pool in plan.pools),
+        plan.used_devices,
         max(pool.devices_per_node for pool in plan.scenario.cluster.node_pools),
     )
 

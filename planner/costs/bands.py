@@ -6,7 +6,7 @@ say) and a part of their own. In a sum, shared parts of one kind add up and own 
 """
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -58,7 +58,7 @@ def widened(residuals: Residuals, half_width: float) -> Residuals:
     )
 
 
-def sum_band(terms: Sequence[Term]) -> tuple[float, float]:
+def sum_band(terms: Collection[Term]) -> tuple[float, float]:
     """(low, high) of the sum of the terms."""
     total = sum(term.seconds for term in terms)
     below = [1 - math.exp(min(term.residuals.low, 0.0)) for term in terms]
@@ -66,7 +66,7 @@ def sum_band(terms: Sequence[Term]) -> tuple[float, float]:
     return max(0.0, total - _sum_width(terms, below)), total + _sum_width(terms, above)
 
 
-def _sum_width(terms: Sequence[Term], relative: Sequence[float]) -> float:
+def _sum_width(terms: Collection[Term], relative: Sequence[float]) -> float:
     """90 % half-width of a sum, of the terms' relative half-widths to one side."""
     shared: dict[Hashable, float] = {}
     own = 0.0
@@ -77,7 +77,7 @@ def _sum_width(terms: Sequence[Term], relative: Sequence[float]) -> float:
     return math.sqrt(own + sum(part**2 for part in shared.values()))
 
 
-def difference_half_width(one: Sequence[Term], other: Sequence[Term]) -> float:
+def difference_half_width(one: Collection[Term], other: Collection[Term]) -> float:
     """90 % half-width of the difference of two sums, what they share left out.
 
     Calls that are the same on both sides cancel. Own parts of the others add in quadrature; a shared part
@@ -112,8 +112,8 @@ def _shared_share(residuals: Residuals) -> float:
 
 def slowest_terms(
     graph: DataflowGraph, pools: Sequence[tuple[str, ...]], terms: Mapping[str, Term]
-) -> list[Term]:
-    """The terms that make up the stage cost: of each stage, those of the pool that takes longest.
+) -> dict[str, Term]:
+    """The terms that make up the stage cost, by call: of each stage, those of the pool that takes longest.
 
     Parameters
     ----------
@@ -122,27 +122,28 @@ def slowest_terms(
     terms
         Of each model call, by its name.
     """
-    found: list[Term] = []
+    found: dict[str, Term] = {}
     for stage in graph.stages:
-        by_pool = [[terms[call.name] for call in stage if call.role in pool] for pool in pools]
-        found += max(by_pool, key=lambda each: sum(term.seconds for term in each))
+        by_pool = [[call.name for call in stage if call.role in pool] for pool in pools]
+        slowest = max(by_pool, key=lambda names: sum(terms[name].seconds for name in names))
+        found |= {name: terms[name] for name in slowest}
     return found
 
 
-def circle_terms(circle: Circle, terms: Mapping[str, Term]) -> list[Term]:
+def circle_terms(circle: Circle, terms: Mapping[str, Term]) -> dict[str, Term]:
     """The terms that make up the period: calls of the circle that decides it, an iteration's part of each."""
-    return [
-        replace(
+    return {
+        name: replace(
             terms[name], seconds=terms[name].seconds / circle.lag, identity=(terms[name].identity, circle.lag)
         )
         for name in circle.calls
         if name in terms
-    ]
+    }
 
 
 def circle_band(circle: Circle, terms: Mapping[str, Term]) -> tuple[float, float]:
     """(low, high) of the period; services and crossings take the seconds that they are said to."""
-    parts = circle_terms(circle, terms)
+    parts = circle_terms(circle, terms).values()
     fixed = circle.period - sum(term.seconds for term in parts)
     low, high = sum_band(parts)
     return fixed + low, fixed + high

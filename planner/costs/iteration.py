@@ -10,9 +10,8 @@ from planner.domain.dataflow import DataflowGraph, Dependence
 from planner.domain.plan import Pool
 from planner.domain.scenario import Scenario
 from planner.errors import SpecError
+from planner.units import HOUR_S, MILLION
 
-HOUR_S = 3600
-MILLION = 10**6
 NO_CROSSINGS: Mapping[Dependence, float] = MappingProxyType({})
 """Of a plan inside one node pool."""
 

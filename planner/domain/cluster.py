@@ -62,12 +62,15 @@ class DeviceSpec(Value):
         return self
 
 
+MOST_NODES = 2048
+"""Of a node pool: as many as the search is made for."""
+
+
 class NodePool(Value):
     """Equal nodes of equal devices."""
 
     name: str
-    nodes: int = Field(ge=1, le=2048, strict=True)
-    """As many as the search is made for."""
+    nodes: int = Field(ge=1, le=MOST_NODES, strict=True)
     devices_per_node: int = Field(ge=1, le=256, strict=True)
     device: DeviceSpec
     network: LinkSpec

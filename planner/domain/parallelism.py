@@ -12,6 +12,8 @@ from typing import Literal, Self
 from planner.domain.quantities import PositiveInt, Value
 
 GroupKind = Literal["tensor", "context", "pipeline", "data"]
+VOCABULARY_MULTIPLE = 64
+"""vLLM pads the vocabulary to a multiple of this before it cuts it."""
 
 
 class ParallelStrategy(Value):

@@ -132,13 +132,17 @@ class Proof(Value):
 
     solver: Solver
     status: Status
-    time_model: TimeModel = "stage"
+    time_model: TimeModel
     """Whose seconds decided."""
     minimise: Objective = "seconds"
     objective: float
     """In the unit of what was optimised."""
     bound: float
     """No plan of this scenario has a smaller objective (a greater one for tokens per second)."""
+
+    def loss(self, figure: float) -> float:
+        """By how much another plan's figure is worse than the objective, in its unit."""
+        return self.objective - figure if self.minimise == "tokens_per_second" else figure - self.objective
 
 
 class RunnerUp(Value):
@@ -171,6 +175,11 @@ class Plan(Value):
     @property
     def placement(self) -> Placement:
         return tuple(pool.roles for pool in self.pools)
+
+    @property
+    def used_devices(self) -> int:
+        """Of all pools."""
+        return sum(pool.devices for pool in self.pools)
 
     @property
     def staleness(self) -> int:

@@ -8,13 +8,10 @@ from collections.abc import Iterator
 from planner.domain.capabilities import Capabilities
 from planner.domain.dataflow import ACTOR
 from planner.domain.model import ModelSpec
-from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
+from planner.domain.parallelism import VOCABULARY_MULTIPLE, GenerationStrategy, ParallelStrategy
 from planner.domain.plan import Plan, RoleStrategy
 from planner.domain.scenario import Scenario
 from planner.domain.workload import Workload
-
-_VOCABULARY_MULTIPLE = 64
-"""vLLM pads the vocabulary to a multiple of this before it cuts it."""
 
 
 def scenario_refusals(can: Capabilities, scenario: Scenario) -> Iterator[str]:
@@ -139,10 +136,10 @@ def generation_refusals(
             f"generate {generate} does not fit train {layout}: its tensor size must divide {layout.tensor}, "
             f"and its replicas must fill {layout.devices} devices"
         )
-    if generate.tensor > 1 and model.vocab % (_VOCABULARY_MULTIPLE * generate.tensor) and not can.padding:
+    if generate.tensor > 1 and model.vocab % (VOCABULARY_MULTIPLE * generate.tensor) and not can.padding:
         yield (
             f"generate {generate}: vocab={model.vocab} of {model.name} must be a multiple of "
-            f"{_VOCABULARY_MULTIPLE * generate.tensor}, or vLLM cuts it elsewhere than Megatron; use tensor=1"
+            f"{VOCABULARY_MULTIPLE * generate.tensor}, or vLLM cuts it elsewhere than Megatron; use tensor=1"
         )
 
 

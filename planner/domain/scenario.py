@@ -1,6 +1,6 @@
 """A scenario: what to train, on which cluster, with how much data, and what the plan must respect."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from planner.domain.algorithm import AlgorithmOptions
 from planner.domain.capabilities import RUNTIME, Capabilities
-from planner.domain.cluster import Cluster
+from planner.domain.cluster import Cluster, NodePool
 from planner.domain.dataflow import GENERATOR
 from planner.domain.model import Head, ModelSpec, Precision
 from planner.domain.pins import Pins
@@ -91,6 +91,15 @@ class Scenario(Value):
     apart: tuple[tuple[str, ...], ...] = ()
     """Sets of roles of which no two may share a pool."""
     run: RunSettings | None = None
+
+    def with_node_pools(self, change: Callable[[NodePool], NodePool]) -> "Scenario":
+        """The same scenario with each node pool changed."""
+        pools = tuple(change(pool) for pool in self.cluster.node_pools)
+        return self.model_copy(update={"cluster": self.cluster.model_copy(update={"node_pools": pools})})
+
+    def with_node_pool(self, changed: NodePool) -> "Scenario":
+        """The same scenario with another node pool in the place of the one of its name."""
+        return self.with_node_pools(lambda pool: changed if pool.name == changed.name else pool)
 
     @property
     def logprob_tolerance(self) -> float:

@@ -146,11 +146,11 @@ def _prediction_table(plan: Plan) -> Table:
     pools = {call: pool.name for pool in plan.pools for call in pool.order}
     columns = ("call", "pool", "seconds", "of it reshard", "from", "outside of what was measured")
     table = blank_table("Predicted", *columns)
-    for name in [*pools, *(name for name in calls if name not in pools)]:
+    for name, pool in pools.items():
         call = calls[name]
         table.add_row(
             name,
-            pools.get(name, "no devices"),
+            pool,
             format_seconds_band(call.seconds, call.seconds_low, call.seconds_high),
             format_seconds(call.reshard_seconds) if call.reshard_seconds else "",
             call.origin,

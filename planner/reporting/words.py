@@ -56,8 +56,7 @@ def gap_of(proof: Proof) -> float:
 
 def loss_of(value: float, proof: Proof) -> float:
     """By which share of the plan's objective another plan's is worse."""
-    worse = proof.objective - value if proof.minimise == "tokens_per_second" else value - proof.objective
-    return worse / proof.objective
+    return proof.loss(value) / proof.objective
 
 
 def proof_words(proof: Proof, solve_seconds: float | None = None) -> str:

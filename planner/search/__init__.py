@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from planner.domain.dataflow import DataflowGraph
 from planner.domain.plan import Plan, Solver
 from planner.domain.scenario import Scenario
-from planner.errors import InfeasibleError, PlannerError
+from planner.errors import InfeasibleError, NoneFasterError
 from planner.search.answers.assembly import assemble
 from planner.search.certify import Violation, certify, violations
 from planner.search.costs_protocol import Costs
@@ -15,11 +15,7 @@ from planner.search.objectives.fastest import ANY_TIME, Fastest
 from planner.search.problem import prepare
 from planner.search.refusals.infeasible import explain, with_fixes
 
-__all__ = ["Costs", "NoneFasterError", "SearchResult", "Violation", "certify", "solve", "violations"]
-
-
-class NoneFasterError(PlannerError):
-    """No plan is as fast as was asked for; slower ones were not looked for."""
+__all__ = ["Costs", "SearchResult", "Violation", "certify", "solve", "violations"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +55,10 @@ def solve(
         When plans take longer than that, or none fits.
     InfeasibleError
         When no plan fits the devices and the demands, with the nearest change that helps.
+    SearchStoppedError
+        When the time is up before any plan was found, or known not to exist.
+    SpecError
+        When dollars are asked for and a node pool has no price, or a call would take decades.
     """
     start = time.perf_counter()
     deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
@@ -72,6 +72,6 @@ def solve(
         raise NoneFasterError(f"no plan of {graph.name} takes at most {at_most_us} us")
     if verdict is None:
         raise explain(problem, scenario, graph, costs)
-    plan = verdict.judge(assemble(verdict.answer, problem, scenario, graph, costs, solver=solver))
+    plan = assemble(verdict, graph, costs, solver=solver)
     certify(plan, graph, costs)
     return SearchResult(plan=plan, solve_seconds=time.perf_counter() - start)

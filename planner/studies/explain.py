@@ -52,6 +52,8 @@ def explain(
     ------
     InfeasibleError
         No plan meets the changed demand (or the first), with what is short.
+    SearchStoppedError
+        The time was up before any plan of one of them was found.
     """
     before = plan(scenario, settings=settings, profiles=profiles).plan
     return price(before, plan(changed, settings=settings, profiles=profiles).plan)
@@ -63,7 +65,7 @@ def price(before: Plan, after: Plan, *, is_given: bool = False) -> Price:
     Parameters
     ----------
     is_given
-        Whether the second plan is meant itself, not as the best under its demands.
+        Whether the second plan was given by hand, so that it needs no proof.
     """
     one, other = _figures(before, after)
     amount = one - other if before.proof.minimise == "tokens_per_second" else other - one
@@ -108,7 +110,7 @@ def figure_of(plan: Plan, like: Proof) -> float:
     if like.minimise == "tokens_per_second":
         return plan.scenario.workload.total_tokens / seconds
     if like.minimise == "devices":
-        return float(sum(pool.devices for pool in plan.pools))
+        return float(plan.used_devices)
     if like.minimise == "dollars":
         dollars = plan.prediction.dollars_per_million_tokens
         assert dollars is not None, "a plan that minimises dollars has prices"

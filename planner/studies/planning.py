@@ -13,8 +13,8 @@ from planner.domain.plan import Plan, Solver
 from planner.domain.profile import Profile
 from planner.domain.scenario import Scenario
 from planner.domain.timeline import Timeline
-from planner.errors import InfeasibleError, SearchStoppedError
-from planner.search import NoneFasterError, SearchResult, solve
+from planner.errors import InfeasibleError, NoneFasterError, SearchStoppedError
+from planner.search import SearchResult, solve
 from planner.search.objectives.fastest import ANY_TIME
 from planner.simulation import simulate as play
 from planner.units import MICROSECOND
@@ -76,6 +76,10 @@ def plan(
     ------
     InfeasibleError
         No plan fits the devices' memory or the pins.
+    SearchStoppedError
+        The time was up before any plan was found, or known not to exist.
+    SpecError
+        The scenario asks for something impossible, such as models that its algorithm has no role for.
     """
     settings = settings or SearchSettings()
     for profile in profiles:
@@ -148,7 +152,7 @@ def _best(plans: Sequence[Plan], *, is_open: bool) -> Plan:
     Parameters
     ----------
     is_open
-        Whether nothing is known of a further dataflow.
+        Whether the search for another dataflow was stopped, so that nothing bounds its plans.
     """
     sign = -1 if plans[0].proof.minimise == "tokens_per_second" else 1
     best = min(plans, key=lambda plan: sign * plan.proof.objective)
@@ -167,9 +171,6 @@ def _best(plans: Sequence[Plan], *, is_open: bool) -> Plan:
 
 def with_device(scenario: Scenario, device: DeviceSpec) -> Scenario:
     """The same scenario with another description of the device of that name."""
-    pools = tuple(
-        pool.model_copy(update={"device": device}) if pool.device.name == device.name else pool
-        for pool in scenario.cluster.node_pools
+    return scenario.with_node_pools(
+        lambda pool: pool.model_copy(update={"device": device}) if pool.device.name == device.name else pool
     )
-    cluster = scenario.cluster.model_copy(update={"node_pools": pools})
-    return scenario.model_copy(update={"cluster": cluster})

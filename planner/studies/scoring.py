@@ -108,7 +108,9 @@ def _outline(choice: Choice, scenario: Scenario, graph: DataflowGraph) -> Plan:
         pools=pools,
         strategies=choice.strategies,
         prediction=nothing,
-        proof=Proof(solver="exhaustive", status="feasible", objective=0, bound=0),
+        proof=Proof(
+            solver="exhaustive", status="feasible", time_model=scenario.time_model, objective=0, bound=0
+        ),
         idle_devices=scenario.cluster.devices - sum(pool.devices for pool in pools),
     )
 

@@ -1,10 +1,10 @@
 """What better hardware would buy: each improvement costed by solving for it again."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from planner.domain.catalog import device_names, read_device
-from planner.domain.cluster import Cluster, DeviceSpec, LinkSpec, NodePool
+from planner.domain.cluster import MOST_NODES, DeviceSpec, LinkSpec, NodePool
 from planner.domain.plan import Plan
 from planner.domain.scenario import Scenario
 from planner.errors import InfeasibleError
@@ -15,8 +15,6 @@ FASTER_LINK = 2.0
 """Times the bandwidth of a link, at the same latency."""
 MORE_MEMORY = (1.25, 2.0)
 """Times the memory of a device."""
-LARGEST_NODES = 2048
-"""As many as a node pool may have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +67,7 @@ def improvements(scenario: Scenario) -> Iterator[Improvement]:
     for pool in cluster.node_pools:
         of = f" of {pool.name}" if len(cluster.node_pools) > 1 else ""
         for words, changed in _improved(pool, scenario):
-            yield Improvement(words=words + of, scenario=_with_pool(scenario, pool, changed))
+            yield Improvement(words=words + of, scenario=scenario.with_node_pool(changed))
     if len(cluster.node_pools) > 1:
         between = cluster.model_copy(update={"between": _faster(cluster.crossing)})
         words = f"link between node pools x{FASTER_LINK:g}"
@@ -88,7 +86,7 @@ def _improved(pool: NodePool, scenario: Scenario) -> Iterator[tuple[str, NodePoo
         more = device.model_copy(update={"memory": int(factor * device.memory)})
         yield f"memory of a device x{factor:g}", pool.model_copy(update={"device": more})
     for words, nodes in (("one node more", pool.nodes + 1), ("twice the nodes", 2 * pool.nodes)):
-        if nodes <= LARGEST_NODES and (nodes, words) != (2, "twice the nodes"):
+        if nodes <= MOST_NODES and (nodes, words) != (2, "twice the nodes"):
             yield words, pool.model_copy(update={"nodes": nodes})
     for faster in faster_devices(device, scenario):
         yield faster.name, pool.model_copy(update={"device": faster})
@@ -109,11 +107,3 @@ def faster_devices(device: DeviceSpec, scenario: Scenario) -> list[DeviceSpec]:
 
 def _faster(link: LinkSpec) -> LinkSpec:
     return link.model_copy(update={"bandwidth": FASTER_LINK * link.bandwidth})
-
-
-def _with_pool(scenario: Scenario, pool: NodePool, changed: NodePool) -> Scenario:
-    pools: Sequence[NodePool] = [
-        changed if each.name == pool.name else each for each in scenario.cluster.node_pools
-    ]
-    cluster: Cluster = scenario.cluster.model_copy(update={"node_pools": tuple(pools)})
-    return scenario.model_copy(update={"cluster": cluster})

@@ -121,7 +121,7 @@ def tiny_plan(
             stage_cost_seconds=6.0,
             tokens_per_second=16.0,
         ),
-        proof=Proof(solver="cpsat", status="optimal", objective=6.0, bound=6.0),
+        proof=Proof(solver="cpsat", status="optimal", time_model="period", objective=6.0, bound=6.0),
     )
 
 

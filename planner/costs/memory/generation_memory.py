@@ -7,13 +7,11 @@ from planner.costs.memory.parameters import layer_tensors
 from planner.costs.memory.rounding import Numbers, choose, greater, lesser
 from planner.costs.setting import Setting
 from planner.domain.model import ModelSpec
-from planner.domain.parallelism import GenerationStrategy
+from planner.domain.parallelism import VOCABULARY_MULTIPLE, GenerationStrategy
 from planner.domain.resharding import stage_layers
 
 BLOCK_TOKENS = 16
 """Of one block of the paged cache (vLLM's ``block_size``; Kwon et al. 2309.06180, section 4.1)."""
-VOCABULARY_MULTIPLE = 64
-"""What vLLM pads the vocabulary to before it cuts it."""
 
 
 def generation_bytes(setting: Setting, generate: GenerationStrategy) -> dict[str, int]:

@@ -7,31 +7,24 @@ from planner.costs.bands import circle_band, difference_half_width, ties
 from planner.costs.iteration import dollars_per_million_tokens
 from planner.costs.uncertainty import banded_memory
 from planner.domain.dataflow import DataflowGraph
-from planner.domain.plan import Plan, Pool, Prediction, Proof, RunnerUp, Solver
-from planner.domain.scenario import Scenario
+from planner.domain.plan import Plan, Pool, Prediction, RunnerUp, Solver
 from planner.search.answers.forecast import Forecast
 from planner.search.costs_protocol import Costs
-from planner.search.problem import Answer, Problem, Solution
-from planner.units import MICROSECOND
+from planner.search.objectives import Verdict
+from planner.search.problem import Solution
 
 
 def assemble(
-    answer: Answer,
-    problem: Problem,
-    scenario: Scenario,
-    graph: DataflowGraph,
-    costs: Costs,
-    *,
-    solver: Solver,
-    given: tuple[Pool, ...] = (),
+    verdict: Verdict, graph: DataflowGraph, costs: Costs, *, solver: Solver, given: tuple[Pool, ...] = ()
 ) -> Plan:
-    """The plan that an answer stands for, in seconds; pools in order of their first role.
+    """The plan that a verdict is about, in seconds; pools in order of their first role.
 
     Parameters
     ----------
     given
         The answer's pools with orders of their own, in the place of the best ones.
     """
+    scenario, problem, answer = verdict.scenario, verdict.problem, verdict.answer
 
     def forecast(solution: Solution) -> Forecast:
         return Forecast(solution=solution, problem=problem, scenario=scenario, graph=graph, costs=costs)
@@ -42,14 +35,8 @@ def assemble(
         pools=best.pools,
         strategies={role: best.strategies[role] for role in problem.roles},
         prediction=_prediction(best),
-        proof=Proof(
-            solver=solver,
-            status=answer.status,
-            time_model=problem.time_model,
-            objective=_seconds(best.solution.objective_us),
-            bound=_seconds(answer.bound_us),
-        ),
-        runners_up=tuple(_runner_up(forecast(other), best) for other in answer.runners_up),
+        proof=verdict.proof(solver),
+        runners_up=tuple(_runner_up(forecast(other), best, verdict) for other in answer.runners_up),
         idle_devices=scenario.cluster.devices - sum(pool.devices for pool in best.pools),
     )
 
@@ -72,18 +59,17 @@ def _prediction(of: Forecast) -> Prediction:
     )
 
 
-def _runner_up(other: Forecast, best: Forecast) -> RunnerUp:
+def _runner_up(other: Forecast, best: Forecast, verdict: Verdict) -> RunnerUp:
     loses_in, loses_seconds = _loss(other, best)
-    band = difference_half_width(other.deciding_terms, best.deciding_terms)
-    best_us, other_us = best.solution.objective_us, other.solution.objective_us
+    band = difference_half_width(other.deciding_terms.values(), best.deciding_terms.values())
     return RunnerUp(
         placement=other.solution.placement,
         devices=tuple(pool.devices for pool in other.pools),
-        objective=_seconds(other_us),
+        objective=verdict.figure(verdict.amount(other.solution)),
         loses_in=loses_in,
         loses_seconds=loses_seconds,
         difference_band=band,
-        ties=ties(_seconds(best_us), _seconds(other_us), band),
+        ties=ties(best.solution.seconds, other.solution.seconds, band),
     )
 
 
@@ -92,12 +78,8 @@ def _loss(other: Forecast, best: Forecast) -> tuple[str, float]:
 
     Where none takes longer than in the best plan, the one that adds most to the seconds and did not there.
     """
-    growth = {name: other.seconds[name] - best.seconds[name] for name in other.parts}
+    growth = {name: other.seconds[name] - best.seconds[name] for name in other.deciding_terms}
     if max(growth.values()) <= 0:
-        growth = {name: seconds - best.parts.get(name, 0.0) for name, seconds in other.parts.items()}
+        adds, added = other.deciding_terms, best.deciding_terms
+        growth = {name: adds[name].seconds - (added[name].seconds if name in added else 0.0) for name in adds}
     return max(sorted(growth.items()), key=lambda each: each[1])
-
-
-def _seconds(us: int) -> float:
-    """The float nearest to so many microseconds."""
-    return round(us * MICROSECOND, 6)

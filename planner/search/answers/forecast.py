@@ -94,23 +94,11 @@ class Forecast:
         }
 
     @cached_property
-    def deciding_terms(self) -> list[Term]:
-        """The calls whose sum is the objective of the deciding time model."""
+    def deciding_terms(self) -> dict[str, Term]:
+        """The calls that take devices and whose seconds add up to those of the deciding time model."""
         if self.problem.time_model == "stage":
             return slowest_terms(self.graph, self.solution.placement, self.terms)
         return circle_terms(self.circle, self.terms)
-
-    @cached_property
-    def parts(self) -> Mapping[str, float]:
-        """What each call that takes devices adds to the seconds of the deciding time model."""
-        names = {id(term): name for name, term in self.terms.items()}
-        if self.problem.time_model == "stage":
-            return {names[id(term)]: term.seconds for term in self.deciding_terms}
-        return {
-            name: self.terms[name].seconds / self.circle.lag
-            for name in self.circle.calls
-            if name in self.terms
-        }
 
     def _homes(self) -> Iterator[tuple[ModelCall, tuple[RoleStrategy, NodePool]]]:
         for call in self.graph.model_calls:

@@ -28,7 +28,7 @@ _ROUNDING = 1e-6
 def costed_plan(outline: Plan, graph: DataflowGraph, costs: Costs) -> Plan:
     """The plan of an outline's pools and strategies, whether it fits the memory or not.
 
-    Orders are the outline's where each of its pools has one, the best else.
+    Orders are the outline's if all its pools have one, otherwise the best.
 
     Its bound is 0: nothing is said about other plans.
 
@@ -44,11 +44,11 @@ def costed_plan(outline: Plan, graph: DataflowGraph, costs: Costs) -> Plan:
     ]
     solution, given = evaluate(problem, chosen), outline.pools if has_orders(outline) else ()
     answer = Answer(solution=solution, bound_us=0, runners_up=())
-    plan = assemble(answer, problem, scenario, graph, costs, solver="exhaustive", given=given)
     if given and problem.time_model == "period":
         period_us = _period_us(outline, problem, chosen, graph)
         answer = replace(answer, solution=replace(solution, objective_us=period_us))
-    return Verdict(scenario=scenario, problem=problem, answer=answer, bound=0).judge(plan)
+    verdict = Verdict(scenario=scenario, problem=problem, answer=answer, bound=0)
+    return assemble(verdict, graph, costs, solver="exhaustive", given=given)
 
 
 def has_orders(outline: Plan) -> bool:

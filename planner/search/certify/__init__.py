@@ -4,7 +4,7 @@ What needs sound pools is checked when they are, and what needs sound strategies
 
 1. `pools`: roles, names, devices, and what the scenario demands of placements;
 2. `strategies`: layouts, sizes, pins, and what the runtime at hand can do;
-3. `bytes`: memory of devices and hosts in each phase;
+3. `memory`: bytes of devices and hosts in each phase;
 4. `schedule`: orders of calls, seconds of calls and iterations, and all totals;
 5. `proof`: objective, bound and runners-up.
 """

@@ -63,7 +63,7 @@ def _devices(plan: Plan) -> Iterator[Violation]:
         elif node_pool.nodes > 1 and not _packs(sizes, node_pool.nodes, node_pool.devices_per_node):
             message = f"pools of {sizes} devices do not pack into {node_pool.nodes} nodes of {name}"
             yield Violation(rule="nodes", message=message)
-    taken = sum(pool.devices for pool in plan.pools)
+    taken = plan.used_devices
     if plan.idle_devices != plan.scenario.cluster.devices - taken:
         message = f"{plan.idle_devices} are called idle, pools leave {plan.scenario.cluster.devices - taken}"
         yield Violation(rule="idle devices", message=message)

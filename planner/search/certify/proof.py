@@ -6,11 +6,7 @@ from planner.costs.bands import ties
 from planner.domain.dataflow import DataflowGraph
 from planner.domain.plan import Plan, RunnerUp
 from planner.search.certify.violation import RELATIVE_TOLERANCE, Violation
-from planner.units import MICROSECOND
-
-MICRO_DOLLAR = 1e-6
-HOUR_S = 3600
-MILLION = 10**6
+from planner.units import HOUR_S, MICRO_DOLLAR, MICROSECOND, MILLION
 
 
 def proof_violations(plan: Plan, graph: DataflowGraph) -> Iterator[Violation]:
@@ -64,7 +60,7 @@ def _figure(plan: Plan, seconds: float) -> float:
     if plan.scenario.minimise == "tokens_per_second":
         return tokens / seconds
     if plan.scenario.minimise == "devices":
-        return float(sum(pool.devices for pool in plan.pools))
+        return float(plan.used_devices)
     if plan.scenario.minimise == "dollars":
         return _hourly(plan) * seconds / HOUR_S / tokens * MILLION
     return seconds
@@ -80,18 +76,17 @@ def _price_rounding(plan: Plan, seconds: float) -> float:
     """What prices in whole micro-dollars an hour may be off."""
     if plan.scenario.minimise != "dollars":
         return 0.0
-    devices = sum(pool.devices for pool in plan.pools)
+    devices = plan.used_devices
     return devices * MICRO_DOLLAR * seconds / HOUR_S / plan.scenario.workload.total_tokens * MILLION
 
 
 def _bound(plan: Plan) -> Iterator[Violation]:
-    proof, scenario = plan.proof, plan.scenario
-    sign = -1 if scenario.minimise == "tokens_per_second" else 1
+    proof = plan.proof
     rounding = RELATIVE_TOLERANCE * abs(proof.objective)
-    if sign * (proof.bound - proof.objective) > rounding:
+    if proof.loss(proof.bound) > rounding:
         message = f"{proof.bound!r} promises what the objective {proof.objective!r} refutes"
         yield Violation(rule="bound", message=message)
-    if proof.status == "optimal" and sign * (proof.objective - proof.bound) > rounding:
+    if proof.status == "optimal" and proof.loss(proof.bound) < -rounding:
         yield Violation(rule="bound", message=f"optimal, but only {proof.bound!r} is proven")
 
 
@@ -105,9 +100,8 @@ def _runner_up(plan: Plan, other: RunnerUp, graph: DataflowGraph) -> Iterator[Vi
     if sets == {frozenset(roles) for roles in plan.placement} or len(other.devices) != len(other.placement):
         message = f"{other.placement} on {other.devices} devices is not another placement"
         yield Violation(rule="runners-up", message=message)
-    sign = -1 if minimise == "tokens_per_second" else 1
     rounding = RELATIVE_TOLERANCE * abs(proof.objective)
-    if proof.status == "optimal" and sign * (proof.objective - other.objective) > rounding:
+    if proof.status == "optimal" and proof.loss(other.objective) < -rounding:
         message = f"{other.placement} costs {other.objective!r}, less than the plan"
         yield Violation(rule="runners-up", message=message)
     if other.ties and minimise in ("seconds", "tokens_per_second"):

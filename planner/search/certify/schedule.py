@@ -81,14 +81,8 @@ def _totals(
         ),
     }
     for rule, (total, computed) in totals.items():
-        if not _agree(total, computed):
+        if not is_equal(total, computed):
             yield Violation(rule=rule, message=f"{total!r} is written, {computed!r} computed")
-
-
-def _agree(total: float | None, computed: float | None) -> bool:
-    if total is None or computed is None:
-        return total is computed
-    return is_equal(total, computed)
 
 
 def _is_same(written: CallPrediction, call: CallPrediction) -> bool:

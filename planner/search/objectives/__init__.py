@@ -8,8 +8,7 @@ time of all of them.
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from planner.costs.iteration import HOUR_S, MILLION
-from planner.domain.plan import Plan
+from planner.domain.plan import Proof, Solver, Status
 from planner.domain.scenario import Scenario
 from planner.errors import Fix, InfeasibleError, SearchStoppedError, SpecError
 from planner.search.objectives.budgets import Prices, device_prices
@@ -17,9 +16,7 @@ from planner.search.objectives.cheapest import cheapest_plan
 from planner.search.objectives.fastest import ANY_TIME, Fastest, Found
 from planner.search.objectives.fewest import fewest_devices
 from planner.search.problem import Answer, Problem, Solution
-from planner.units import MICROSECOND
-
-MICRO_DOLLAR = 1e-6
+from planner.units import HOUR_S, MICRO_DOLLAR, MICROSECOND, MILLION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,23 +55,20 @@ class Verdict:
         seconds = round(amount * MICROSECOND, 6)
         return tokens / seconds if self.scenario.minimise == "tokens_per_second" else seconds
 
-    def judge(self, plan: Plan) -> Plan:
-        """The answer's plan with proof and runners-up in the objective's unit."""
-        objective = self.objective
-        proof = plan.proof.model_copy(
-            update={
-                "status": "optimal" if self.bound >= objective else "feasible",
-                "time_model": self.problem.time_model,
-                "minimise": self.scenario.minimise,
-                "objective": self.figure(objective),
-                "bound": self.figure(min(self.bound, objective)),
-            }
+    @property
+    def status(self) -> Status:
+        return "optimal" if self.bound >= self.objective else "feasible"
+
+    def proof(self, solver: Solver) -> Proof:
+        """What a solver proved, in the objective's own unit."""
+        return Proof(
+            solver=solver,
+            status=self.status,
+            time_model=self.problem.time_model,
+            minimise=self.scenario.minimise,
+            objective=self.figure(self.objective),
+            bound=self.figure(min(self.bound, self.objective)),
         )
-        runners_up = tuple(
-            runner_up.model_copy(update={"objective": self.figure(self.amount(solution))})
-            for runner_up, solution in zip(plan.runners_up, self.answer.runners_up, strict=True)
-        )
-        return plan.model_copy(update={"proof": proof, "runners_up": runners_up})
 
 
 def best_by_objective(

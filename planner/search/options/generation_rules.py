@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from planner.costs.serving.cache import cache_tokens_for
+from planner.domain.parallelism import VOCABULARY_MULTIPLE
 from planner.search.options.layout_rules import Allowed, divisors, powers_of_two
 from planner.search.options.rows import Columns, Whole, crossed
 from planner.search.options.subject import Subject
 
-VOCABULARY_MULTIPLE = 64
-"""vLLM pads the vocabulary to a multiple of this before it cuts it."""
 LARGEST_PIPELINE = 8
 """Stages of a replica whose weights live in the generation layout."""
 

@@ -18,6 +18,7 @@ from planner.search.options.dominance import Integers
 from planner.search.options.table import Options, RoleTable
 from planner.search.problem.allocation import Slot, scenario_slots
 from planner.search.problem.constraints import colocated_sets, refuse_contradictions
+from planner.units import MICROSECOND
 
 ENDLESS = 2**62
 """Bytes of a memory that nobody limits."""
@@ -130,6 +131,11 @@ class Solution:
     @property
     def placement(self) -> Placement:
         return tuple(pool.roles for pool in self.pools)
+
+    @property
+    def seconds(self) -> float:
+        """The float nearest to its microseconds."""
+        return round(self.objective_us * MICROSECOND, 6)
 
     def strategies(self, problem: Problem) -> dict[str, RoleStrategy]:
         """The strategy of each role."""

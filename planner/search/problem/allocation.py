@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from planner.domain.cluster import Cluster, NodePool
+from planner.domain.cluster import NodePool
 from planner.domain.scenario import Scenario
 
 SIGNIFICANT_BITS = 5
@@ -35,11 +35,6 @@ def scenario_slots(scenario: Scenario) -> tuple[Slot, ...]:
     )
     most = scenario.maximum_devices
     return tuple(slot for slot in slots if most is None or slot.devices <= most)
-
-
-def cluster_slots(cluster: Cluster) -> tuple[Slot, ...]:
-    """The grid of a cluster, node pools in their order, device counts rising."""
-    return tuple(Slot(pool.name, devices) for pool in cluster.node_pools for devices in device_counts(pool))
 
 
 def device_counts(node_pool: NodePool) -> list[int]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from planner.domain.catalog import device_names, read_device
-from planner.domain.cluster import DeviceSpec, NodePool
+from planner.domain.cluster import MOST_NODES, DeviceSpec, NodePool
 from planner.domain.dataflow import DataflowGraph
 from planner.domain.pins import Pins
 from planner.domain.scenario import Scenario
@@ -19,8 +19,6 @@ from planner.units import MICROSECOND, format_bytes
 
 LARGEST_GROWTH = 64
 """How many times the nodes a fix may ask for."""
-LARGEST_NODES = 2048
-"""As many as a node pool may have."""
 SLOTS_TRIED = 24
 """About as many device counts as a plan is looked for on."""
 _MORE_HOST_MEMORY = (2, 4, 8, 16)
@@ -116,7 +114,7 @@ def _more_host_memory(scenario: Scenario, fits: Callable[[Scenario], bool]) -> I
         if pool.host_memory is not None:
             for factor in _MORE_HOST_MEMORY:
                 memory = factor * pool.host_memory
-                changed = _with_pool(scenario, pool, pool.model_copy(update={"host_memory": memory}))
+                changed = scenario.with_node_pool(pool.model_copy(update={"host_memory": memory}))
                 if fits(changed):
                     words = f"host_memory: {format_bytes(memory)} in each node of {pool.name} holds it"
                     yield Change(kind="host", words=words, scenario=changed)
@@ -132,7 +130,7 @@ def _more_devices(scenario: Scenario, fits: Callable[[Scenario], bool]) -> list[
         if nodes is not None:
             devices = nodes * pool.devices_per_node
             of = f"the same devices of {pool.name}" if len(pools) > 1 else "the same devices"
-            changed = _with_pool(scenario, pool, pool.model_copy(update={"nodes": nodes}))
+            changed = scenario.with_node_pool(pool.model_copy(update={"nodes": nodes}))
             words = f"{devices} of {of} hold it ({nodes} nodes)"
             found.append((devices - pool.devices, Change(kind="devices", words=words, scenario=changed)))
     return [change for _, change in sorted(found, key=lambda each: each[0])]
@@ -142,10 +140,10 @@ def _fewest_nodes(scenario: Scenario, pool: NodePool, fits: Callable[[Scenario],
     """The smallest node count that is found to hold a plan, by doubling and bisection."""
 
     def holds(nodes: int) -> bool:
-        return fits(_with_pool(scenario, pool, pool.model_copy(update={"nodes": nodes})))
+        return fits(scenario.with_node_pool(pool.model_copy(update={"nodes": nodes})))
 
     too_small, nodes = pool.nodes, 2 * pool.nodes
-    largest = min(LARGEST_NODES, LARGEST_GROWTH * pool.nodes)
+    largest = min(MOST_NODES, LARGEST_GROWTH * pool.nodes)
     while nodes <= largest and not holds(nodes):
         too_small, nodes = nodes, 2 * nodes
     if nodes > largest:
@@ -161,7 +159,7 @@ def _larger_devices(scenario: Scenario, fits: Callable[[Scenario], bool]) -> Ite
     pools = scenario.cluster.node_pools
     for pool in pools:
         for device in larger_devices(pool.device):
-            changed = _with_pool(scenario, pool, pool.model_copy(update={"device": device}))
+            changed = scenario.with_node_pool(pool.model_copy(update={"device": device}))
             if fits(changed):
                 of = f" in {pool.name}" if len(pools) > 1 else ""
                 yield Change(kind="device", words=f"{device.name}{of} holds it", scenario=changed)
@@ -175,12 +173,6 @@ def larger_devices(device: DeviceSpec) -> list[DeviceSpec]:
         other for other in known if other.kind == device.kind and other.usable_memory > device.usable_memory
     ]
     return sorted(larger, key=lambda other: (other.usable_memory, other.name))
-
-
-def _with_pool(scenario: Scenario, pool: NodePool, changed: NodePool) -> Scenario:
-    pools = tuple(changed if each.name == pool.name else each for each in scenario.cluster.node_pools)
-    cluster = scenario.cluster.model_copy(update={"node_pools": pools})
-    return scenario.model_copy(update={"cluster": cluster})
 
 
 def is_feasible(scenario: Scenario, graph: DataflowGraph, costs: Costs) -> bool:

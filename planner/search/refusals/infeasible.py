@@ -119,14 +119,14 @@ def _shortage(role: str, memory: RoleMemory, node_pool: NodePool) -> Shortage:
 
 def _roomier(scenario: Scenario, factor: float) -> Scenario:
     """The scenario on devices and hosts of so many times the memory."""
-    pools = []
-    for pool in scenario.cluster.node_pools:
+
+    def roomier(pool: NodePool) -> NodePool:
         memory = int(factor * pool.device.usable_memory) + pool.device.reserved
         host = None if pool.host_memory is None else int(factor * pool.host_memory)
         device = pool.device.model_copy(update={"memory": memory})
-        pools.append(pool.model_copy(update={"device": device, "host_memory": host}))
-    cluster = scenario.cluster.model_copy(update={"node_pools": tuple(pools)})
-    return scenario.model_copy(update={"cluster": cluster})
+        return pool.model_copy(update={"device": device, "host_memory": host})
+
+    return scenario.with_node_pools(roomier)
 
 
 def _no_strategy(role: str, scenario: Scenario, under: str) -> str:

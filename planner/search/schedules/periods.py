@@ -19,11 +19,9 @@ from dataclasses import dataclass
 
 import networkx as nx
 
-from planner.costs.cycles import positive_cycle
+from planner.costs.cycles import WholeArc, positive_cycle
 from planner.search.problem import PoolChoice, Problem
 
-Link = tuple[int, int, int, int]
-"""An arc in whole microseconds: source, target, length, lag."""
 Waits = Sequence[tuple[int, int, int, int]]
 """Source, target, lag, and delay after the source's end."""
 
@@ -67,14 +65,6 @@ def best_schedule(
     """
     tree = _Tree(durations_us, pools, waits, interleaves=interleaves)
     return tree.best(tree.longest if at_most_us is None else min(at_most_us, tree.longest))
-
-
-def schedule_of(problem: Problem, pools: Sequence[PoolChoice]) -> Schedule:
-    """The best schedule of a problem's solution."""
-    durations, homes, waits = fixed_plan(problem, pools)
-    found = best_schedule(durations, homes, waits, interleaves=problem.interleaves)
-    assert found is not None, "a dataflow has no circle within one iteration"
-    return found
 
 
 def fixed_plan(
@@ -127,7 +117,7 @@ class _Tree:
         root = self.relaxed([], max(1, self.load), [0] * len(self.durations), at_most)
         if root is None:
             return None
-        heap = [(root[0], 0, 0, root[1], list[Link]())]
+        heap = [(root[0], 0, 0, root[1], list[WholeArc]())]
         made = 0
         while heap:
             period, depth, _, starts, added = heapq.heappop(heap)
@@ -141,7 +131,7 @@ class _Tree:
 
     def moved(self, period: int, starts: list[int]) -> tuple[int, ...]:
         """The same starts, each part of them moved by whole periods so that waits between parts hold."""
-        between: list[Link] = []
+        between: list[WholeArc] = []
         for source, target, length, lag in self.links:
             one, other = self.parts[source], self.parts[target]
             if one != other:
@@ -153,7 +143,7 @@ class _Tree:
         return tuple(start + period * periods[part] for start, part in zip(starts, self.parts, strict=True))
 
     def relaxed(
-        self, added: list[Link], period: int, starts: list[int], at_most: int
+        self, added: list[WholeArc], period: int, starts: list[int], at_most: int
     ) -> tuple[int, list[int]] | None:
         """The least period under these arcs, no less than the one given, and starts that have it."""
         links, raised = [*self.waits, *added], starts.copy()
@@ -166,10 +156,10 @@ class _Tree:
         return (period, raised) if period <= at_most else None
 
     def worst_overlap(
-        self, period: int, starts: list[int], added: list[Link], at_most: int
-    ) -> list[tuple[Link, tuple[int, list[int]]]] | None:
+        self, period: int, starts: list[int], added: list[WholeArc], at_most: int
+    ) -> list[tuple[WholeArc, tuple[int, list[int]]]] | None:
         """Both ways out of one overlap, without those that lead nowhere; none when nothing overlaps."""
-        worst: tuple[float, list[tuple[Link, tuple[int, list[int]]]]] | None = None
+        worst: tuple[float, list[tuple[WholeArc, tuple[int, list[int]]]]] | None = None
         for ways in self.overlaps(period, starts):
             sides = [
                 (link, found)
@@ -183,7 +173,7 @@ class _Tree:
                 break
         return None if worst is None else worst[1]
 
-    def overlaps(self, period: int, starts: list[int]) -> Iterator[tuple[Link, Link]]:
+    def overlaps(self, period: int, starts: list[int]) -> Iterator[tuple[WholeArc, WholeArc]]:
         """For each overlap, the arc that puts the one step before the other, and the reverse one."""
         for a, b in self.pairs:
             lasts, other_lasts = self.durations[a], self.durations[b]
@@ -194,7 +184,7 @@ class _Tree:
             yield (a, b, lasts, later), (b, a, other_lasts, -later)
 
 
-def _parts(count: int, links: list[Link]) -> list[int]:
+def _parts(count: int, links: list[WholeArc]) -> list[int]:
     """The part of each step, numbered by its first step: steps that wait for each other in a circle."""
     graph = nx.DiGraph((source, target) for source, target, _, _ in links)
     graph.add_nodes_from(range(count))
@@ -205,7 +195,7 @@ def _parts(count: int, links: list[Link]) -> list[int]:
     return part
 
 
-def _tied(parts: list[int], links: list[Link]) -> list[Link]:
+def _tied(parts: list[int], links: list[WholeArc]) -> list[WholeArc]:
     """The arcs inside the parts, and arcs that hold the parts' first steps within a period."""
     kept = [link for link in links if parts[link[0]] == parts[link[1]]]
     first, *others = sorted(set(parts)) or [0]

@@ -40,11 +40,6 @@ def fewest(algorithm: Algorithm, size: Size) -> Plan | None:
     return best(scenario.model_copy(update={"minimise": "devices"}))
 
 
-def used_devices(plan: Plan) -> int:
-    """Devices of all pools."""
-    return sum(pool.devices for pool in plan.pools)
-
-
 def fullest_bytes(plan: Plan) -> tuple[int, int]:
     """(Bytes of the whole iteration, those of the greatest call beside them) on the fullest device."""
     memory = plan.prediction.memory

@@ -53,9 +53,9 @@ def with_devices(scenario: Scenario, devices: int) -> Scenario:
     """The same scenario on another number of devices of its (only) node pool."""
     (pool,) = scenario.cluster.node_pools
     nodes = max(1, devices // pool.devices_per_node)
-    resized = pool.model_copy(update={"nodes": nodes, "devices_per_node": devices // nodes})
-    cluster = scenario.cluster.model_copy(update={"node_pools": (resized,)})
-    return scenario.model_copy(update={"cluster": cluster})
+    return scenario.with_node_pool(
+        pool.model_copy(update={"nodes": nodes, "devices_per_node": devices // nodes})
+    )
 
 
 def best(scenario: Scenario) -> Plan | None:

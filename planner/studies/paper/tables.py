@@ -152,7 +152,7 @@ def _minimum(algorithm: Algorithm, size: Size) -> tuple[str, ...]:
     if plan is None:
         return algorithm, size, published, "does not fit", "", ""
     persistent, transient = (f"{count / GIB:.1f}" for count in minima.fullest_bytes(plan))
-    return algorithm, size, published, f"{minima.used_devices(plan)}", persistent, transient
+    return algorithm, size, published, f"{plan.used_devices}", persistent, transient
 
 
 def _name(case: Case) -> str:

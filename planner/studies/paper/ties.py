@@ -1,5 +1,7 @@
 """Whether two plans' stage costs differ by more than their common band."""
 
+from collections.abc import Collection
+
 from planner.costs.bands import Term, difference_half_width, slowest_terms, ties
 from planner.costs.uncertainty import term_of
 from planner.domain.plan import Plan
@@ -12,7 +14,7 @@ def tie(one: Plan, other: Plan) -> bool:
     return ties(one.prediction.stage_cost_seconds, other.prediction.stage_cost_seconds, width)
 
 
-def _terms(plan: Plan) -> list[Term]:
+def _terms(plan: Plan) -> Collection[Term]:
     """What the plan's stage cost is the sum of."""
     scenario, graph = plan.scenario, dataflow(plan.scenario)
     terms = {}
@@ -20,4 +22,4 @@ def _terms(plan: Plan) -> list[Term]:
         node_pool = scenario.cluster.node_pool(plan.pool_of(call.role).node_pool)
         strategy, predicted = plan.strategies[call.role], plan.prediction.calls[call.name]
         terms[call.name] = term_of(call, predicted, strategy, node_pool, scenario)
-    return slowest_terms(graph, plan.placement, terms)
+    return slowest_terms(graph, plan.placement, terms).values()

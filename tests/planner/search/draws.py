@@ -102,7 +102,7 @@ class Drawn:
             return None
         if verdict is None:
             return None
-        plan = verdict.judge(assemble(verdict.answer, problem, scenario, graph, costs, solver=solver))
+        plan = assemble(verdict, graph, costs, solver=solver)
         certify(plan, graph, costs)
         return plan
 

@@ -48,7 +48,7 @@ def plan_of(placement, seconds, *, reshard_s=0.0):
     prediction = Prediction(
         calls=calls, memory={}, iteration_seconds=1, stage_cost_seconds=1, tokens_per_second=1
     )
-    proof = Proof(solver="cpsat", status="feasible", objective=1, bound=0)
+    proof = Proof(solver="cpsat", status="feasible", time_model="period", objective=1, bound=0)
     return Plan.model_construct(scenario=None, pools=pools, strategies={}, prediction=prediction, proof=proof)
 
 
