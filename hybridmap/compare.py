@@ -6,9 +6,8 @@ from typing import Any
 
 import planner
 from hybridmap import screen
-from hybridmap.run import WARM_UP_ITERATIONS
 from planner.domain.reading import read_timeline
-from planner.reporting.tables import comparison_table, median_seconds
+from planner.reporting.tables import comparison_table
 
 
 def add_parser(commands: Any) -> None:
@@ -23,8 +22,6 @@ def add_parser(commands: Any) -> None:
 def compare(options: argparse.Namespace) -> None:
     """Show predicted against measured seconds by call."""
     plan = planner.read_plan(options.plan)
-    expected = median_seconds(planner.simulate(plan))
-    timeline = read_timeline(options.run / "timeline.json")
-    measured = median_seconds(timeline, skip=WARM_UP_ITERATIONS)
-    screen.show(options, comparison_table(expected, measured))
-    screen.answer(options, {"predicted": expected, "measured": measured})
+    found = planner.compare(plan, read_timeline(options.run / "timeline.json"))
+    screen.show(options, comparison_table(found.predicted, found.measured))
+    screen.answer(options, {"predicted": found.predicted, "measured": found.measured})

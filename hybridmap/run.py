@@ -19,14 +19,11 @@ from planner.reporting.plans import plan_report
 from planner.reporting.tables import (
     comparison_table,
     device_report,
-    median_seconds,
     sample_table,
     timeline_table,
 )
 from planner.reporting.trace import chrome_trace
-
-WARM_UP_ITERATIONS = 1
-"""Left out of the comparison: the first iteration pays for what is allocated once."""
+from planner.studies.comparison import WARM_UP_ITERATIONS
 
 
 def add_parser(commands: Any) -> None:
@@ -75,14 +72,12 @@ def run(options: argparse.Namespace) -> None:
     if profile is not None:
         write_text(folder / "profile.json", dump_json(profile.model_dump(mode="json")))
     _write_pictures(folder, plan, predicted, result.timeline)
-    measured = median_seconds(result.timeline, skip=WARM_UP_ITERATIONS)
-    expected = median_seconds(predicted)
+    found = planner.compare(plan, result.timeline)
     screen.show(options, sample_table(result.samples_before, result.samples_after))
-    screen.show(options, comparison_table(expected, measured))
+    screen.show(options, comparison_table(found.predicted, found.measured))
     screen.show(options, f"run directory: {folder}")
-    screen.answer(
-        options, {"out": str(folder), "predicted": expected, "measured": measured, "metrics": result.metrics}
-    )
+    answer = {"out": str(folder), "predicted": found.predicted, "measured": found.measured}
+    screen.answer(options, answer | {"metrics": result.metrics})
 
 
 def _check(options: argparse.Namespace) -> None:

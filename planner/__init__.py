@@ -15,10 +15,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from planner.domain.choice import Choice, read_choice
     from planner.domain.plan import Plan
     from planner.domain.reading import read_plan, read_scenario, write_plan
     from planner.domain.scenario import Scenario
     from planner.search import SearchResult
+    from planner.studies.comparison import Comparison, compare
     from planner.studies.critical import Critical, critical
     from planner.studies.differences import differences
     from planner.studies.explain import CallChange, Price, explain
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "CallChange": "planner.studies.explain",
+    "Choice": "planner.domain.choice",
+    "Comparison": "planner.studies.comparison",
     "Critical": "planner.studies.critical",
     "Gain": "planner.studies.sensitivity",
     "Plan": "planner.domain.plan",
@@ -37,11 +41,13 @@ _HOMES = {
     "Score": "planner.studies.scoring",
     "SearchResult": "planner.search",
     "SearchSettings": "planner.studies.planning",
+    "compare": "planner.studies.comparison",
     "critical": "planner.studies.critical",
     "differences": "planner.studies.differences",
     "explain": "planner.studies.explain",
     "fixed_placement": "planner.studies.placements",
     "plan": "planner.studies.planning",
+    "read_choice": "planner.domain.choice",
     "read_plan": "planner.domain.reading",
     "read_scenario": "planner.domain.reading",
     "score": "planner.studies.scoring",
@@ -52,6 +58,8 @@ _HOMES = {
 
 __all__ = [
     "CallChange",
+    "Choice",
+    "Comparison",
     "Critical",
     "Gain",
     "Plan",
@@ -60,11 +68,13 @@ __all__ = [
     "Score",
     "SearchResult",
     "SearchSettings",
+    "compare",
     "critical",
     "differences",
     "explain",
     "fixed_placement",
     "plan",
+    "read_choice",
     "read_plan",
     "read_scenario",
     "score",

@@ -1,7 +1,6 @@
 """Tables for a terminal."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import median
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -72,15 +71,6 @@ def comparison_table(predicted: Mapping[str, float], measured: Mapping[str, floa
             end_section=call == list(measured)[-2] if len(measured) > 1 else False,
         )
     return table
-
-
-def median_seconds(timeline: Timeline, *, skip: int = 0) -> dict[str, float]:
-    """Median busy seconds of each call over the iterations, the first ``skip`` left out; and ``total``."""
-    iterations = timeline.iterations[skip:] or timeline.iterations
-    each = [timeline.seconds_by_call(iteration) for iteration in iterations]
-    calls = dict.fromkeys(call for seconds in each for call in seconds)
-    medians = {call: median(seconds.get(call, 0.0) for seconds in each) for call in calls}
-    return medians | {"total": median(map(timeline.iteration_seconds, iterations))}
 
 
 def blank_table(title: str, *columns: str) -> Table:
