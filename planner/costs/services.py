@@ -2,8 +2,13 @@
 
 import math
 
-from planner.domain.dataflow import ModelCall
+from planner.domain.dataflow import DataflowGraph, ModelCall
 from planner.domain.scenario import Scenario
+
+
+def seconds_of_services(scenario: Scenario, graph: DataflowGraph) -> dict[str, float]:
+    """Seconds of each call of a service, by its name."""
+    return {call.name: service_seconds(scenario, call) for call in graph.service_calls}
 
 
 def service_seconds(scenario: Scenario, call: ModelCall) -> float:

@@ -57,6 +57,13 @@ class Pins(RootModel[dict[PinKey, int | str]]):
     def _serialize(self) -> dict[str, int | str]:
         return {str(key): self.root[key] for key in sorted(self.root)}
 
+    @property
+    def device_counts(self) -> frozenset[int]:
+        """Those that some role's pool must have."""
+        return frozenset(
+            int(value) for key, value in self.root.items() if (key.phase, key.field) == ("", "devices")
+        )
+
     def allow(self, role: str, phase: str, **fields: int | str) -> bool:
         """Whether these fields of a role's phase agree with the pins."""
         return all(self.value(role, phase, name) in (None, setting) for name, setting in fields.items())

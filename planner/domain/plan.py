@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from planner.domain.cluster import NodePool
 from planner.domain.dataflow import GENERATOR
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from planner.domain.placement import Placement
@@ -189,3 +190,7 @@ class Plan(Value):
     def pool_of(self, role: str) -> Pool:
         """The pool that a role lives in."""
         return next(pool for pool in self.pools if role in pool.roles)
+
+    def node_pool_of(self, role: str) -> NodePool:
+        """The node pool that a role's devices lie in."""
+        return self.scenario.cluster.node_pool(self.pool_of(role).node_pool)

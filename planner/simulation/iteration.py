@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from planner.costs.services import service_seconds
+from planner.costs.services import seconds_of_services
 from planner.costs.sync.crossing import crossings
 from planner.domain.dataflow import GENERATOR, DataflowGraph, Dependence, ModelCall
 from planner.domain.plan import Plan, Pool
@@ -46,7 +46,7 @@ class _Played:
             for name, index in self._turns(pool):
                 seconds = self.plan.prediction.calls[name].seconds
                 yield self._task(name, index, queue=pool.name, seconds=seconds)
-        services = {call.name: service_seconds(self.plan.scenario, call) for call in self.graph.service_calls}
+        services = seconds_of_services(self.plan.scenario, self.graph)
         placed = {name for pool in self.plan.pools for name in pool.order}
         for index in range(self.iterations):
             for call in self.graph.calls:

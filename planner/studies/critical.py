@@ -6,7 +6,7 @@ from typing import Literal
 
 from planner.algorithms import planned_dataflow
 from planner.costs.iteration import slowest_circle
-from planner.costs.services import service_seconds
+from planner.costs.services import seconds_of_services
 from planner.costs.sync.crossing import crossings
 from planner.domain.dataflow import DataflowGraph
 from planner.domain.plan import Plan, Pool
@@ -63,8 +63,7 @@ class _Played:
 
     @cached_property
     def seconds(self) -> dict[str, float]:
-        scenario = self.plan.scenario
-        services = {call.name: service_seconds(scenario, call) for call in self.graph.service_calls}
+        services = seconds_of_services(self.plan.scenario, self.graph)
         return services | {name: call.seconds for name, call in self.plan.prediction.calls.items()}
 
     def load_s(self, pool: Pool) -> float:

@@ -7,7 +7,7 @@ from functools import cached_property
 from planner.costs import stage_cost
 from planner.costs.bands import Term, circle_terms, slowest_terms
 from planner.costs.iteration import Circle, slowest_circle
-from planner.costs.services import service_seconds
+from planner.costs.services import seconds_of_services
 from planner.costs.sync.crossing import crossings
 from planner.costs.uncertainty import banded_call, term_of
 from planner.domain.cluster import NodePool
@@ -57,7 +57,7 @@ class Forecast:
     @cached_property
     def seconds(self) -> dict[str, float]:
         """Of each call that takes time."""
-        services = {call.name: service_seconds(self.scenario, call) for call in self.graph.service_calls}
+        services = seconds_of_services(self.scenario, self.graph)
         return services | {name: call.seconds for name, call in self.calls.items()}
 
     @cached_property

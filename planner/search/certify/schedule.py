@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from planner.costs import stage_cost, tokens_per_second
 from planner.costs.bands import Term, circle_band
 from planner.costs.iteration import dollars_per_million_tokens, slowest_circle
-from planner.costs.services import service_seconds
+from planner.costs.services import seconds_of_services
 from planner.costs.sync.crossing import crossings
 from planner.costs.uncertainty import banded_call, term_of
 from planner.domain.cluster import NodePool
@@ -60,8 +60,7 @@ def _totals(
 ) -> Iterator[Violation]:
     """Stage cost, period and what follows from them are those of the cost model's seconds."""
     scenario, prediction = plan.scenario, plan.prediction
-    seconds = {call.name: service_seconds(scenario, call) for call in graph.service_calls}
-    seconds |= {name: call.seconds for name, call in calls.items()}
+    seconds = seconds_of_services(scenario, graph) | {name: call.seconds for name, call in calls.items()}
     away = crossings(scenario, graph, {role: pool.node_pool for pool in plan.pools for role in pool.roles})
     circle = slowest_circle(graph, plan.pools, seconds, crossings=away)
     if circle is None:
@@ -96,4 +95,4 @@ def _is_same(written: CallPrediction, call: CallPrediction) -> bool:
 
 
 def _home(plan: Plan, role: str) -> tuple[RoleStrategy, NodePool]:
-    return plan.strategies[role], plan.scenario.cluster.node_pool(plan.pool_of(role).node_pool)
+    return plan.strategies[role], plan.node_pool_of(role)

@@ -87,7 +87,7 @@ def _pass_rules(strategy: RoleStrategy, plan: Plan) -> Rules:
             f"packs {budget} tokens and {strategy.micro_batch} sequences; the longest has {longest} tokens",
         ),
         "cache": (
-            cache is None or (cache >= longest and generate is not None),
+            cache is None or cache >= longest,
             f"caches {cache} tokens, the longest sequence has {longest}",
         ),
     }

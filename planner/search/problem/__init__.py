@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from planner.costs.services import service_seconds
+from planner.costs.services import seconds_of_services
 from planner.costs.sync.crossing import crossing_seconds
 from planner.domain.dataflow import ACTOR, GENERATOR, DataflowGraph
 from planner.domain.placement import Placement
@@ -201,7 +201,7 @@ def prepare(
 
 def _steps(scenario: Scenario, graph: DataflowGraph) -> tuple[Step, ...]:
     numbers = {role: number for number, role in enumerate(graph.roles)}
-    services = {call.name: microseconds(service_seconds(scenario, call)) for call in graph.service_calls}
+    services = {name: microseconds(each) for name, each in seconds_of_services(scenario, graph).items()}
     return tuple(
         Step(
             name=call.name,

@@ -26,8 +26,7 @@ def scenario_slots(scenario: Scenario) -> tuple[Slot, ...]:
 
     That of its cluster, and the device counts of whole nodes that a pin names, none beyond its greatest pool.
     """
-    pins = scenario.pin.root.items()
-    named = {int(value) for key, value in pins if (key.phase, key.field) == ("", "devices")}
+    named = scenario.pin.device_counts
     slots = (
         Slot(pool.name, devices)
         for pool in scenario.cluster.node_pools

@@ -197,11 +197,15 @@ def quick_slots(scenario: Scenario) -> Sequence[Slot]:
     grid = scenario_slots(scenario)
     if len(grid) <= SLOTS_TRIED:
         return grid
-    pinned = {value for key, value in scenario.pin.root.items() if (key.phase, key.field) == ("", "devices")}
+    pinned = scenario.pin.device_counts
     few = SLOTS_TRIED // len(scenario.cluster.node_pools)
     found: list[Slot] = []
     for pool in scenario.cluster.node_pools:
         slots = [slot for slot in grid if slot.node_pool == pool.name]
         step = max(1, len(slots) // few)
-        found += [slot for slot in slots if slot in slots[::-1][::step] or slot.devices in pinned]
+        found += [
+            slot
+            for slot in slots
+            if slot in slots[::-1][::step] or slot.devices in scenario.pin.device_counts
+        ]
     return found

@@ -19,7 +19,7 @@ def _terms(plan: Plan) -> Collection[Term]:
     scenario, graph = plan.scenario, dataflow(plan.scenario)
     terms = {}
     for call in graph.model_calls:
-        node_pool = scenario.cluster.node_pool(plan.pool_of(call.role).node_pool)
+        node_pool = plan.node_pool_of(call.role)
         strategy, predicted = plan.strategies[call.role], plan.prediction.calls[call.name]
         terms[call.name] = term_of(call, predicted, strategy, node_pool, scenario)
     return slowest_terms(graph, plan.placement, terms).values()
