@@ -203,9 +203,5 @@ def quick_slots(scenario: Scenario) -> Sequence[Slot]:
     for pool in scenario.cluster.node_pools:
         slots = [slot for slot in grid if slot.node_pool == pool.name]
         step = max(1, len(slots) // few)
-        found += [
-            slot
-            for slot in slots
-            if slot in slots[::-1][::step] or slot.devices in scenario.pin.device_counts
-        ]
+        found += [slot for slot in slots if slot in slots[::-1][::step] or slot.devices in pinned]
     return found
