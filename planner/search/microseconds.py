@@ -6,7 +6,7 @@ import numpy as np
 
 from planner.costs.arrays.table import Floats
 from planner.errors import SpecError
-from planner.search.options.dominance import Integers
+from planner.search.arrays import Integers
 from planner.units import MICROSECOND
 
 LONGEST_CALL_S = 1e8

@@ -21,14 +21,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planner.search.arrays import Booleans, Integers
 from planner.search.bounds.chains import MOST_CHAINS, Link, chains_of
-from planner.search.options.dominance import Integers
 from planner.search.problem import Problem, Wait
 from planner.search.problem.allocation import Slot
-
-Booleans = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,9 @@ from functools import cached_property
 import numpy as np
 
 from planner.domain.placement import Placement
-from planner.search.bounds.features import Booleans, Features
+from planner.search.arrays import Booleans, Integers
+from planner.search.bounds.features import Features
 from planner.search.bounds.resources import Resources
-from planner.search.options.dominance import Integers
 from planner.search.problem import Problem
 
 NEVER = 2**50

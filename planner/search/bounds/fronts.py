@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from planner.search.bounds.features import Booleans, Features
+from planner.search.arrays import Booleans, Integers
+from planner.search.bounds.features import Features
 from planner.search.bounds.floors import Floors, Pools, members
-from planner.search.options.dominance import Integers, undominated_in_groups
+from planner.search.options.dominance import undominated_in_groups
 from planner.search.options.table import Options
 from planner.search.problem import PoolChoice, Problem
 from planner.search.problem.allocation import Slot

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from planner.search.arrays import Integers
 from planner.search.bounds.floors import Floors
 from planner.search.bounds.fronts import Front
-from planner.search.options.dominance import Integers
 from planner.search.problem import PoolChoice
 from planner.search.problem.allocation import Slot
 

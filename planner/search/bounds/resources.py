@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.search.options.dominance import Integers
+from planner.search.arrays import Integers
 from planner.search.problem import Problem
 from planner.search.problem.allocation import Slot
 

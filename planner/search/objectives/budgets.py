@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from planner.search.options.dominance import Integers
+from planner.search.arrays import Integers
 from planner.search.problem import Budget, Problem, Solution
 
 

@@ -4,10 +4,10 @@ from bisect import bisect_left
 
 import numpy as np
 
+from planner.search.arrays import Integers
 from planner.search.bounds.floors import NEVER
 from planner.search.objectives.budgets import Prices, device_prices
 from planner.search.objectives.fastest import ANY_TIME, Fastest, Found
-from planner.search.options.dominance import Integers
 from planner.search.problem import Problem, Solution
 
 

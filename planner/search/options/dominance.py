@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-Integers = NDArray[np.int64]
+from planner.search.arrays import Booleans, Integers
+
 Ranks = NDArray[np.int32]
 
 Ties = tuple[Integers, Integers]
@@ -137,10 +138,10 @@ def _undefeated(
     return rows
 
 
-def _wins(ties: Ties, rows: Integers, champions: Integers | np.int64) -> NDArray[np.bool_]:
+def _wins(ties: Ties, rows: Integers, champions: Integers | np.int64) -> Booleans:
     """Whether rows as good as a champion come before it."""
     sums, others = ties
-    wins: NDArray[np.bool_] = (sums[rows] == sums[champions]) & (others[rows] < others[champions])
+    wins: Booleans = (sums[rows] == sums[champions]) & (others[rows] < others[champions])
     return wins
 
 

@@ -12,9 +12,10 @@ from planner.costs.arrays.role_costs import RoleCosts
 from planner.costs.arrays.sync_table import Syncs
 from planner.domain.cluster import NodePool
 from planner.domain.plan import Offload
+from planner.search.arrays import Integers
 from planner.search.costs_protocol import Costs
 from planner.search.microseconds import whole_microseconds
-from planner.search.options.dominance import Integers, undominated_in_groups
+from planner.search.options.dominance import undominated_in_groups
 from planner.search.options.generation_rules import raw_generations
 from planner.search.options.layout_rules import offloads
 from planner.search.options.raw import offloaded, under

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.domain.cluster import NodePool
-from planner.search.options.dominance import Integers
+from planner.search.arrays import Integers
 from planner.search.options.halves import Half
 from planner.search.options.rows import taken
 

@@ -38,8 +38,9 @@ from planner.domain.cluster import NodePool
 from planner.domain.dataflow import DataflowGraph
 from planner.domain.plan import RoleStrategy
 from planner.domain.scenario import Scenario
+from planner.search.arrays import Integers
 from planner.search.costs_protocol import Costs
-from planner.search.options.dominance import Integers, undominated
+from planner.search.options.dominance import undominated
 from planner.search.options.halves import Half, generation_half, generator_half, layout_half, with_keys
 from planner.search.options.layout_rules import raw_layouts
 from planner.search.options.products import fastest_first, least_transient, product, whole, whole_product

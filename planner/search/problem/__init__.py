@@ -12,9 +12,9 @@ from planner.domain.dataflow import ACTOR, GENERATOR, DataflowGraph
 from planner.domain.placement import Placement
 from planner.domain.plan import RoleStrategy, Status
 from planner.domain.scenario import Scenario, TimeModel
+from planner.search.arrays import Integers
 from planner.search.costs_protocol import Costs
 from planner.search.microseconds import microseconds
-from planner.search.options.dominance import Integers
 from planner.search.options.table import Options, RoleTable
 from planner.search.problem.allocation import Slot, scenario_slots
 from planner.search.problem.constraints import colocated_sets, refuse_contradictions

@@ -10,8 +10,8 @@ from planner.domain.pins import PinKey
 from planner.domain.plan import RoleMemory, RoleStrategy
 from planner.domain.scenario import Scenario
 from planner.errors import InfeasibleError, Shortage
+from planner.search.arrays import Integers
 from planner.search.costs_protocol import Costs
-from planner.search.options.dominance import Integers
 from planner.search.options.table import Options
 from planner.search.problem import Problem, prepare
 from planner.search.problem.allocation import Slot, scenario_slots

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from planner.search.arrays import Integers
 from planner.search.bounds.features import Features
-from planner.search.options.dominance import Integers
 from planner.search.problem import PoolChoice, Problem, Solution
 from planner.search.problem.allocation import Slot
 from planner.search.schedules.evaluation import evaluate

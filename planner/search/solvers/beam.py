@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from planner.domain.placement import Placement
-from planner.search.bounds.features import Booleans
+from planner.search.arrays import Booleans
 from planner.search.bounds.floors import Floors
 from planner.search.bounds.fronts import Front, Fronts
 from planner.search.bounds.merging import Partials, merged

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from planner.domain.placement import placements
+from planner.search.arrays import Integers
 from planner.search.bounds.features import Features
 from planner.search.bounds.floors import Floors, bit_set, members
 from planner.search.bounds.fronts import Front, Fronts
-from planner.search.options.dominance import Integers, undominated
+from planner.search.options.dominance import undominated
 from planner.search.problem import RUNNERS_UP, Answer, Problem, Solution
 from planner.search.problem.allocation import Slot, enumerate_allocations
 from planner.search.schedules.evaluation import evaluate_within

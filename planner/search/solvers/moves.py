@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from planner.search.options.dominance import Integers
+from planner.search.arrays import Integers
 from planner.search.problem import PoolChoice, Problem
 from planner.search.problem.allocation import Slot
 

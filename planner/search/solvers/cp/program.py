@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from ortools.sat.python import cp_model
 
+from planner.search.arrays import Integers
 from planner.search.bounds.floors import Floors, bit_set
 from planner.search.bounds.fronts import Front
-from planner.search.options.dominance import Integers
 from planner.search.problem import PoolChoice, Problem
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from ortools.sat.python import cp_model
 
-from planner.search.options.dominance import Integers
+from planner.search.arrays import Integers
 from planner.search.solvers.cp.program import Program
 
 
