@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from planner.domain.mistakes import describe_errors
 from planner.domain.parallelism import ParallelStrategy
@@ -38,6 +38,16 @@ class Choice(Value):
 
     pools: tuple[ChosenPool, ...] = Field(min_length=1)
     strategies: dict[str, RoleStrategy]
+
+    @model_validator(mode="after")
+    def _orders_everywhere_or_nowhere(self) -> Self:
+        without = [", ".join(pool.roles) for pool in self.pools if not pool.order]
+        if without and any(pool.order or pool.ahead for pool in self.pools):
+            raise ValueError(
+                f"pools: the pool of {without[0]} has no order, but order or ahead stand in some; "
+                "write orders in all pools, or in none and the best ones are found"
+            )
+        return self
 
 
 def read_choice(path: Path) -> Choice:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from planner.domain.fits import AttentionFit, CollectiveFit, ElementwiseFit, FlatFit, GemmFit
 from planner.domain.model import Precision
@@ -64,6 +64,8 @@ class DeviceSpec(Value):
 
 MOST_NODES = 2048
 """Of a node pool: as many as the search is made for."""
+LEAST_PRICE, GREATEST_PRICE = 1e-3, 1e6
+"""Dollars per device-hour; the search counts micro-dollars, and in whole numbers."""
 
 
 class NodePool(Value):
@@ -79,10 +81,20 @@ class NodePool(Value):
     """Network ports of a node, an equal part of its bandwidth each; one device sends through one of them."""
     host_memory: Bytes | None = None
     """Of one node, for what roles offload; none where nobody says, so that no plan is refused for it."""
-    price: float | None = Field(default=None, gt=0)
+    price: float | None = None
     """Dollars per device-hour."""
     oversubscription: float = Field(default=1.0, ge=1)
     """Bandwidth of all nodes into the network over what it carries between them."""
+
+    @field_validator("price")
+    @classmethod
+    def _check_price(cls, price: float | None) -> float | None:
+        if price is not None and not LEAST_PRICE <= price <= GREATEST_PRICE:
+            raise ValueError(
+                f"a price is dollars per device-hour from {LEAST_PRICE:g} to {GREATEST_PRICE:,.0f}, such as "
+                "2.50"
+            )
+        return price
 
     @property
     def devices(self) -> int:

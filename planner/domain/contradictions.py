@@ -54,7 +54,11 @@ def _demand_mistakes(scenario: Scenario) -> Iterator[Mistake]:
         yield from _placed(scenario, key.role, ("pin", str(key)))
     for place in ("colocate", "apart"):
         for index, group in enumerate(getattr(scenario, place)):
-            for role in group:
+            roles = dict.fromkeys(group)
+            if len(roles) < 2 or len(roles) < len(group):
+                found = ", ".join(group) or "nothing"
+                yield (place, index), f"names {found}; name two or more roles, each once"
+            for role in roles:
                 yield from _placed(scenario, role, (place, index))
 
 

@@ -1,5 +1,6 @@
 """Pins: fields of a plan that its user decides (``actor.train.tensor: 4``, ``critic.train: p1t2d2``)."""
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -7,6 +8,7 @@ from pydantic import ConfigDict, RootModel, ValidationError, model_serializer, m
 
 from planner.domain.dataflow import ACTOR, GENERATOR
 from planner.domain.parallelism import ParallelStrategy
+from planner.errors import InfeasibleError
 
 _LAYOUT_FIELDS = ("pipeline", "tensor", "data", "context", "expert", "virtual")
 _GENERATE_FIELDS = ("pipeline", "tensor", "replicas", "max_sequences", "cache_tokens")
@@ -42,16 +44,18 @@ class Pins(RootModel[dict[PinKey, int | str]]):
             return value.root
         if not isinstance(value, dict):
             raise ValueError("pin is a mapping such as {actor.train.tensor: 4}")
-        pins: dict[PinKey, int | str] = {}
+        pins: list[tuple[str, dict[PinKey, int | str]]] = []
         mistakes: list[str] = []
         for key, setting in value.items():
             try:
-                pins |= {key: setting} if isinstance(key, PinKey) else _parse_pin(str(key), setting)
+                fields = {key: setting} if isinstance(key, PinKey) else parse_pin(str(key), setting)
+                pins.append((f"pin {key}: {setting}", fields))
             except ValueError as mistake:
                 mistakes.append(str(mistake))
         if mistakes:
             raise ValueError("\n".join(mistakes))
-        return pins
+        refuse_contradictions(pins)
+        return {key: setting for _, fields in pins for key, setting in fields.items()}
 
     @model_serializer
     def _serialize(self) -> dict[str, int | str]:
@@ -63,6 +67,20 @@ class Pins(RootModel[dict[PinKey, int | str]]):
         return frozenset(
             int(value) for key, value in self.root.items() if (key.phase, key.field) == ("", "devices")
         )
+
+    def demands(self) -> Iterator[tuple[str, frozenset[PinKey]]]:
+        """What the pins demand, each in words with its fields; a layout of which all sizes are pinned is one."""
+        done: set[PinKey] = set()
+        for key in self.root:
+            sizes = [PinKey(key.role, key.phase, name) for name in _LAYOUT_FIELDS]
+            if key in done:
+                continue
+            if key.phase in ("train", "infer") and all(size in self.root for size in sizes):
+                layout = ParallelStrategy.model_validate({size.field: self.root[size] for size in sizes})
+                yield f"{key.role}.{key.phase}: {layout}", frozenset(sizes)
+                done.update(sizes)
+            else:
+                yield f"{key}: {self.root[key]}", frozenset([key])
 
     def allow(self, role: str, phase: str, **fields: int | str) -> bool:
         """Whether these fields of a role's phase agree with the pins."""
@@ -79,7 +97,55 @@ class Pins(RootModel[dict[PinKey, int | str]]):
         return own
 
 
-def _parse_pin(key: str, setting: object) -> dict[PinKey, int | str]:
+def refuse_contradictions(pins: Iterable[tuple[str, Mapping[PinKey, int | str]]]) -> None:
+    """Refuse pins that give one field two values.
+
+    Parameters
+    ----------
+    pins
+        Each in words, with the fields that it pins.
+
+    Raises
+    ------
+    InfeasibleError
+        Names the two pins and the field.
+    """
+    known: dict[PinKey, str] = {}
+    values: dict[PinKey, int | str] = {}
+    for words, fields in pins:
+        for field, value in fields.items():
+            if values.setdefault(field, value) != value:
+                raise InfeasibleError(
+                    f"{known[field]} and {words} contradict each other: {field} cannot be both "
+                    f"{values[field]} and {value}",
+                    fix="drop one of the two",
+                )
+            known.setdefault(field, words)
+
+
+def unfolded(pins: Mapping[str, Any]) -> dict[str, Any]:
+    """Pins with whole layouts written size by size; what is no pin is left to be refused where it is read.
+
+    >>> sorted(unfolded({"actor.train": "p1t8d2", "actor.devices": 16}))[:3]
+    ['actor.devices', 'actor.train.context', 'actor.train.data']
+    """
+    found: dict[str, Any] = {}
+    for key, setting in pins.items():
+        try:
+            found |= {str(field): value for field, value in parse_pin(key, setting).items()}
+        except ValueError:
+            found[key] = setting
+    return found
+
+
+def parse_pin(key: str, setting: object) -> dict[PinKey, int | str]:
+    """The fields that one pin of a file decides.
+
+    Raises
+    ------
+    ValueError
+        Says why it is no pin.
+    """
     parts = key.split(".")
     if len(parts) == 2 and parts[1] in ("train", "infer"):
         layout = _parse_layout(key, setting)

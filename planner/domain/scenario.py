@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from planner.domain.algorithm import AlgorithmOptions
 from planner.domain.capabilities import RUNTIME, Capabilities
@@ -25,8 +25,24 @@ TimeModel = Literal["period", "stage"]
 Objective = Literal["seconds", "tokens_per_second", "dollars", "devices"]
 """Seconds per iteration, tokens per second, dollars per million trained tokens, devices taken."""
 
+FixedPlacement = Literal["colocate", "standalone", "split"]
+"""All roles in one pool (DeepSpeed-Chat), each alone (OpenRLHF), or in two halves (NeMo-Aligner)."""
+
+LONGEST_S = 1e9
+"""Of what ``within`` may permit: some thirty years."""
+
 LOGPROB_TOLERANCES: Mapping[Precision, float] = MappingProxyType({"fp32": 1e-4, "bf16": 0.1})
 """Two right engines differ by some 1e-6 in fp32 and some hundredths in bf16."""
+
+
+def _with_unit(value: object) -> object:
+    """Refuse seconds without a unit, with an example of theirs."""
+    if isinstance(value, int | float):
+        raise ValueError(f"{value} has no unit; write for instance '{value} s'")
+    return value
+
+
+Within = Annotated[Seconds, Field(gt=0, le=LONGEST_S), BeforeValidator(_with_unit)]
 
 
 def head_of(role: str) -> Head:
@@ -75,7 +91,7 @@ class Scenario(Value):
     services: dict[str, Service] = Field(default_factory=dict)
     """Roles that take no devices, in the place of a model."""
     minimise: Objective = "seconds"
-    within: Annotated[Seconds, Field(gt=0)] | None = None
+    within: Within | None = None
     """Longest permitted iteration."""
     time_model: TimeModel = "period"
     """What an iteration's seconds are."""

@@ -1,9 +1,10 @@
 """Text files in and out: YAML by people, JSON by machines; read with care, written whole or not at all."""
 
 import json
+import math
 import os
 import tempfile
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,29 +23,44 @@ def load_yaml(path: Path) -> Any:
     Raises
     ------
     SpecError
-        The file can't be read, is not text, is broken, repeats a key, contains itself, or unfolds too far.
+        The file can't be read, is not text, is broken, repeats a key, contains itself, unfolds too far, or
+        holds a number that is none.
     """
-    text = read_text(path)
+    return parse_yaml(read_text(path), where=str(path))
+
+
+def parse_yaml(text: str, *, where: str) -> Any:
+    """The value of a text in YAML; raises SpecError as `load_yaml` does."""
     try:
         value = yaml.load(text, _StrictLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         at = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise SpecError(f"{path}{at}: not valid YAML: {error.problem or error.context}") from None
+        raise SpecError(f"{where}{at}: not valid YAML: {error.problem or error.context}") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise SpecError(f"{path}: not valid YAML: {str(error) or 'nested too deeply'}") from None
-    _check_size(value, path)
+        raise SpecError(f"{where}: not valid YAML: {_reason(error)}") from None
+    _check_size(value, where)
     return value
 
 
 def load_json(path: Path) -> Any:
-    """The value of a JSON file; raises SpecError with line and column when it is broken."""
+    """The value of a JSON file.
+
+    Raises
+    ------
+    SpecError
+        The file can't be read, is not text, is broken, repeats a key, or holds a number that is none (NaN,
+        Infinity or one too large).
+    """
+    text = read_text(path)
     try:
-        return json.loads(read_text(path))
+        return json.loads(
+            text, object_pairs_hook=_unrepeated, parse_constant=_refuse_number, parse_float=_finite
+        )
     except json.JSONDecodeError as error:
         raise SpecError(f"{path}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}") from None
-    except RecursionError:
-        raise SpecError(f"{path}: not valid JSON: nested too deeply") from None
+    except (RecursionError, ValueError) as error:
+        raise SpecError(f"{path}: not valid JSON: {_reason(error)}") from None
 
 
 def read_text(path: Path) -> str:
@@ -72,12 +88,46 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, making its folder where needed."""
+    """Write a file whole or not at all, making its folder where needed; what a link names is written.
+
+    Raises
+    ------
+    SpecError
+        The path names no file, or the file cannot be written.
+    """
+    refuse_unwritable(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        _replace(path.resolve(), content)
     except OSError as error:
         raise SpecError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Refuse a place that no file can be written to, before there is anything to write.
+
+    Raises
+    ------
+    SpecError
+        The path is empty or a folder, something other than a file lies there, or its folder cannot be made.
+    """
+    try:
+        if path.is_dir():
+            raise SpecError(f"{path}: is a folder; give the name of a file")
+        if path.exists() and not path.is_file():
+            raise SpecError(f"{path}: is not a regular file; give the name of one")
+        folder = next(each for each in path.resolve().parents if each.exists())
+        if not folder.is_dir():
+            raise SpecError(f"{path}: cannot be written: {folder} is not a folder")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise SpecError(f"{path}: cannot be written: no permission to write in {folder}")
+    except (OSError, RuntimeError) as error:
+        raise SpecError(f"{path}: cannot be written: {error}") from None
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Put a whole file in the place of what is there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -108,16 +158,45 @@ class _StrictLoader(yaml.SafeLoader):  # type: ignore[misc]
         return mapping
 
 
-def _check_size(value: Any, path: Path) -> None:
-    """Refuse what contains itself or unfolds, through aliases, into more than a scenario can be."""
+def _check_size(value: Any, where: str) -> None:
+    """Refuse what contains itself or unfolds, through aliases, into more than a scenario can be.
+
+    And numbers that are none.
+    """
     count = 0
     stack: list[tuple[Any, int]] = [(value, 0)]
     while stack:
         item, depth = stack.pop()
         count += 1
         if depth > _MAXIMUM_DEPTH or count > _MAXIMUM_VALUES:
-            raise SpecError(f"{path}: contains itself or is nested too deeply; write it without aliases")
+            raise SpecError(f"{where}: contains itself or is nested too deeply; write it without aliases")
+        if isinstance(item, float) and not math.isfinite(item):
+            raise SpecError(f"{where}: not valid YAML: {item} is not a number")
         if isinstance(item, dict):
             stack += [(child, depth + 1) for child in item.values()]
         elif isinstance(item, list):
             stack += [(child, depth + 1) for child in item]
+
+
+def _unrepeated(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """An object's keys and values, none of the keys twice."""
+    value: dict[str, Any] = {}
+    for key, item in pairs:
+        if key in value:
+            raise ValueError(f"{key!r} is given twice")
+        value[key] = item
+    return value
+
+
+def _refuse_number(text: str) -> float:
+    raise ValueError(f"{text} is not a number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse_number(text)
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with a file that is nested too deeply, or else."""
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error)

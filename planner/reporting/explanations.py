@@ -10,7 +10,14 @@ from rich.text import Text
 from planner.domain.placement import format_placement
 from planner.domain.plan import Plan, Proof
 from planner.reporting.tables import blank_table
-from planner.reporting.words import format_change, format_objective, iteration_words, proof_words
+from planner.reporting.words import (
+    change_of,
+    format_change,
+    format_objective,
+    format_share,
+    iteration_words,
+    proof_words,
+)
 from planner.units import format_seconds
 
 SHOWN_CALLS = 3
@@ -63,7 +70,8 @@ def change_words(amount: float, share: float, proof: Proof) -> str:
     if abs(share) < _NOTHING:
         return "costs nothing"
     verb = "costs" if amount > 0 else "gains"
-    return f"{verb} {format_objective(abs(amount), proof.minimise)} ({100 * share:+.1f} %)"
+    change = format_share(change_of(share, proof.minimise))
+    return f"{verb} {format_objective(abs(amount), proof.minimise)} ({change})"
 
 
 def _call_table(calls: Sequence[CallGrowth], heads: tuple[str, str]) -> RenderableType:
@@ -92,10 +100,17 @@ def critical_report(plan: Plan, words: str, calls: Sequence[tuple[str, str, floa
 
 
 def gain_table(title: str, proof: Proof, gains: Sequence[tuple[str, float, float, str]]) -> Table:
-    """What improvements buy: words, the change of the objective, its share, and the calls that shrink."""
-    table = blank_table(title, "improvement", "objective", "share", "calls that shrink")
+    """What improvements buy.
+
+    Parameters
+    ----------
+    gains
+        Words, what is lost of the objective (what is gained below zero), its share, and the calls that shrink.
+    """
+    table = blank_table(title, "improvement", "change of the objective", "share", "calls that shrink")
     for words, amount, share, calls in gains:
-        table.add_row(words, format_change(amount, proof.minimise), f"{100 * share:+.1f} %", calls)
+        change, part = (change_of(loss, proof.minimise) for loss in (amount, share))
+        table.add_row(words, format_change(change, proof.minimise), format_share(part), calls)
     return table
 
 

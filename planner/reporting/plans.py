@@ -7,10 +7,19 @@ from rich.table import Table
 from rich.text import Text
 
 from planner.domain.placement import format_placement
-from planner.domain.plan import Plan, Pool, RoleMemory, RoleStrategy
+from planner.domain.plan import CallPrediction, Plan, Pool, RoleMemory, RoleStrategy
 from planner.reporting.tables import blank_table
-from planner.reporting.words import PHASES, format_objective, iteration_words, loss_of, phase_of, proof_words
-from planner.units import format_bytes, format_seconds, format_seconds_band
+from planner.reporting.words import (
+    PHASES,
+    change_of,
+    format_objective,
+    format_share,
+    iteration_words,
+    loss_of,
+    phase_of,
+    proof_words,
+)
+from planner.units import format_bytes, format_seconds
 
 _KV_CACHE = "kv_cache"
 
@@ -22,6 +31,7 @@ def plan_report(plan: Plan, *, solve_seconds: float | None = None) -> Renderable
         _order_table(plan),
         _memory_table(plan),
         _prediction_table(plan),
+        *_outside_tables(plan),
         Text(proof_words(plan.proof, solve_seconds), style="bold"),
         runner_up_table(plan),
     )
@@ -31,19 +41,18 @@ def _strategy_table(plan: Plan) -> Table:
     title = f"{plan.scenario.name}: {format_placement(plan.placement)}"
     if plan.staleness:
         title += f", generation up to {plan.staleness} ahead"
-    columns = ("pool", "node pool", "devices", "role", "layout", "generation", "micro-batch", "recompute")
-    offloads = any(strategy.offload != "none" for strategy in plan.strategies.values())
-    table = blank_table(title, *columns, *(["offload"] if offloads else []))
+    saves = any(map(_saving_words, plan.strategies.values()))
+    columns = ("pool", "role", "layout", "generation", "micro-batch", *(["saves memory by"] if saves else []))
+    table = blank_table(title, *columns, whole=("role", "layout"))
     for pool, role in _placed_roles(plan):
-        strategy, first = plan.strategies[role], role == pool.roles[0]
+        strategy = plan.strategies[role]
         table.add_row(
-            *((pool.name, pool.node_pool, str(pool.devices)) if first else ("", "", "")),
+            f"{pool.name}: {pool.devices} of {pool.node_pool}" if role == pool.roles[0] else "",
             role,
             str(strategy.layout) if strategy.train or strategy.infer else "",
             _generation_words(strategy),
             _micro_batch_words(strategy),
-            strategy.recompute if strategy.train else "",
-            *([strategy.offload] if offloads else []),
+            *([_saving_words(strategy)] if saves else []),
             end_section=role == pool.roles[-1],
         )
     idle = plan.idle_devices
@@ -64,6 +73,12 @@ def _micro_batch_words(strategy: RoleStrategy) -> str:
         return ""
     tokens = strategy.micro_batch_tokens
     return f"{tokens:,} tokens" if tokens else str(strategy.micro_batch)
+
+
+def _saving_words(strategy: RoleStrategy) -> str:
+    """What is recomputed and offloaded."""
+    chosen = {"recompute": strategy.recompute, "offload": strategy.offload}
+    return ", ".join(f"{what} {which}" for what, which in chosen.items() if which != "none")
 
 
 def _order_table(plan: Plan) -> Table:
@@ -144,20 +159,40 @@ def _band_words(roles: Iterable[RoleMemory]) -> str:
 def _prediction_table(plan: Plan) -> Table:
     calls = plan.prediction.calls
     pools = {call: pool.name for pool in plan.pools for call in pool.order}
-    columns = ("call", "pool", "seconds", "of it reshard", "from", "outside of what was measured")
+    banded = any(call.seconds_low is not None for call in calls.values())
+    columns = ("call", "pool", "seconds", *(["90 % band"] if banded else []), "of it reshard", "from")
     table = blank_table("Predicted", *columns)
     for name, pool in pools.items():
         call = calls[name]
         table.add_row(
             name,
             pool,
-            format_seconds_band(call.seconds, call.seconds_low, call.seconds_high),
+            format_seconds(call.seconds),
+            *([_call_band_words(call)] if banded else []),
             format_seconds(call.reshard_seconds) if call.reshard_seconds else "",
             call.origin,
-            "; ".join(call.outside),
         )
     table.caption = iteration_words(plan)
     return table
+
+
+def _call_band_words(call: CallPrediction) -> str:
+    if call.seconds_low is None or call.seconds_high is None:
+        return ""
+    return f"{format_seconds(call.seconds_low)} to {format_seconds(call.seconds_high)}"
+
+
+def _outside_tables(plan: Plan) -> Iterator[Table]:
+    """What lies outside of what was measured, if anything does, with the calls that it is true of."""
+    calls: dict[str, list[str]] = {}
+    for name, call in plan.prediction.calls.items():
+        for reason in call.outside:
+            calls.setdefault(reason, []).append(name)
+    if calls:
+        table = blank_table("Outside of what was measured", "why", "calls")
+        for reason, names in calls.items():
+            table.add_row(reason, ", ".join(names))
+        yield table
 
 
 def runner_up_table(plan: Plan) -> RenderableType:
@@ -167,7 +202,8 @@ def runner_up_table(plan: Plan) -> RenderableType:
     columns = ("placement", "devices", "objective", "loses most in")
     table = blank_table("The best plans of other placements", *columns)
     for other in plan.runners_up:
-        worse = f"{100 * loss_of(other.objective, plan.proof):+.1f} %{', ties' if other.ties else ''}"
+        change = change_of(loss_of(other.objective, plan.proof), plan.proof.minimise)
+        worse = f"{format_share(change)}{', ties' if other.ties else ''}"
         table.add_row(
             format_placement(other.placement),
             " + ".join(map(str, other.devices)),

@@ -13,6 +13,13 @@ from planner.reporting.words import iteration_words
 from planner.units import format_bytes, format_bytes_per_s, format_flops_per_s, format_seconds
 
 
+_WHOLE = (
+    *("pool", "devices", "role", "layout", "phase", "bytes", "call", "seconds", "share", "what"),
+    *("model", "device", "engine", "algorithm", "scenario", "source", "measure"),
+)
+"""Columns of keys and short figures."""
+
+
 def device_report(profile: Profile) -> RenderableType:
     """What was measured on the machine at hand."""
     device = profile.device
@@ -73,11 +80,17 @@ def comparison_table(predicted: Mapping[str, float], measured: Mapping[str, floa
     return table
 
 
-def blank_table(title: str, *columns: str) -> Table:
-    """A table without rows."""
+def blank_table(title: str, *columns: str, whole: Sequence[str] = _WHOLE) -> Table:
+    """A table without rows, of which nothing is cut: what has no room goes on in the next line.
+
+    Parameters
+    ----------
+    whole
+        Columns whose words stay in one line while there is any room.
+    """
     table = Table(title=title, title_justify="left", title_style="bold", caption_justify="left")
     for column in columns:
-        table.add_column(column)
+        table.add_column(column, overflow="fold", no_wrap=column in whole)
     return table
 
 

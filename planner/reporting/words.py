@@ -47,6 +47,24 @@ def format_change(amount: float, minimise: Objective) -> str:
     return f"{'-' if amount < 0 else '+'}{format_objective(abs(amount), minimise)}"
 
 
+def change_of(loss: float, minimise: Objective) -> float:
+    """How an objective itself changes by a loss: tokens per second fall, all else grows.
+
+    >>> change_of(0.25, "tokens_per_second"), change_of(0.25, "seconds")
+    (-0.25, 0.25)
+    """
+    return 0.0 - loss if minimise == "tokens_per_second" else loss
+
+
+def format_share(share: float) -> str:
+    """A change as a share of what it was.
+
+    >>> format_share(-0.0764)
+    '-7.6 %'
+    """
+    return f"{100 * share:+.1f} %"
+
+
 def gap_of(proof: Proof) -> float:
     """The share of the objective that a better plan could save (of the bound, for tokens per second)."""
     if proof.minimise == "tokens_per_second":

@@ -1,19 +1,15 @@
 """Placements that others fix by hand, as demands on a scenario, so that they are costed like any other."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 from planner.domain.cluster import Cluster
 from planner.domain.dataflow import GENERATOR
 from planner.domain.pins import PinKey, Pins
 from planner.domain.placement import Placement
-from planner.domain.scenario import Scenario
+from planner.domain.scenario import FixedPlacement, Scenario
 from planner.errors import InfeasibleError, SpecError
 from planner.search.problem.allocation import device_counts
 from planner.studies.planning import dataflow
-
-FixedPlacement = Literal["colocate", "standalone", "split"]
-"""All roles in one pool (DeepSpeed-Chat), each alone (OpenRLHF), or in two halves (NeMo-Aligner)."""
 
 _POLICY = frozenset({"actor", "reference"})
 """Roles that share the policy's half of a split."""

@@ -1,4 +1,7 @@
-"""A given choice of pools and strategies: costed, certified, and held against the optimum."""
+"""A given choice of pools and strategies: costed, certified, and held against the best plan.
+
+And a whole plan that was read from a file: checked before anything is said about it.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,14 +9,16 @@ from dataclasses import dataclass
 from planner.algorithms import asynchronous
 from planner.costs import CostModel
 from planner.domain.choice import Choice, ChosenPool
-from planner.domain.dataflow import GENERATOR, DataflowGraph
+from planner.domain.cluster import NodePool
+from planner.domain.dataflow import GENERATOR, DataflowGraph, ModelCall
 from planner.domain.pins import Pins
-from planner.domain.plan import Plan, Pool, Prediction, Proof
+from planner.domain.plan import CallPrediction, Plan, Pool, Prediction, Proof, RoleMemory, RoleStrategy
 from planner.domain.profile import Profile
 from planner.domain.scenario import Scenario
 from planner.errors import BrokenPlanError, SpecError
 from planner.search import Violation, violations
 from planner.search.answers.given import costed_plan, has_orders, orders_wait_in_circles
+from planner.search.certify.fixes import fix_of
 from planner.search.certify.pools import pool_violations
 from planner.search.certify.schedule import order_violations
 from planner.search.certify.strategies import strategy_violations
@@ -26,9 +31,11 @@ class Score:
     """A costed plan, and what it loses against the best one."""
 
     plan: Plan
-    """Its bound is the optimum's."""
+    """Its bound is the best plan's, unless it is better than that allows."""
     against: Price
-    """From the optimum to the plan."""
+    """From the best plan that was found to this one."""
+    is_outside: bool
+    """Whether it is better than all plans that the search lists, so that it is none of them."""
 
 
 def score(
@@ -70,13 +77,7 @@ def costed(choice: Choice, scenario: Scenario, *, profiles: Sequence[Profile] = 
     """
     for profile in profiles:
         scenario = with_device(scenario, profile.device)
-    graph = dataflow(scenario)
-    if any(GENERATOR in pool.roles for pool in choice.pools):
-        if not scenario.staleness:
-            raise SpecError(
-                f"{scenario.name}: staleness: 0, but a pool has a {GENERATOR}; set it to 1 or more"
-            )
-        graph = asynchronous(graph, scenario.staleness)
+    graph = _dataflow(scenario, is_asynchronous=any(GENERATOR in pool.roles for pool in choice.pools))
     costs = CostModel(scenario, graph, profiles=profiles)
     outline = _outline(choice, scenario, graph)
     _refuse(list(pool_violations(outline, graph)) or list(strategy_violations(outline, graph)))
@@ -85,6 +86,57 @@ def costed(choice: Choice, scenario: Scenario, *, profiles: Sequence[Profile] = 
     found = costed_plan(outline, graph, costs)
     _refuse(violations(found, graph, costs))
     return found
+
+
+def check_plan(plan: Plan, *, where: str, profiles: Sequence[Profile] = ()) -> None:
+    """Refuse a whole plan that breaks rules or states other figures than its pools and strategies have.
+
+    Of a plan that was made from measurements which are not at hand, the measured seconds are taken as they
+    are, and all the rest is checked.
+
+    Raises
+    ------
+    SpecError
+        Lists every broken rule; or the plan's scenario and dataflow do not belong together.
+    """
+    named = {*plan.strategies, *(role for pool in plan.pools for role in pool.roles)}
+    graph = _dataflow(plan.scenario, is_asynchronous=GENERATOR in named)
+    is_measured = any(call.origin != "modelled" for call in plan.prediction.calls.values())
+    costs = CostModel(plan.scenario, graph, profiles=profiles if is_measured else ())
+    found = violations(plan, graph, costs if profiles or not is_measured else _Measured(plan, costs))
+    if found:
+        raise SpecError(
+            f"{where}: the plan was changed, or made by another version; plan again, or score its pools and "
+            "strategies as `hybridmap plan PLAN` does. It breaks rules:\n"
+            + "\n".join(f"  {each}" for each in found)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """Costs whose measured seconds are those that a plan states."""
+
+    plan: Plan
+    costs: CostModel
+
+    def call(self, call: ModelCall, strategy: RoleStrategy, node_pool: NodePool, /) -> CallPrediction:
+        """The plan's own where a profile had a part in it."""
+        stated = self.plan.prediction.calls.get(call.name)
+        is_measured = stated is not None and stated.origin != "modelled"
+        return stated if stated and is_measured else self.costs.call(call, strategy, node_pool)
+
+    def memory(self, role: str, strategy: RoleStrategy, node_pool: NodePool, /) -> RoleMemory:
+        """The cost model's, of which profiles say nothing."""
+        return self.costs.memory(role, strategy, node_pool)
+
+
+def _dataflow(scenario: Scenario, *, is_asynchronous: bool) -> DataflowGraph:
+    graph = dataflow(scenario)
+    if not is_asynchronous:
+        return graph
+    if not scenario.staleness:
+        raise SpecError(f"{scenario.name}: staleness: 0, but a pool has a {GENERATOR}; set it to 1 or more")
+    return asynchronous(graph, scenario.staleness)
 
 
 def _outline(choice: Choice, scenario: Scenario, graph: DataflowGraph) -> Plan:
@@ -134,22 +186,19 @@ def _refuse(found: Sequence[Violation]) -> None:
     if found:
         raise BrokenPlanError(
             "the plan breaks rules:\n" + "\n".join(f"  {each}" for each in found),
-            fix="change what is named, or let `hybridmap plan` choose",
+            fix=fix_of(found),
             violations=tuple((each.rule, each.message) for each in found),
         )
 
 
-def _against(optimum: Plan, given: Plan, *, is_given: bool) -> Score:
-    against = price(optimum, given)
-    is_optimal = optimum.proof.status == "optimal" and against.amount <= 0
-    proof = given.proof.model_copy(
-        update={
-            "bound": optimum.proof.bound,
-            "solver": optimum.proof.solver,
-            "status": "optimal" if is_optimal else "feasible",
-        }
-    )
-    is_same = (given.pools, given.strategies) == (optimum.pools, optimum.strategies)
-    runners_up = optimum.runners_up if is_same else ()
+def _against(best: Plan, given: Plan, *, is_given: bool) -> Score:
+    """Both figures are whole numbers of the same unit, so that equal ones are equal as floats too."""
+    proof, lost = given.proof, -given.proof.loss(best.proof.bound)
+    if lost >= 0:
+        status = "feasible" if lost else "optimal"
+        proof = best.proof.model_copy(update={"objective": proof.objective, "status": status})
+    is_same = (given.pools, given.strategies) == (best.pools, best.strategies)
+    runners_up = given.runners_up or (best.runners_up if is_same else ())
     judged = given.model_copy(update={"proof": proof, "runners_up": runners_up})
-    return Score(plan=judged, against=price(optimum, judged, is_given=is_given))
+    against = price(best, judged, is_given=is_given)
+    return Score(plan=judged, against=against, is_outside=lost < 0)

@@ -43,7 +43,7 @@ class Floors:
             features=features,
             resources=resources,
             at_slot=at_slot,
-            by_devices=tuple(_falling(least, problem, resources) for least in at_slot),
+            by_devices=tuple(falling(least, problem, resources) for least in at_slot),
             ceiling_us=_ceiling_us(problem),
         )
 
@@ -93,7 +93,8 @@ def _ceiling_us(problem: Problem) -> int:
     )
 
 
-def _falling(least: Integers, problem: Problem, resources: Resources) -> tuple[Integers, ...]:
+def falling(least: Integers, problem: Problem, resources: Resources) -> tuple[Integers, ...]:
+    """The least on so many devices or fewer, out of values by slot; one table for each node pool."""
     tables = []
     for name, devices in problem.capacities.items():
         table = np.full((devices + 1, least.shape[1]), NEVER, dtype=np.int64)
@@ -146,7 +147,7 @@ class Pools:
         every = floors.pools
         blocks = [bit_set(floors.problem, roles) for roles in placement]
         takes = [np.where(every.alive[block][:, None], every.own_us[block], NEVER) for block in blocks]
-        tables = [_falling(least, floors.problem, floors.resources) for least in takes]
+        tables = [falling(least, floors.problem, floors.resources) for least in takes]
         left = floors.resources.there - floors.resources.taken
         devices = np.maximum(floors.resources.affordable(left), 0)
         alive, outside = np.zeros_like(every.alive), every.outside_us.copy()

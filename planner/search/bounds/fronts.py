@@ -13,10 +13,12 @@ one that does not come later there.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from planner.search.arrays import Booleans, Integers
+from planner.search.bounds.busy import Busy, Ceiling
 from planner.search.bounds.features import Features
 from planner.search.bounds.floors import Floors, Pools, members
 from planner.search.options.dominance import undominated_in_groups
@@ -100,6 +102,11 @@ class Fronts:
     def problem(self) -> Problem:
         return self.floors.problem
 
+    @cached_property
+    def busy(self) -> Busy:
+        """What the written order of plans asks about."""
+        return Busy.of(self.floors)
+
     def of(self, roles: int, allowed: Booleans) -> Front:
         """The combinations of a set of roles on some slots, by bytes no longer told apart.
 
@@ -120,21 +127,22 @@ class Fronts:
         Of a combination that another one on no more devices makes superfluous only the latter is kept.
         """
         if roles not in self.loosest or self.loosest[roles][0] < limit_us:
-            self.loosest[roles] = limit_us, self._within(roles, self.floors.pools, limit_us, ordered=False)
+            self.loosest[roles] = limit_us, self._within(roles, self.floors.pools, limit_us)
         front = self.loosest[roles][1]
         raised = np.maximum(front.us, pools.outside_us[roles, front.at])
         is_within = self.floors.features.bound_us(raised) <= limit_us
         return front.take(np.flatnonzero(is_within & pools.alive[roles, front.at]))
 
-    def ordered_within(self, roles: int, pools: Pools, limit_us: int) -> Front:
-        """The same, but for those that the written order of plans puts later."""
-        return self._within(roles, pools, limit_us, ordered=True)
+    def ordered_within(self, roles: int, pools: Pools, limit_us: int, ceiling: Ceiling) -> Front:
+        """The same of those that may be in the first plan by the written order."""
+        return self._within(roles, pools, limit_us, ceiling)
 
-    def _within(self, roles: int, pools: Pools, limit_us: int, *, ordered: bool) -> Front:
+    def _within(self, roles: int, pools: Pools, limit_us: int, ceiling: Ceiling | None = None) -> Front:
         names = members(self.problem, roles)
         alive = pools.within(limit_us)[roles]
         front = self._grown(names[:1])
         front = front.take(np.flatnonzero(alive[front.at]))
+        beside_us = None if ceiling is None else self.busy.outside_us(roles, ceiling.devices)
         for number in range(1, len(names) + 1):
             later = names[number:]
             missing = sum(
@@ -143,10 +151,19 @@ class Fronts:
             )
             raised = np.maximum(front.us + missing[front.at], pools.outside_us[roles, front.at])
             front = front.take(np.flatnonzero(self.floors.features.bound_us(raised) <= limit_us))
+            if ceiling is not None and beside_us is not None:
+                rest_us = beside_us + self._busy_us(later)
+                front = front.take(np.flatnonzero(front.busy_us + rest_us[front.at] <= ceiling.busy_us))
             if later:
-                front = _best(front, self._bytes_that_matter(front, later), ordered=ordered)
+                front = _best(front, self._bytes_that_matter(front, later), ordered=ceiling is not None)
                 front = self._merged(front, self._grown(later[:1]))
-        return self._on_fewest_devices(front, pools.outside_us[roles], ordered=ordered)
+        return self._on_fewest_devices(front, pools.outside_us[roles], ordered=ceiling is not None)
+
+    def _busy_us(self, roles: Sequence[str]) -> Integers:
+        """What all calls of some roles take at least on each slot, shape (slots,)."""
+        numbers = [self.problem.roles.index(role) for role in roles]
+        least: Integers = self.busy.at_slot[numbers].sum(axis=0)
+        return least
 
     def _on_fewest_devices(self, front: Front, outside_us: Integers, *, ordered: bool) -> Front:
         """Those that no other one makes superfluous, whatever its slot."""

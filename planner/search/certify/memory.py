@@ -5,13 +5,15 @@ from collections.abc import Iterator
 from planner.costs.uncertainty import banded_memory
 from planner.domain.dataflow import DataflowGraph
 from planner.domain.plan import Plan
+from planner.search.certify.call_costs import CallCosts
 from planner.search.certify.violation import Violation
-from planner.search.costs_protocol import Costs
 from planner.units import format_bytes
 
 
-def memory_violations(plan: Plan, graph: DataflowGraph, costs: Costs) -> Iterator[Violation]:
+def memory_violations(plan: Plan, graph: DataflowGraph, costs: CallCosts) -> Iterator[Violation]:
     """What is wrong with the bytes of roles in sound pools and strategies."""
+    for role in sorted(set(plan.prediction.memory) - set(graph.roles)):
+        yield Violation(rule="bytes", message=f"{role} has bytes, but no place in the plan")
     for pool in plan.pools:
         node_pool = plan.scenario.cluster.node_pool(pool.node_pool)
         device, there = node_pool.device.name, node_pool.device.usable_memory

@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from planner.domain.dataflow import GENERATOR, DataflowGraph
+from planner.domain.dataflow import ACTOR, GENERATOR, DataflowGraph
+from planner.domain.placement import Placement
 from planner.domain.plan import Plan
+from planner.domain.scenario import Scenario
 from planner.search.certify.violation import Violation
 
 
@@ -13,7 +15,8 @@ def pool_violations(plan: Plan, graph: DataflowGraph) -> Iterator[Violation]:
     yield from _roles(plan, graph)
     yield from _names(plan, graph)
     yield from _devices(plan)
-    yield from _demands(plan)
+    for rule, message in broken_demands(plan.scenario, plan.placement):
+        yield Violation(rule=rule, message=message)
 
 
 def _roles(plan: Plan, graph: DataflowGraph) -> Iterator[Violation]:
@@ -25,10 +28,14 @@ def _roles(plan: Plan, graph: DataflowGraph) -> Iterator[Violation]:
     for role in sorted(set(placed) - set(graph.roles)):
         kind = "a service, which takes no devices" if role in graph.services else "no role"
         yield Violation(rule="partition", message=f"in the dataflow {graph.name} {role} is {kind}")
-    for role in sorted(set(graph.roles) ^ set(plan.strategies)):
-        yield Violation(
-            rule="strategies", message=f"{role} has a strategy or a place in the dataflow, not both"
-        )
+    for pool in plan.pools:
+        if not pool.roles:
+            yield Violation(rule="partition", message=f"{pool.name} takes {pool.devices} devices for no role")
+    for role in sorted(set(graph.roles) - set(plan.strategies)):
+        yield Violation(rule="strategies", message=f"{role} takes devices, but has no strategy")
+    for role in sorted(set(plan.strategies) - set(graph.roles)):
+        message = f"{role} has a strategy, but in the dataflow {graph.name} it takes no devices"
+        yield Violation(rule="strategies", message=message)
     staleness = plan.scenario.staleness if GENERATOR in graph.roles else 0
     if graph.staleness != staleness:
         message = f"generation runs {graph.staleness} iterations ahead, permitted are {staleness}"
@@ -40,7 +47,7 @@ def _names(plan: Plan, graph: DataflowGraph) -> Iterator[Violation]:
         if pool.name != f"pool-{index}":
             yield Violation(rule="names", message=f"the pool at place {index} is called {pool.name}")
     ranks = {role: rank for rank, role in enumerate(graph.roles)}
-    firsts = [min((ranks.get(role, -1) for role in pool.roles), default=-1) for pool in plan.pools]
+    firsts = [min(ranks.get(role, -1) for role in pool.roles) for pool in plan.pools if pool.roles]
     if firsts != sorted(firsts):
         yield Violation(rule="names", message="pools do not stand in the order of their first roles")
 
@@ -84,13 +91,16 @@ def _packs(sizes: list[int], nodes: int, per_node: int) -> bool:
     return True
 
 
-def _demands(plan: Plan) -> Iterator[Violation]:
-    """Colocate and apart; a generator is of use only on devices that the actor does not have."""
-    sets = [set(pool.roles) for pool in plan.pools]
-    for group in plan.scenario.colocate:
+def broken_demands(scenario: Scenario, placement: Placement) -> Iterator[tuple[str, str]]:
+    """Colocate and apart, by rule, where a placement breaks them.
+
+    A generator is of use only on devices that the actor does not have.
+    """
+    sets = [set(roles) for roles in placement]
+    for group in scenario.colocate:
         if not any(set(group) <= roles for roles in sets):
-            yield Violation(rule="colocate", message=f"{', '.join(group)} do not share a pool")
-    for group in (*plan.scenario.apart, ("actor", GENERATOR)):
+            yield "colocate", f"{', '.join(group)} do not share a pool"
+    for group in (*scenario.apart, (ACTOR, GENERATOR)):
         for roles in sets:
             if len(both := sorted(roles.intersection(group))) > 1:
-                yield Violation(rule="apart", message=f"{', '.join(both)} share a pool")
+                yield "apart", f"{', '.join(both)} share a pool"

@@ -1,12 +1,19 @@
 """The objective is what the plan costs, the bound lies on its right side, and no runner-up is better."""
 
+from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 
 from planner.costs.bands import ties
 from planner.domain.dataflow import DataflowGraph
+from planner.domain.placement import Placement
 from planner.domain.plan import Plan, RunnerUp
+from planner.search.certify.pools import broken_demands
 from planner.search.certify.violation import RELATIVE_TOLERANCE, Violation
 from planner.units import HOUR_S, MICRO_DOLLAR, MICROSECOND, MILLION
+
+_RANKED = ("seconds", "tokens_per_second")
+"""Objectives that seconds alone decide; runners-up under a budget stand in the order of their seconds too."""
 
 
 def proof_violations(plan: Plan, graph: DataflowGraph) -> Iterator[Violation]:
@@ -14,8 +21,10 @@ def proof_violations(plan: Plan, graph: DataflowGraph) -> Iterator[Violation]:
     yield from _question(plan)
     yield from _objective(plan, graph)
     yield from _bound(plan)
+    yield from _ranking(plan)
     for other in plan.runners_up:
-        yield from _runner_up(plan, other, graph)
+        yield from _another_placement(plan, other, graph)
+        yield from _worse(plan, other, graph)
 
 
 def _question(plan: Plan) -> Iterator[Violation]:
@@ -88,23 +97,61 @@ def _bound(plan: Plan) -> Iterator[Violation]:
         yield Violation(rule="bound", message=message)
     if proof.status == "optimal" and proof.loss(proof.bound) < -rounding:
         yield Violation(rule="bound", message=f"optimal, but only {proof.bound!r} is proven")
+    if proof.status == "feasible" and proof.loss(proof.bound) >= 0:
+        yield Violation(rule="bound", message="reaches the objective, so the plan is optimal, not feasible")
 
 
-def _runner_up(plan: Plan, other: RunnerUp, graph: DataflowGraph) -> Iterator[Violation]:
-    """Another placement of the same roles, no better than the plan, and a tie only where it is near."""
-    proof, minimise = plan.proof, plan.scenario.minimise
-    sets = {frozenset(roles) for roles in other.placement}
-    if sorted(role for roles in other.placement for role in roles) != sorted(graph.roles):
+def _ranking(plan: Plan) -> Iterator[Violation]:
+    """Each placement once, the best first."""
+    proof, others = plan.proof, plan.runners_up
+    for sets, count in Counter(_sets(other.placement) for other in others).items():
+        if count > 1:
+            message = f"{sorted(map(sorted, sets))} is there {count} times"
+            yield Violation(rule="runners-up", message=message)
+    if proof.minimise in _RANKED:
+        rounding = RELATIVE_TOLERANCE * abs(proof.objective)
+        for one, other in pairwise(others):
+            if proof.loss(one.objective) > proof.loss(other.objective) + rounding:
+                message = f"{one.objective!r} stands before {other.objective!r}, which is better"
+                yield Violation(rule="runners-up", message=message)
+
+
+def _sets(placement: Placement) -> frozenset[frozenset[str]]:
+    return frozenset(map(frozenset, placement))
+
+
+def _another_placement(plan: Plan, other: RunnerUp, graph: DataflowGraph) -> Iterator[Violation]:
+    """Other sets of the same roles, on devices that are there, as the scenario demands them."""
+    scenario, words = plan.scenario, f"{other.placement} on {other.devices} devices"
+    there, most = scenario.cluster.devices, scenario.maximum_devices
+    placed = sorted(role for roles in other.placement for role in roles)
+    if placed != sorted(graph.roles) or not all(other.placement):
         message = f"{other.placement} is no placement of {', '.join(graph.roles)}"
         yield Violation(rule="runners-up", message=message)
-    if sets == {frozenset(roles) for roles in plan.placement} or len(other.devices) != len(other.placement):
-        message = f"{other.placement} on {other.devices} devices is not another placement"
+    if _sets(other.placement) == _sets(plan.placement) or len(other.devices) != len(other.placement):
+        yield Violation(rule="runners-up", message=f"{words} is not another placement")
+    if min(other.devices, default=1) < 1 or sum(other.devices) > there:
+        yield Violation(rule="runners-up", message=f"{words}: the cluster has {there}")
+    if most is not None and max(other.devices, default=0) > most:
+        yield Violation(rule="runners-up", message=f"{words}: a pool may take {most}")
+    for _, broken in broken_demands(scenario, other.placement):
+        yield Violation(rule="runners-up", message=f"{other.placement}: {broken}")
+
+
+def _worse(plan: Plan, other: RunnerUp, graph: DataflowGraph) -> Iterator[Violation]:
+    """No better than the plan, by a call of the dataflow, and a tie only where it is near."""
+    proof, minimise = plan.proof, plan.scenario.minimise
+    if other.loses_in not in graph.stage_of and (other.loses_in or other.loses_seconds):
+        message = f"{other.placement} loses in {other.loses_in!r}, which is no call of {graph.name}"
+        yield Violation(rule="runners-up", message=message)
+    if other.loses_seconds < 0:
+        message = f"{other.placement} loses {other.loses_seconds!r} s in {other.loses_in}, less than nothing"
         yield Violation(rule="runners-up", message=message)
     rounding = RELATIVE_TOLERANCE * abs(proof.objective)
     if proof.status == "optimal" and proof.loss(other.objective) < -rounding:
         message = f"{other.placement} costs {other.objective!r}, less than the plan"
         yield Violation(rule="runners-up", message=message)
-    if other.ties and minimise in ("seconds", "tokens_per_second"):
+    if other.ties and minimise in _RANKED:
         tokens = plan.scenario.workload.total_tokens
         best, its = (
             (proof.objective, other.objective)

@@ -1,6 +1,9 @@
 """The pools' orders admit a schedule, and seconds and totals are those that follow from it."""
 
 from collections.abc import Iterator, Mapping
+from itertools import permutations
+
+import networkx as nx
 
 from planner.costs import stage_cost, tokens_per_second
 from planner.costs.bands import Term, circle_band
@@ -10,16 +13,18 @@ from planner.costs.sync.crossing import crossings
 from planner.costs.uncertainty import banded_call, term_of
 from planner.domain.cluster import NodePool
 from planner.domain.dataflow import DataflowGraph
-from planner.domain.plan import CallPrediction, Plan, RoleStrategy
+from planner.domain.plan import CallPrediction, Plan, Pool, RoleStrategy
+from planner.search.certify.call_costs import CallCosts
 from planner.search.certify.violation import Violation, is_equal
-from planner.search.costs_protocol import Costs
 
 
-def schedule_violations(plan: Plan, graph: DataflowGraph, costs: Costs) -> Iterator[Violation]:
+def schedule_violations(plan: Plan, graph: DataflowGraph, costs: CallCosts) -> Iterator[Violation]:
     """What is wrong with the orders and the predicted seconds of sound pools and strategies."""
     found = list(order_violations(plan, graph))
     yield from found
     calls, terms = _calls(plan, graph, costs)
+    for name in sorted(set(plan.prediction.calls) - set(calls)):
+        yield Violation(rule="prediction", message=f"{name} has seconds, but is no call on the pools")
     for name, call in calls.items():
         written = plan.prediction.calls.get(name)
         if written is None or not _is_same(written, call):
@@ -30,6 +35,7 @@ def schedule_violations(plan: Plan, graph: DataflowGraph, costs: Costs) -> Itera
 
 def order_violations(plan: Plan, graph: DataflowGraph) -> Iterator[Violation]:
     """Each pool has its calls once, some of them ahead of others."""
+    lags = _least_lags(graph) if any(pool.ahead for pool in plan.pools) else {}
     for pool in plan.pools:
         calls = sorted(call.name for call in graph.model_calls if call.role in pool.roles)
         if sorted(pool.order) != calls:
@@ -37,10 +43,31 @@ def order_violations(plan: Plan, graph: DataflowGraph) -> Iterator[Violation]:
         elif not set(pool.ahead) <= set(calls) or min(pool.ahead.get(name, 0) for name in calls) != 0:
             message = f"{pool.name}: {pool.ahead} says by how much calls of {calls} are ahead of the rearmost"
             yield Violation(rule="ahead", message=message)
+        else:
+            yield from _too_far(pool, lags)
+
+
+def _too_far(pool: Pool, lags: Mapping[tuple[str, str], int]) -> Iterator[Violation]:
+    """A call further ahead of another one of its pool than what it waits for lets it be."""
+    for one, other in permutations(pool.order, 2):
+        ahead = pool.ahead.get(one, 0) - pool.ahead.get(other, 0)
+        if ahead > (most := lags.get((other, one), ahead)):
+            message = f"{pool.name}: {one} is {ahead} iterations ahead of {other}, it can be {most} at most"
+            yield Violation(rule="ahead", message=message)
+            return
+
+
+def _least_lags(graph: DataflowGraph) -> dict[tuple[str, str], int]:
+    """By source and target: how many iterations before its own the target waits for, also through others."""
+    waits = nx.DiGraph()
+    for wait in sorted(graph.dependences, key=lambda wait: -wait.lag):
+        waits.add_edge(wait.source, wait.target, lag=wait.lag)
+    found = nx.all_pairs_dijkstra_path_length(waits, weight="lag")
+    return {(source, target): lag for source, lags in found for target, lag in lags.items()}
 
 
 def _calls(
-    plan: Plan, graph: DataflowGraph, costs: Costs
+    plan: Plan, graph: DataflowGraph, costs: CallCosts
 ) -> tuple[dict[str, CallPrediction], dict[str, Term]]:
     """The cost model's prediction of each call that takes devices, alone and as a part of a sum."""
     calls: dict[str, CallPrediction] = {}
@@ -89,6 +116,7 @@ def _is_same(written: CallPrediction, call: CallPrediction) -> bool:
         (written.seconds, call.seconds),
         (written.seconds_low, call.seconds_low),
         (written.seconds_high, call.seconds_high),
+        (written.reshard_seconds, call.reshard_seconds),
     )
     same = all(one is not None and is_equal(one, other) for one, other in pairs)
     return same and (written.origin, written.outside) == (call.origin, call.outside)

@@ -81,7 +81,7 @@ def _pass_rules(strategy: RoleStrategy, plan: Plan) -> Rules:
     cache = generate.cache_tokens if generate else None
     return {
         "recompute": (bool(strategy.train) or strategy.recompute == "none", "recomputes without training"),
-        "offload": (bool(strategy.train) or strategy.offload != "optimizer", "has no optimizer to offload"),
+        "offload": _offload_rule(strategy),
         "token budget": (
             budget is None or (bool(passes) and strategy.micro_batch == 1 and budget >= longest),
             f"packs {budget} tokens and {strategy.micro_batch} sequences; the longest has {longest} tokens",
@@ -91,6 +91,12 @@ def _pass_rules(strategy: RoleStrategy, plan: Plan) -> Rules:
             f"caches {cache} tokens, the longest sequence has {longest}",
         ),
     }
+
+
+def _offload_rule(strategy: RoleStrategy) -> tuple[bool, str]:
+    if not (strategy.train or strategy.infer):
+        return strategy.offload == "none", "only generates, so its weights stay on the devices"
+    return bool(strategy.train) or strategy.offload != "optimizer", "has no optimizer to offload"
 
 
 def _pins(plan: Plan, pool: Pool, role: str) -> Iterator[Violation]:

@@ -137,6 +137,19 @@ class Solution:
         """The float nearest to its microseconds."""
         return round(self.objective_us * MICROSECOND, 6)
 
+    @property
+    def devices(self) -> int:
+        """Of all pools."""
+        return sum(pool.slot.devices for pool in self.pools)
+
+    def busy_us(self, problem: Problem) -> int:
+        """Microseconds of all calls that take devices."""
+        return sum(
+            int(problem.options[role][pool.slot].call_us[row].sum())
+            for pool in self.pools
+            for role, row in zip(pool.roles, pool.rows, strict=True)
+        )
+
     def strategies(self, problem: Problem) -> dict[str, RoleStrategy]:
         """The strategy of each role."""
         return {

@@ -33,7 +33,7 @@ def best_of_parts(
         raise SearchStoppedError
     if not answers:
         return None
-    best = min(answers, key=lambda found: (found.solution.objective_us, _devices(found.solution))).solution
+    best = min(answers, key=lambda found: (found.solution.objective_us, found.solution.devices)).solution
     return Answer(
         solution=best,
         bound_us=0 if stopped else min(found.bound_us for found in answers),
@@ -67,10 +67,6 @@ def _inside(problem: Problem, name: str) -> Problem:
         options=MappingProxyType(options),
         capacities=MappingProxyType({name: problem.capacities[name]}),
     )
-
-
-def _devices(solution: Solution) -> int:
-    return sum(pool.slot.devices for pool in solution.pools)
 
 
 def _best_others(answers: Sequence[Answer], beside: Placement) -> Iterator[Solution]:

@@ -8,7 +8,8 @@ only if there is a whole number q such that b of q iterations later and all afte
 keep s_b - s_a between -l P and m P, so that -m <= q <= l + 1. All is linear once a boolean chooses q.
 
 Waits that lie on no circle cost no time, as what follows may run periods later; instead of them, parts that
-only such waits connect are tied to within a period of each other (`planner.search.schedules.periods`).
+only such waits connect are tied to within a period of each other (`planner.search.schedules.periods`). Where
+pools may not interleave iterations, no part may move by itself, and all waits stay.
 """
 
 from collections.abc import Sequence
@@ -30,7 +31,8 @@ def schedule_program(program: Program) -> None:
     problem = program.problem
     waits, ties = circular_waits(problem)
     lags = least_lags(len(problem.steps), [*waits, *ties])
-    horizon = program.limit_us * (2 + max((lag for row in lags for lag in row if lag < FAR), default=0))
+    furthest = max((lag for row in lags for lag in row if lag < FAR), default=0)
+    horizon = program.limit_us * (2 + furthest + (0 if problem.interleaves else len(problem.steps)))
     starts = [program.cp.new_int_var(0, horizon, f"start {step.name}") for step in problem.steps]
     lasts = [_duration(program, number) for number in range(len(problem.steps))]
     apart = {
@@ -50,7 +52,12 @@ def schedule_program(program: Program) -> None:
 
 
 def circular_waits(problem: Problem) -> tuple[list[Wait], list[Wait]]:
-    """The waits that lie on circles, and ties between the parts that are left unconnected."""
+    """The waits that lie on circles, and ties between the parts that are left unconnected.
+
+    All waits and no ties where pools may not interleave.
+    """
+    if not problem.interleaves:
+        return list(problem.waits), []
     graph = nx.DiGraph((wait.source, wait.target) for wait in problem.waits)
     graph.add_nodes_from(range(len(problem.steps)))
     parts = sorted(nx.strongly_connected_components(graph), key=min)

@@ -2,11 +2,13 @@
 
 import time
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 from ortools.sat.python import cp_model
 
 from planner.errors import PlannerError
+from planner.search.bounds.busy import Ceiling
 from planner.search.bounds.features import Features
 from planner.search.bounds.floors import NEVER, Floors, Pools
 from planner.search.bounds.fronts import Fronts
@@ -14,12 +16,10 @@ from planner.search.problem import PoolChoice, Problem, Solution
 from planner.search.schedules.evaluation import evaluate_within
 from planner.search.solvers.cp.program import Program, write_program
 from planner.search.solvers.cp.schedule import schedule_program
-from planner.search.solvers.cp.ties import device_count, tie_keys
+from planner.search.solvers.cp.ties import KEYS, device_count, tie_keys
 
 DETERMINISTIC_LIMIT = 60.0
 """CP-SAT's deterministic seconds per solve; the paper's scenarios need under one."""
-MORE_DEVICES = 50
-"""One part in so many of the fewest devices is allowed on top when they are not enough, then twice that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +91,15 @@ class Least:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Minimised:
+    """A plan that is first by some keys of the written order."""
+
+    pools: tuple[PoolChoice, ...]
+    values: tuple[int, ...]
+    """Of the keys."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
     """The search for the best plan made of some pools."""
 
@@ -146,10 +155,10 @@ class Search:
     def first(self, best: Solution) -> Solution:
         """The first plan of that objective in the written order, or that plan if the time is up.
 
-        If the first by the bound alone is no worse exactly, it is the one; else the schedule decides.
+        If the first by the bound alone is no worse exactly, it is the one; otherwise the schedule decides.
         """
         for is_exact in (True,) if self._bound_is_cost else (False, True):
-            pools = self._first(best, is_exact=is_exact)
+            pools = None if self.clock.is_late else self._first(best, is_exact=is_exact)
             found = pools and evaluate_within(self.problem, pools, best.objective_us)
             if found:
                 return found
@@ -161,7 +170,7 @@ class Search:
 
     def _least(self, limit_us: int, *, is_exact: bool, known: Solution | None) -> Least:
         """The plan of least cost, or of least bound, that is within the limit."""
-        program = self._program(self.pools, limit_us, is_exact=is_exact, ordered=False)
+        program = self._program(self.pools, limit_us, is_exact=is_exact)
         program.cp.minimize(program.cost)
         solver = self.clock.solver()
         status = solver.solve(program.cp)
@@ -179,40 +188,51 @@ class Search:
     def _first(self, best: Solution, *, is_exact: bool) -> tuple[PoolChoice, ...] | None:
         """The first plan as good as that one by the written order; none if the time is up.
 
-        Fewest devices come first, so pools are in question only up to some number of devices, first up to the
-        least that can be enough.
+        Its devices, and a limit on its microseconds of all calls, come first: few combinations can be part of
+        a plan within both.
         """
-        limit_us, most = best.objective_us, sum(pool.slot.devices for pool in best.pools)
+        limit_us = best.objective_us
         fewest, at_all = self.pools.fewest_devices(self.floors, limit_us)
-        devices = at_all
-        while True:
-            devices = min(devices, most)
-            few = replace(self.pools, alive=self.pools.alive & (fewest <= devices))
-            program = self._program(few, limit_us, is_exact=is_exact, ordered=True)
-            program.cp.add(device_count(program) <= devices)
-            pools, is_there = self._first_of(program)
-            if is_there or devices == most:
-                return pools
-            devices += max(1, devices - at_all, at_all // MORE_DEVICES)
+        ceiling = Ceiling(devices=best.devices, busy_us=best.busy_us(self.problem))
+        if at_all < ceiling.devices:
+            pools = replace(self.pools, alive=self.pools.alive & (fewest < ceiling.devices))
+            fewer = self._program(pools, limit_us, is_exact=is_exact)
+            fewer.cp.add(device_count(fewer) < ceiling.devices)
+            least = self._minimised(fewer, 2)
+            if least is None and self.clock.is_late:
+                return None
+            if least is not None:
+                ceiling = Ceiling(devices=least.values[0], busy_us=least.values[1])
+        pools = replace(self.pools, alive=self.pools.alive & (fewest <= ceiling.devices))
+        program = self._program(pools, limit_us, is_exact=is_exact, ceiling=ceiling)
+        found = self._minimised(program, KEYS)
+        return None if found is None else found.pools
 
-    def _first_of(self, program: Program) -> tuple[tuple[PoolChoice, ...] | None, bool]:
-        """The first plan of a program, none if the time is up; and whether there may be any."""
-        pools = None
-        for key in tie_keys(program):
+    def _minimised(self, program: Program, count: int) -> Minimised | None:
+        """The first plan of a program by so many keys of the written order; none if the time is up."""
+        values: list[int] = []
+        pools: tuple[PoolChoice, ...] = ()
+        for key in islice(tie_keys(program), count):
             solver = self.clock.solver()
             program.cp.minimize(key)
-            status = solver.solve(program.cp)
-            if status != cp_model.OPTIMAL:
-                return None, status != cp_model.INFEASIBLE
+            if solver.solve(program.cp) != cp_model.OPTIMAL:
+                return None
             pools = program.chosen(solver)
-            program.cp.add(key <= round(solver.objective_value))
-        return pools, True
+            values.append(round(solver.objective_value))
+            program.cp.add(key <= values[-1])
+        return Minimised(pools=pools, values=tuple(values))
 
-    def _program(self, pools: Pools, limit_us: int, *, is_exact: bool, ordered: bool) -> Program:
+    def _program(
+        self, pools: Pools, limit_us: int, *, is_exact: bool, ceiling: Ceiling | None = None
+    ) -> Program:
         made = self.by_call if is_exact else self.by_feature
-        of = made.ordered_within if ordered else made.within
         sets = np.flatnonzero(pools.within(limit_us).any(axis=1)).tolist()
-        fronts = {roles: of(roles, pools, limit_us) for roles in sets}
+        fronts = {
+            roles: made.within(roles, pools, limit_us)
+            if ceiling is None
+            else made.ordered_within(roles, pools, limit_us, ceiling)
+            for roles in sets
+        }
         program = write_program(self.floors, fronts, limit_us=limit_us)
         if is_exact and not self._bound_is_cost:
             schedule_program(program)

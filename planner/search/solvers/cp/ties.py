@@ -14,6 +14,9 @@ from ortools.sat.python import cp_model
 from planner.search.arrays import Integers
 from planner.search.solvers.cp.program import Program
 
+KEYS = 4
+"""Of the written order."""
+
 
 def tie_keys(program: Program) -> Iterator[cp_model.LinearExpr]:
     """What is to be least, first things first."""
