@@ -8,7 +8,7 @@
     ├── ProfileMissingError(LookupError)  no measurement covers this model on this device
     ├── InfeasibleError                   no plan fits: role, bytes needed, bytes there, the nearest fix
     │   └── BrokenPlanError               a given plan breaks rules: all of them
-    ├── SearchStoppedError                the time was up before any plan was found or known not to exist
+    ├── SearchStoppedError                no plan was found, and none is known not to exist
     ├── NoneFasterError                   no plan is as fast as was asked for
     ├── PlanMismatchError                 the cluster at hand is not the one the plan was made for
     └── WorkerError                       a worker died: role, rank, cause, and its own first traceback
@@ -101,13 +101,14 @@ class BrokenPlanError(InfeasibleError):
 
 
 class SearchStoppedError(PlannerError):
-    """The time was up before any plan was found, or known not to exist."""
+    """No plan was found, and none is known not to exist: the time was up, or the solver proves nothing."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "the search was stopped before it found a plan or proved that there is none; "
-            "give it more time (--time-limit), or none to let it finish"
-        )
+    def __init__(
+        self,
+        words: str = "the search was stopped before it found a plan or proved that there is none; "
+        "give it more time (--time-limit), or none to let it finish",
+    ) -> None:
+        super().__init__(words)
 
 
 class NoneFasterError(PlannerError):

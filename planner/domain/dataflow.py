@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import Literal
 
 import networkx as nx
@@ -98,16 +99,17 @@ class DataflowGraph:
 
     @cached_property
     def dependences(self) -> tuple[Dependence, ...]:
-        """Everything that a call waits for: data of its iteration, and weights of earlier ones.
+        """Everything that a call waits for: data of its iteration, weights of earlier ones, a busy service.
 
         A trained role's other calls wait for its updates of the iteration before. A generator's wait for the
-        weights of ``1 + staleness`` iterations before.
+        weights of ``1 + staleness`` iterations before. A call of a service takes all that the service can do
+        at once, so that its calls run one after another, over all iterations.
         """
         data = [
             Dependence(source=source, target=target, fields=self.graph.edges[source, target]["fields"])
             for source, target in self.graph.edges
         ]
-        return (*data, *self._weights())
+        return (*data, *self._weights(), *self._turns_of_services())
 
     def _weights(self) -> Iterator[Dependence]:
         for source in self.calls:
@@ -119,6 +121,14 @@ class DataflowGraph:
                 for target in self.calls_of(source.role):
                     if target.kind == "generate":
                         yield Dependence(source=source.name, target=target.name, lag=1 + self.staleness)
+
+    def _turns_of_services(self) -> Iterator[Dependence]:
+        for role in sorted(self.services):
+            own = [call.name for stage in self.stages for call in stage if call.role == role]
+            for source, target in pairwise(own):
+                yield Dependence(source=source, target=target)
+            if own:
+                yield Dependence(source=own[-1], target=own[0], lag=1)
 
     def call(self, name: str) -> ModelCall:
         """The call of that name."""

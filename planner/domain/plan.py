@@ -22,6 +22,7 @@ Origin = Literal["measured", "scaled", "modelled"]
 """Read from a profile; modelled and corrected by the profile's other calls; from the data sheet alone."""
 Status = Literal["optimal", "feasible"]
 Solver = Literal["cpsat", "dp", "exhaustive", "hybridflow"]
+LossKind = Literal["slower", "shares", "waits"]
 
 
 class RoleStrategy(Value):
@@ -153,9 +154,11 @@ class RunnerUp(Value):
     devices: tuple[int, ...]
     objective: float
     loses_in: str
-    """Of the calls that decide its seconds, the one that takes longest beyond what it takes in the plan."""
+    """Of the calls that decide its seconds, the one that explains most of what it loses."""
     loses_seconds: float
-    """By how much; where none takes longer, what that call adds to the seconds and does not in the plan."""
+    loses_kind: LossKind = "slower"
+    """What these seconds are: by how much the call takes longer than in the plan; what it takes, where it now
+    shares a pool with the greatest of those calls; or the whole loss, where they wait for each other."""
     difference_band: float = Field(default=0.0, ge=0)
     """Half the width of the 90 % band of the difference to the plan, in seconds; what both share cancels."""
     ties: bool = False

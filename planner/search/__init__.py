@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from planner.domain.dataflow import DataflowGraph
 from planner.domain.plan import Plan, Solver
 from planner.domain.scenario import Scenario
-from planner.errors import InfeasibleError, NoneFasterError
+from planner.errors import InfeasibleError, NoneFasterError, SearchStoppedError
 from planner.search.answers.assembly import assemble
 from planner.search.certify import Violation, certify, violations
 from planner.search.costs_protocol import Costs
@@ -56,7 +56,7 @@ def solve(
     InfeasibleError
         When no plan fits the devices and the demands, with the nearest change that helps.
     SearchStoppedError
-        When the time is up before any plan was found, or known not to exist.
+        When the time is up before any plan was found or known not to exist, or the solver proves nothing.
     SpecError
         When dollars are asked for and a node pool has no price, or a call would take decades.
     """
@@ -68,6 +68,11 @@ def solve(
         verdict = best_by_objective(problem, scenario, fastest, at_most_us=at_most_us)
     except InfeasibleError as error:
         raise with_fixes(error, scenario, graph, costs) from None
+    if verdict is None and not fastest.proves:
+        raise SearchStoppedError(
+            f"HybridFlow's algorithm found no plan of {graph.name}, which says nothing about other plans; "
+            "plan it with --solver cpsat"
+        )
     if verdict is None and at_most_us < ANY_TIME:
         raise NoneFasterError(f"no plan of {graph.name} takes at most {at_most_us} us")
     if verdict is None:

@@ -13,7 +13,7 @@ from planner.domain.plan import Plan, Solver
 from planner.domain.profile import Profile
 from planner.domain.scenario import Scenario
 from planner.domain.timeline import Timeline
-from planner.errors import InfeasibleError, NoneFasterError, SearchStoppedError
+from planner.errors import InfeasibleError, NoneFasterError, SearchStoppedError, SpecError
 from planner.search import SearchResult, solve
 from planner.search.objectives.fastest import ANY_TIME
 from planner.simulation import simulate as play
@@ -30,6 +30,13 @@ class SearchSettings:
     seed: int = 0
     workers: int = 1
     """Threads of the default solver; the plan is the same whatever their number."""
+
+    def __post_init__(self) -> None:
+        if self.time_limit_s is not None and self.solver != "cpsat":
+            raise SpecError(
+                f"--time-limit: only the solver cpsat can be stopped early, {self.solver} runs to its end; "
+                "leave out one of the two"
+            )
 
 
 def dataflow(scenario: Scenario) -> DataflowGraph:
@@ -95,7 +102,7 @@ def plan(
         except (InfeasibleError, SearchStoppedError) as error:
             failures.append(error)
     if not found:
-        raise failures[0]
+        raise next((error for error in failures if isinstance(error, SearchStoppedError)), failures[0])
     is_open = any(isinstance(error, SearchStoppedError) for error in failures)
     return SearchResult(plan=_best(found, is_open=is_open), solve_seconds=time.perf_counter() - start)
 

@@ -9,6 +9,7 @@ from planner.costs.uncertainty import banded_memory
 from planner.domain.dataflow import DataflowGraph
 from planner.domain.plan import Plan, Pool, Prediction, RunnerUp, Solver
 from planner.search.answers.forecast import Forecast
+from planner.search.answers.losses import loss_of
 from planner.search.costs_protocol import Costs
 from planner.search.objectives import Verdict
 from planner.search.problem import Solution
@@ -60,26 +61,15 @@ def _prediction(of: Forecast) -> Prediction:
 
 
 def _runner_up(other: Forecast, best: Forecast, verdict: Verdict) -> RunnerUp:
-    loses_in, loses_seconds = _loss(other, best)
+    loss = loss_of(other, best)
     band = difference_half_width(other.deciding_terms.values(), best.deciding_terms.values())
     return RunnerUp(
         placement=other.solution.placement,
         devices=tuple(pool.devices for pool in other.pools),
         objective=verdict.figure(verdict.amount(other.solution)),
-        loses_in=loses_in,
-        loses_seconds=loses_seconds,
+        loses_in=loss.call,
+        loses_seconds=loss.seconds,
+        loses_kind=loss.kind,
         difference_band=band,
         ties=ties(best.solution.seconds, other.solution.seconds, band),
     )
-
-
-def _loss(other: Forecast, best: Forecast) -> tuple[str, float]:
-    """Of the calls that decide the other plan's seconds, the one that grows most.
-
-    Where none takes longer than in the best plan, the one that adds most to the seconds and did not there.
-    """
-    growth = {name: other.seconds[name] - best.seconds[name] for name in other.deciding_terms}
-    if max(growth.values()) <= 0:
-        adds, added = other.deciding_terms, best.deciding_terms
-        growth = {name: adds[name].seconds - (added[name].seconds if name in added else 0.0) for name in adds}
-    return max(sorted(growth.items()), key=lambda each: each[1])

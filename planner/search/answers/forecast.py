@@ -100,6 +100,14 @@ class Forecast:
             return slowest_terms(self.graph, self.solution.placement, self.terms)
         return circle_terms(self.circle, self.terms)
 
+    @cached_property
+    def deciding_seconds(self) -> dict[str, float]:
+        """What each of those calls adds, services among them."""
+        if self.problem.time_model == "stage":
+            return {name: term.seconds for name, term in self.deciding_terms.items()}
+        names = [name for name in self.circle.calls if name in self.seconds]
+        return {name: self.seconds[name] / self.circle.lag for name in names}
+
     def _homes(self) -> Iterator[tuple[ModelCall, tuple[RoleStrategy, NodePool]]]:
         for call in self.graph.model_calls:
             yield call, (self.strategies[call.role], self.node_pools[call.role])

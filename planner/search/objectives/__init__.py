@@ -5,6 +5,7 @@ and again (`planner.search.objectives.fewest`, `planner.search.objectives.cheape
 time of all of them.
 """
 
+import math
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -17,6 +18,9 @@ from planner.search.objectives.fastest import ANY_TIME, Fastest, Found
 from planner.search.objectives.fewest import fewest_devices
 from planner.search.problem import Answer, Problem, Solution
 from planner.units import HOUR_S, MICRO_DOLLAR, MICROSECOND, MILLION
+
+ROUNDING = 1e-12
+"""Of a time limit in seconds, so that a microsecond that was asked for is permitted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +99,7 @@ def best_by_objective(
         return Verdict(scenario=scenario, problem=problem, answer=found.answer, bound=found.bound)
     if not found.is_proven and fastest.proves:
         raise SearchStoppedError
-    if scenario.within is not None and at_most_us == ANY_TIME:
+    if scenario.within is not None and at_most_us == ANY_TIME and fastest.proves:
         _refuse_within(problem, scenario, fastest)
     return None
 
@@ -119,9 +123,15 @@ def dollar_prices(problem: Problem, scenario: Scenario) -> Prices:
     return Prices(problem=problem, of=MappingProxyType(prices))
 
 
+def permitted_us(scenario: Scenario) -> int:
+    """The longest permitted iteration, in whole microseconds."""
+    if scenario.within is None:
+        return ANY_TIME
+    return min(ANY_TIME, math.floor(scenario.within / MICROSECOND * (1 + ROUNDING)))
+
+
 def _found(problem: Problem, scenario: Scenario, fastest: Fastest, at_most_us: int) -> Found:
-    within_us = at_most_us if scenario.within is None else round(scenario.within / MICROSECOND)
-    within_us = min(within_us, at_most_us)
+    within_us = min(permitted_us(scenario), at_most_us)
     if scenario.minimise == "devices":
         return fewest_devices(problem, fastest, within_us=within_us)
     if scenario.minimise == "dollars":

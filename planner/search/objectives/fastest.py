@@ -9,7 +9,7 @@ from planner.domain.plan import Solver
 from planner.errors import SearchStoppedError
 from planner.search.bounds.floors import NEVER, Floors
 from planner.search.problem import RUNNERS_UP, Answer, Problem, Solution
-from planner.search.problem.node_pools import parts
+from planner.search.problem.parts import parts
 from planner.search.solvers import Limits, answer
 from planner.search.solvers.beam import quick_solutions
 
@@ -89,9 +89,11 @@ class Fastest:
         return Reply(answer=found, bound_us=max(found.bound_us, floor_us))
 
     def plan_or(self, known: Solution, problem: Problem, *, at_most_us: int = ANY_TIME) -> Answer:
-        """The fastest plan with its runners-up, or a known one if the time is up."""
+        """The fastest plan with its runners-up, or a known one where that is as good and the time is up."""
         reply = self.plan(problem, at_most_us=at_most_us)
-        return reply.answer or Answer(solution=known, bound_us=reply.bound_us, runners_up=())
+        if reply.answer is None or reply.answer.solution.objective_us > known.objective_us:
+            return Answer(solution=known, bound_us=reply.bound_us, runners_up=())
+        return reply.answer
 
     def floor_us(self, problem: Problem) -> int:
         """What any plan takes at least, without a search."""

@@ -1,7 +1,7 @@
 """The complete placement problem in whole microseconds and bytes, as every solver gets it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
@@ -16,7 +16,7 @@ from planner.search.arrays import Integers
 from planner.search.costs_protocol import Costs
 from planner.search.microseconds import microseconds
 from planner.search.options.table import Options, RoleTable
-from planner.search.problem.allocation import Slot, scenario_slots
+from planner.search.problem.allocation import Slot, lone_slots, scenario_slots
 from planner.search.problem.constraints import colocated_sets, refuse_contradictions
 from planner.units import MICROSECOND
 
@@ -77,6 +77,10 @@ class Problem:
     """Undominated options of each role, on the slots where it has any."""
     capacities: Mapping[str, int]
     """Devices of each node pool."""
+    node_devices: Mapping[str, int] = field(default_factory=dict)
+    """Devices of one node of each node pool."""
+    lone: frozenset[Slot] = frozenset()
+    """Slots that pack with others of one node only (`planner.search.problem.parts`)."""
     memory: Mapping[str, int]
     """Usable bytes of one device of each node pool."""
     host_memory: Mapping[str, int]
@@ -200,6 +204,8 @@ def prepare(
             {role: _role_options(role, grid, scenario, graph, costs) for role in graph.roles}
         ),
         capacities=MappingProxyType({pool.name: pool.devices for pool in cluster.node_pools}),
+        node_devices=MappingProxyType({pool.name: pool.devices_per_node for pool in cluster.node_pools}),
+        lone=frozenset(lone_slots(cluster)),
         memory=MappingProxyType({pool.name: pool.device.usable_memory for pool in cluster.node_pools}),
         host_memory=MappingProxyType(
             {pool.name: _or_endless(pool.host_memory_per_device) for pool in cluster.node_pools}

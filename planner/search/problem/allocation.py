@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from planner.domain.cluster import NodePool
+from planner.domain.cluster import Cluster, NodePool
 from planner.domain.scenario import Scenario
 
 SIGNIFICANT_BITS = 5
@@ -24,20 +24,27 @@ class Slot:
 def scenario_slots(scenario: Scenario) -> tuple[Slot, ...]:
     """The grid of a scenario, node pools in their order, device counts rising.
 
-    That of its cluster, and the device counts of whole nodes that a pin names, none beyond its greatest pool.
+    That of its cluster, lone slots among them, and the device counts of whole nodes that a pin names, none
+    beyond its greatest pool.
     """
     named = scenario.pin.device_counts
-    slots = (
-        Slot(pool.name, devices)
+    lone = lone_slots(scenario.cluster)
+    counts = {
+        pool.name: {*device_counts(pool), *(count for count in named if _is_whole(pool, count))}
+        | {slot.devices for slot in lone if slot.node_pool == pool.name}
         for pool in scenario.cluster.node_pools
-        for devices in sorted({*device_counts(pool), *(count for count in named if _is_whole(pool, count))})
-    )
+    }
     most = scenario.maximum_devices
-    return tuple(slot for slot in slots if most is None or slot.devices <= most)
+    return tuple(
+        Slot(name, devices)
+        for name, own in counts.items()
+        for devices in sorted(own)
+        if most is None or devices <= most
+    )
 
 
 def device_counts(node_pool: NodePool) -> list[int]:
-    """Device counts that a pool may take of a node pool.
+    """Device counts that pools may take of a node pool, whatever the others take.
 
     On one node every count; on several nodes some counts of whole nodes (`node_counts`), or a part of one
     node out of a chain of divisors. Such pools always pack into nodes: whole nodes first, then the parts in
@@ -46,7 +53,7 @@ def device_counts(node_pool: NodePool) -> list[int]:
     has room for it. No part straddles two nodes, and each starts at a multiple of its size, so that its
     tensor groups stay inside the node.
 
-    >>> from planner.domain.cluster import NodePool
+    >>> from planner.domain.cluster import Cluster, NodePool
     >>> device_counts(NodePool.model_construct(name="a", nodes=3, devices_per_node=4))
     [1, 2, 4, 8, 12]
     >>> device_counts(NodePool.model_construct(name="a", nodes=1, devices_per_node=4))
@@ -56,6 +63,22 @@ def device_counts(node_pool: NodePool) -> list[int]:
     if node_pool.nodes == 1:
         return list(range(1, per_node + 1))
     return [*divisor_chain(per_node)[:-1], *(per_node * nodes for nodes in node_counts(node_pool.nodes))]
+
+
+def lone_slots(cluster: Cluster) -> tuple[Slot, ...]:
+    """Every other part of a node where there are several: for plans that take no more than one node of them.
+
+    >>> from planner.domain.cluster import Cluster, NodePool
+    >>> pool = NodePool.model_construct(name="a", nodes=3, devices_per_node=4)
+    >>> [str(slot) for slot in lone_slots(Cluster.model_construct(node_pools=(pool,)))]
+    ['3 devices of a']
+    """
+    return tuple(
+        Slot(pool.name, devices)
+        for pool in cluster.node_pools
+        for devices in range(1, pool.devices_per_node)
+        if devices not in device_counts(pool)
+    )
 
 
 def node_counts(most: int) -> list[int]:

@@ -4,13 +4,15 @@ from dataclasses import replace
 
 from planner.domain.cluster import Cluster
 from planner.domain.plan import Solver
-from planner.search.bounds.floors import NEVER
+from planner.errors import SearchStoppedError
+from planner.search.bounds.floors import NEVER, Floors
 from planner.search.problem import RUNNERS_UP, Answer, Problem
-from planner.search.problem.node_pools import best_of_parts, parts
-from planner.search.solvers.cpsat import Limits, solve_with_cpsat
+from planner.search.problem.parts import parts, whole_parts
+from planner.search.solvers.cpsat import Clock, Limits, solve_with_cpsat
 from planner.search.solvers.dp import solve_by_subsets
 from planner.search.solvers.exhaustive import solve_exhaustively
 from planner.search.solvers.hybridflow import solve_like_hybridflow
+from planner.search.solvers.together import Together
 
 __all__ = ["Limits", "answer"]
 
@@ -42,23 +44,26 @@ def answer(
     SearchStoppedError
         When the time is up before any plan was found, or known not to exist.
     """
-    problems = parts(problem)
-    if len(problems) > 1:
-        each = limits.among(len(problems))
-        return best_of_parts(
-            problems,
-            lambda part: answer(
-                part,
-                solver=solver,
-                cluster=cluster,
-                limits=each,
-                at_most_us=at_most_us,
-                runners_up=runners_up,
-            ),
-            runners_up=runners_up,
-        )
-    if not all(problem.options.values()):
-        return None
+    whole = whole_parts(problem)
+    problems = whole if solver == "hybridflow" else parts(problem)
+    clock, together = Clock.start(limits), Together(at_most_us=at_most_us, runners_up=runners_up)
+    for number, part in enumerate(problems):
+        if not all(part.options.values()):
+            continue
+        most_us, within = together.limit_us, clock.share(max(1, len(whole) - number))
+        try:
+            found = _answer(part, solver, cluster, within, at_most_us=most_us, runners_up=runners_up)
+        except SearchStoppedError:
+            together.stop(Floors.of(part).root_us)
+        else:
+            together.add(found)
+    return together.best()
+
+
+def _answer(
+    problem: Problem, solver: Solver, cluster: Cluster, limits: Limits, *, at_most_us: int, runners_up: int
+) -> Answer | None:
+    """That of a problem whose pools always pack."""
     if solver == "cpsat":
         return solve_with_cpsat(problem, limits, at_most_us=at_most_us, runners_up=runners_up)
     if solver == "dp":

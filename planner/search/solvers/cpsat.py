@@ -30,7 +30,7 @@ from planner.search.solvers.beam import quick_solutions
 from planner.search.solvers.cp.search import Clock, Limits, Search
 from planner.search.solvers.rivals import best_others
 
-__all__ = ["Limits", "solve_with_cpsat"]
+__all__ = ["Clock", "Limits", "solve_with_cpsat"]
 
 
 def solve_with_cpsat(
@@ -50,6 +50,8 @@ def solve_with_cpsat(
     """
     clock = Clock.start(limits)
     floors = Floors.of(problem)
+    if floors.root_us > at_most_us:
+        return None
     search = Search.of(floors, clock)
     quick = quick_solutions(problem, floors, search.by_feature)
     limit_us = min(at_most_us, floors.ceiling_us)

@@ -31,10 +31,6 @@ class Limits:
     """Of wall-clock time; none for a limit in deterministic time."""
     workers: int = 1
 
-    def among(self, count: int) -> "Limits":
-        """An equal part of the time for each of so many searches."""
-        return self if self.time_limit_s is None else replace(self, time_limit_s=self.time_limit_s / count)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
@@ -49,6 +45,13 @@ class Clock:
         limit_s = limits.time_limit_s
         return cls(limits=limits, deadline=None if limit_s is None else time.monotonic() + limit_s)
 
+    def share(self, count: int) -> Limits:
+        """Limits of the next of so many searches, which share what is left of the time."""
+        if self.deadline is None:
+            return self.limits
+        left_s = max(0.0, self.deadline - time.monotonic())
+        return replace(self.limits, time_limit_s=left_s / count)
+
     @property
     def is_late(self) -> bool:
         return self.deadline is not None and time.monotonic() >= self.deadline
@@ -61,6 +64,9 @@ class Clock:
         solver.parameters.auto_detect_greater_than_at_least_one_of = False
         solver.parameters.linearization_level = 2
         solver.parameters.random_seed = self.limits.seed
+        solver.parameters.catch_sigint_signal = (
+            False  # its handler would stay, and end the process in silence
+        )
         if self.deadline is None:
             solver.parameters.max_deterministic_time = DETERMINISTIC_LIMIT
         else:

@@ -6,7 +6,7 @@ import pytest
 
 from planner.domain.plan import Solver
 from planner.search.problem import Problem
-from planner.search.problem.node_pools import parts
+from planner.search.problem.parts import parts
 from planner.search.solvers import Limits, answer
 from planner.search.solvers.exhaustive import best_of_each_placement
 from tests.planner.search.random_problems import random_problem
@@ -50,7 +50,7 @@ def test_the_best_plan_inside_one_node_pool_is_found_and_proved(seed: int, solve
     assert list(others.values()) == ranked[: len(others)]
 
 
-def test_only_a_problem_that_may_not_spread_has_parts() -> None:
+def test_a_problem_that_may_spread_and_has_no_lone_slots_is_one() -> None:
     problem = random_problem(SEEDS[0])
     assert parts(problem) == (problem,)
     whole = replace(problem, spreads=False)
