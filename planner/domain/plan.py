@@ -22,6 +22,8 @@ Origin = Literal["measured", "scaled", "modelled"]
 """Read from a profile; modelled and corrected by the profile's other calls; from the data sheet alone."""
 Status = Literal["optimal", "feasible"]
 Solver = Literal["cpsat", "dp", "exhaustive", "hybridflow"]
+Hand = Literal["hand"]
+"""In the place of a solver, of a plan that was given."""
 LossKind = Literal["slower", "shares", "waits"]
 
 
@@ -132,7 +134,8 @@ class Prediction(Value):
 class Proof(Value):
     """What is known about the plan's optimality."""
 
-    solver: Solver
+    solver: Solver | Hand
+    """Who chose the plan; ``hand`` where it was given, so that its bound is another plan's or none."""
     status: Status
     time_model: TimeModel
     """Whose seconds decided."""

@@ -160,9 +160,7 @@ def _outline(choice: Choice, scenario: Scenario, graph: DataflowGraph) -> Plan:
         pools=pools,
         strategies=choice.strategies,
         prediction=nothing,
-        proof=Proof(
-            solver="exhaustive", status="feasible", time_model=scenario.time_model, objective=0, bound=0
-        ),
+        proof=Proof(solver="hand", status="feasible", time_model=scenario.time_model, objective=0, bound=0),
         idle_devices=scenario.cluster.devices - sum(pool.devices for pool in pools),
     )
 
@@ -195,8 +193,8 @@ def _against(best: Plan, given: Plan, *, is_given: bool) -> Score:
     """Both figures are whole numbers of the same unit, so that equal ones are equal as floats too."""
     proof, lost = given.proof, -given.proof.loss(best.proof.bound)
     if lost >= 0:
-        status = "feasible" if lost else "optimal"
-        proof = best.proof.model_copy(update={"objective": proof.objective, "status": status})
+        status, solver = ("feasible", proof.solver) if lost else ("optimal", best.proof.solver)
+        proof = proof.model_copy(update={"bound": best.proof.bound, "status": status, "solver": solver})
     is_same = (given.pools, given.strategies) == (best.pools, best.strategies)
     runners_up = given.runners_up or (best.runners_up if is_same else ())
     judged = given.model_copy(update={"proof": proof, "runners_up": runners_up})

@@ -7,7 +7,7 @@ from planner.costs.bands import circle_band, difference_half_width, ties
 from planner.costs.iteration import dollars_per_million_tokens
 from planner.costs.uncertainty import banded_memory
 from planner.domain.dataflow import DataflowGraph
-from planner.domain.plan import Plan, Pool, Prediction, RunnerUp, Solver
+from planner.domain.plan import Hand, Plan, Pool, Prediction, RunnerUp, Solver
 from planner.search.answers.forecast import Forecast
 from planner.search.answers.losses import loss_of
 from planner.search.costs_protocol import Costs
@@ -16,7 +16,12 @@ from planner.search.problem import Solution
 
 
 def assemble(
-    verdict: Verdict, graph: DataflowGraph, costs: Costs, *, solver: Solver, given: tuple[Pool, ...] = ()
+    verdict: Verdict,
+    graph: DataflowGraph,
+    costs: Costs,
+    *,
+    solver: Solver | Hand,
+    given: tuple[Pool, ...] = (),
 ) -> Plan:
     """The plan that a verdict is about, in seconds; pools in order of their first role.
 
@@ -31,13 +36,14 @@ def assemble(
         return Forecast(solution=solution, problem=problem, scenario=scenario, graph=graph, costs=costs)
 
     best = replace(forecast(answer.solution), given=given)
+    others = sorted(answer.runners_up, key=verdict.amount)
     return Plan(
         scenario=scenario,
         pools=best.pools,
         strategies={role: best.strategies[role] for role in problem.roles},
         prediction=_prediction(best),
         proof=verdict.proof(solver),
-        runners_up=tuple(_runner_up(forecast(other), best, verdict) for other in answer.runners_up),
+        runners_up=tuple(_runner_up(forecast(other), best, verdict) for other in others),
         idle_devices=scenario.cluster.devices - sum(pool.devices for pool in best.pools),
     )
 

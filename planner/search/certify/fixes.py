@@ -28,6 +28,7 @@ FIXES: Mapping[str, str] = MappingProxyType(
         "generation sizes": "let the sizes of `generate` divide those of `train`",
         "recompute": "leave recompute out where nothing is trained",
         "offload": "leave offload out, or move less",
+        "micro-batch": "leave micro_batch out where a role only generates",
         "token budget": "pack at least the longest sequence, with micro_batch: 1",
         "cache": "let the cache hold at least the longest sequence",
         "pins": "do as the pin says, or drop it",

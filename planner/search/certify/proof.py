@@ -12,8 +12,8 @@ from planner.search.certify.pools import broken_demands
 from planner.search.certify.violation import RELATIVE_TOLERANCE, Violation
 from planner.units import HOUR_S, MICRO_DOLLAR, MICROSECOND, MILLION
 
-_RANKED = ("seconds", "tokens_per_second")
-"""Objectives that seconds alone decide; runners-up under a budget stand in the order of their seconds too."""
+_BY_SECONDS = ("seconds", "tokens_per_second")
+"""Objectives that seconds alone decide."""
 
 
 def proof_violations(plan: Plan, graph: DataflowGraph) -> Iterator[Violation]:
@@ -108,12 +108,11 @@ def _ranking(plan: Plan) -> Iterator[Violation]:
         if count > 1:
             message = f"{sorted(map(sorted, sets))} is there {count} times"
             yield Violation(rule="runners-up", message=message)
-    if proof.minimise in _RANKED:
-        rounding = RELATIVE_TOLERANCE * abs(proof.objective)
-        for one, other in pairwise(others):
-            if proof.loss(one.objective) > proof.loss(other.objective) + rounding:
-                message = f"{one.objective!r} stands before {other.objective!r}, which is better"
-                yield Violation(rule="runners-up", message=message)
+    rounding = RELATIVE_TOLERANCE * abs(proof.objective)
+    for one, other in pairwise(others):
+        if proof.loss(one.objective) > proof.loss(other.objective) + rounding:
+            message = f"{one.objective!r} stands before {other.objective!r}, which is better"
+            yield Violation(rule="runners-up", message=message)
 
 
 def _sets(placement: Placement) -> frozenset[frozenset[str]]:
@@ -151,7 +150,7 @@ def _worse(plan: Plan, other: RunnerUp, graph: DataflowGraph) -> Iterator[Violat
     if proof.status == "optimal" and proof.loss(other.objective) < -rounding:
         message = f"{other.placement} costs {other.objective!r}, less than the plan"
         yield Violation(rule="runners-up", message=message)
-    if other.ties and minimise in _RANKED:
+    if other.ties and minimise in _BY_SECONDS:
         tokens = plan.scenario.workload.total_tokens
         best, its = (
             (proof.objective, other.objective)

@@ -82,6 +82,7 @@ def _pass_rules(strategy: RoleStrategy, plan: Plan) -> Rules:
     return {
         "recompute": (bool(strategy.train) or strategy.recompute == "none", "recomputes without training"),
         "offload": _offload_rule(strategy),
+        "micro-batch": (bool(passes) or strategy.micro_batch == 1, "only generates, and so without passes"),
         "token budget": (
             budget is None or (bool(passes) and strategy.micro_batch == 1 and budget >= longest),
             f"packs {budget} tokens and {strategy.micro_batch} sequences; the longest has {longest} tokens",

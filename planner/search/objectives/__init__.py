@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from planner.domain.plan import Proof, Solver, Status
+from planner.domain.plan import Hand, Proof, Solver, Status
 from planner.domain.scenario import Scenario
 from planner.errors import Fix, InfeasibleError, SearchStoppedError, SpecError
 from planner.search.objectives.budgets import Prices, device_prices
@@ -63,7 +63,7 @@ class Verdict:
     def status(self) -> Status:
         return "optimal" if self.bound >= self.objective else "feasible"
 
-    def proof(self, solver: Solver) -> Proof:
+    def proof(self, solver: Solver | Hand) -> Proof:
         """What a solver proved, in the objective's own unit."""
         return Proof(
             solver=solver,

@@ -74,7 +74,8 @@ def undominated_in_groups(
 
 def _together(order: Integers, groups: Integers, columns: Sequence[Integers], ties: Ties | None) -> Integers:
     """Of sorted rows those that are undominated in their group, all groups step by step."""
-    groups, ranks = groups[order], [_ranked(column[order]) for column in columns]
+    groups = groups[order]
+    ranks: list[Integers | Ranks] = [column[order] for column in columns]
     kept: list[Integers] = [order[:0]]
     while len(order):
         starts = np.flatnonzero(np.diff(groups, prepend=groups[0] - 1))
@@ -92,13 +93,15 @@ def _together(order: Integers, groups: Integers, columns: Sequence[Integers], ti
             alive &= is_better
         left = np.flatnonzero(alive)
         order, groups = order[left], groups[left]
-        ranks = [rank[left] for rank in ranks]
+        ranks = [_ranked(rank[left]) for rank in ranks]
     return np.concatenate(kept)
 
 
-def _ranked(column: Integers) -> Ranks:
+def _ranked(column: Integers | Ranks) -> Integers | Ranks:
     """The same order in half the bytes, which comparisons are made of: the values, or their ranks."""
-    if len(column) and max(int(column.max()), -int(column.min())) > np.iinfo(np.int32).max:
+    if column.dtype == np.int32 or not len(column):
+        return column
+    if max(int(column.max()), -int(column.min())) > np.iinfo(np.int32).max:
         column = np.unique(column, return_inverse=True)[1]
     return column.astype(np.int32)
 

@@ -1,9 +1,11 @@
+"""Stages, roles and waits of each algorithm as traced."""
+
 from dataclasses import replace
 
 import pytest
 
 from planner.algorithms import ALGORITHMS, trace
-from planner.domain.dataflow import DataflowGraph
+from planner.domain.dataflow import DataflowGraph, Dependence
 
 STAGES = {
     "remax": [
@@ -95,10 +97,23 @@ def test_no_call_stands_in_an_earlier_stage_than_what_it_waits_for(name: str) ->
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_a_judge_elsewhere_changes_no_stage_and_no_wait(name: str) -> None:
+def test_a_judge_elsewhere_changes_no_stage_and_waits_for_itself_only(name: str) -> None:
     graph = graph_of(name)
     judged = replace(graph, services=frozenset({"reward"}))
     assert judged.stage_of == graph.stage_of
-    assert judged.dependences == graph.dependences
+    own = [wait for wait in judged.dependences if wait not in graph.dependences]
+    assert [wait for wait in judged.dependences if wait not in own] == list(graph.dependences)
+    assert {judged.call(end).role for wait in own for end in (wait.source, wait.target)} == {"reward"}
     assert set(graph.roles) - set(judged.roles) == {"reward"}
     assert {call.role for call in judged.service_calls} == {"reward"}
+
+
+def test_calls_of_a_service_take_turns() -> None:
+    judged = replace(graph_of("remax"), services=frozenset({"reward"}))
+    own = [
+        wait
+        for wait in judged.dependences
+        if {judged.call(end).role for end in (wait.source, wait.target)} == {"reward"}
+    ]
+    first, last = (call.name for call in judged.service_calls)
+    assert own == [Dependence(source=first, target=last), Dependence(source=last, target=first, lag=1)]

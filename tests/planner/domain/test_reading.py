@@ -105,6 +105,7 @@ def test_all_mistakes_come_at_once_each_with_its_key_path(tmp_path: Path) -> Non
         ({"pin": {"judge.devices": 2}}, "the role 'judge', which has no model"),
         ({"colocate": [["actor", "judge"]]}, "the role 'judge', which has no model"),
         ({"cluster": "8xa100"}, "'8xa100' is not a cluster such as"),
+        ({"cluster": {"node_pools": 3}}, "cluster.node_pools: "),
         ({"models": ["llama-2-7b"]}, "models: expected a mapping"),
         ({"run": {"prompts": "nowhere.jsonl"}}, "run.prompts: no such file"),
     ],

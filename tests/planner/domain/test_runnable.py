@@ -8,7 +8,7 @@ from planner.domain.model import MlaSpec, MoeSpec
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from planner.domain.plan import Plan, RoleStrategy
 from planner.domain.runnable import plan_refusals, scenario_refusals, strategy_refusals
-from planner.domain.scenario import Service
+from planner.domain.scenario import Scenario, Service
 from tests.runtime.plans import tiny_plan
 
 EVERYTHING = Capabilities(
@@ -25,45 +25,45 @@ EVERYTHING = Capabilities(
 def wish() -> Plan:
     """A plan that asks for everything that a capability can deny."""
     plan = tiny_plan({("actor", "critic", "reference", "reward"): ParallelStrategy(tensor=2, data=2)})
-    model = plan.scenario.models["actor"].model_copy(
-        update={
-            "family": "gpt",
-            "moe": MoeSpec(experts=8, experts_per_token=2, expert_ffn=64),
-            "mla": MlaSpec(kv_rank=16, nope_dim=16, rope_dim=16, value_dim=32),
-            "rope_type": "yarn",
-            "vocab": 63,
-        }
-    )
-    scenario = plan.scenario.model_copy(
-        update={
-            "algorithm": RemaxOptions(),
-            "models": {"actor": model},
-            "precision": "fp8",
-            "staleness": 2,
-            "services": {"reward": Service(seconds_per_sample="1 s")},
-            "workload": plan.scenario.workload.model_copy(
-                update={"resampling": 1.5, "pretraining_tokens": 64.0}
-            ),
-        }
-    )
-    actor = RoleStrategy(
-        train=ParallelStrategy(pipeline=2, tensor=2, data=8, context=2, expert=2, virtual=2),
-        generate=GenerationStrategy(pipeline=2, replicas=32, max_sequences=1, cache_tokens=16),
-        recompute="selective",
-        offload="all",
-        micro_batch_tokens=64,
-    )
-    generator = RoleStrategy(generate=GenerationStrategy(replicas=1, max_sequences=8))
     (pool,) = plan.pools
     pools = (
         pool.model_copy(update={"roles": ("actor",), "ahead": {"actor.generate": 1}}),
         pool.model_copy(update={"roles": ("generator",), "node_pool": "elsewhere"}),
     )
+    generator = RoleStrategy(generate=GenerationStrategy(replicas=1, max_sequences=8))
+    strategies = {"actor": WISHED, "generator": generator}
     return plan.model_copy(
+        update={"scenario": wished(plan.scenario), "pools": pools, "strategies": strategies}
+    )
+
+
+WISHED = RoleStrategy(
+    train=ParallelStrategy(pipeline=2, tensor=2, data=8, context=2, expert=2, virtual=2),
+    generate=GenerationStrategy(pipeline=2, replicas=32, max_sequences=1, cache_tokens=16),
+    recompute="selective",
+    offload="all",
+    micro_batch_tokens=64,
+)
+
+
+def wished(scenario: Scenario) -> Scenario:
+    """The scenario with an algorithm, a model and work that no runtime has to know."""
+    model = {
+        "family": "gpt",
+        "moe": MoeSpec(experts=8, experts_per_token=2, expert_ffn=64),
+        "mla": MlaSpec(kv_rank=16, nope_dim=16, rope_dim=16, value_dim=32),
+        "rope_type": "yarn",
+        "vocab": 63,
+    }
+    work = {"resampling": 1.5, "pretraining_tokens": 64.0}
+    return scenario.model_copy(
         update={
-            "scenario": scenario,
-            "pools": pools,
-            "strategies": {"actor": actor, "generator": generator},
+            "algorithm": RemaxOptions(),
+            "models": {"actor": scenario.models["actor"].model_copy(update=model)},
+            "precision": "fp8",
+            "staleness": 2,
+            "services": {"reward": Service(seconds_per_sample="1 s")},
+            "workload": scenario.workload.model_copy(update=work),
         }
     )
 

@@ -37,7 +37,10 @@ class Question:
     graph: DataflowGraph
     costs: Any
     counts: Mapping[str, Sequence[int]]
-    """Device counts that a pool may take, of each node pool."""
+    """Device counts that pools may take whatever the others take, of each node pool.
+
+    Any part of a node is one where all pools of that node pool lie in one node.
+    """
     raw_options: Callable[[str, NodePool, int], Iterator[RoleStrategy]]
     """All strategies of a role on so many devices of a node pool, pins and memory left aside."""
     service_us: Mapping[str, int]
@@ -57,7 +60,7 @@ class Question:
     def permitted(self, role: str, slot: Slot) -> list[RoleStrategy]:
         """The raw options of a role on a slot that are as pinned."""
         options = self.raw_options(role, self.node_pools[slot[0]], slot[1])
-        return [each for each in options if _is_as_pinned(self.scenario, role, slot, each)]
+        return [each for each in options if is_as_pinned(self.scenario, role, slot, each)]
 
     def value(self, period_us: int, slots: Sequence[Slot]) -> float | None:
         """The objective of a plan, or none where it takes longer than permitted."""
@@ -174,7 +177,11 @@ def allocations(question: Question) -> Iterator[Allocation]:
     def pool_on(roles: tuple[str, ...], slot: Slot) -> Choices | None:
         return _choices(question, roles, slot)
 
-    slots = [(name, devices) for name, counts in question.counts.items() for devices in counts]
+    slots = [
+        (name, devices)
+        for name, counts in question.counts.items()
+        for devices in sorted({*counts, *range(1, question.node_pools[name].devices_per_node)})
+    ]
     for sets in partitions(question.graph.roles):
         placement = tuple(map(tuple, sets))
         if not _obeys(question.scenario, placement):
@@ -209,9 +216,14 @@ def _fits_cluster(question: Question, slots: Sequence[Slot]) -> bool:
     if not can.node_pools and len({name for name, _ in slots}) > 1:
         return False
     return all(most is None or devices <= most for _, devices in slots) and all(
-        sum(devices for name, devices in slots if name == pool.name) <= pool.devices
+        _fits_node_pool(question, pool, [devices for name, devices in slots if name == pool.name])
         for pool in question.scenario.cluster.node_pools
     )
+
+
+def _fits_node_pool(question: Question, pool: NodePool, sizes: Sequence[int]) -> bool:
+    packs = set(sizes) <= set(question.counts[pool.name])
+    return sum(sizes) <= (pool.devices if packs else pool.devices_per_node)
 
 
 def _allocation(
@@ -279,7 +291,8 @@ def _costed(question: Question, role: str, slot: Slot) -> tuple[Whole, Whole, Wh
     return table[:, : len(calls)], table[:, len(calls) : -1], table[:, -1]
 
 
-def _is_as_pinned(scenario: Scenario, role: str, slot: Slot, strategy: RoleStrategy) -> bool:
+def is_as_pinned(scenario: Scenario, role: str, slot: Slot, strategy: RoleStrategy) -> bool:
+    """Whether a role's strategy on a slot is as the scenario's pins of that role demand."""
     fields = strategy.model_dump()
     own = {**fields, "node_pool": slot[0], "devices": slot[1]}
     return all(

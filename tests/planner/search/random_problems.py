@@ -80,6 +80,20 @@ TWO_TURNS = Flow(
     ),
 )
 
+EVALUATED = Flow(
+    roles=("actor", "reference", "examiner"),
+    steps=(
+        ("generate", 0, 0),
+        ("logprobs", 1, 1),
+        ("examine", 2, 1),
+        ("advantages", None, 0),
+        ("update", 0, 2),
+        ("report", 2, 2),
+    ),
+    waits=((0, 1, 0), (0, 2, 0), (1, 3, 0), (3, 4, 0), (4, 0, 1), (2, 5, 0), (1, 5, 0)),
+)
+"""Nothing waits for the examiner's calls, so that they lie on no circle."""
+
 
 def asynchronous(staleness: int) -> Flow:
     """PPO without a reward model whose generator runs so many iterations ahead."""
@@ -102,7 +116,7 @@ def asynchronous(staleness: int) -> Flow:
     )
 
 
-FLOWS = (PPO, REMAX, JUDGED, TWO_TURNS, asynchronous(0), asynchronous(1), asynchronous(2))
+FLOWS = (PPO, REMAX, JUDGED, TWO_TURNS, EVALUATED, asynchronous(0), asynchronous(1), asynchronous(2))
 CLUSTERS = ({"a": 4}, {"a": 6}, {"a": 8}, {"a": 3, "b": 3}, {"a": 2, "b": 4})
 COUNTS = (1, 2, 3, 4, 6, 8)
 

@@ -1,5 +1,6 @@
 """The best plan of a larger cluster, or of one of better devices, is never slower."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 
@@ -7,28 +8,33 @@ import pytest
 
 from planner.costs import CostModel
 from planner.search import solve
+from tests.planner.search.toys import Case
+
+Build = Callable[..., Case]
 
 
-def best_seconds(case):
+def best_seconds(case: Case) -> float:
     return solve(*case.arguments).plan.prediction.stage_cost_seconds
 
 
 @pytest.mark.parametrize("shapes", [[(1, 1), (2, 1), (3, 1), (4, 1)], [(1, 1), (1, 2), (1, 4), (2, 4)]])
-def test_a_larger_cluster_of_toys_is_never_slower(synthetic, shapes):
+def test_a_larger_cluster_of_toys_is_never_slower(synthetic: Build, shapes: list[tuple[int, int]]) -> None:
     seconds = []
     for shape in shapes:
         case = synthetic(0, pools=[shape])
-        case = type(case)(case.scenario, case.graph, CostModel(case.scenario, case.graph))
+        case = Case(case.scenario, case.graph, CostModel(case.scenario, case.graph))
         seconds.append(best_seconds(case))
     assert all(larger <= smaller for smaller, larger in pairwise(seconds))
+    assert seconds[-1] < seconds[0]
 
 
-def test_a_larger_cluster_of_the_papers_is_never_slower(paper):
+def test_a_larger_cluster_of_the_papers_is_never_slower(paper: Build) -> None:
     seconds = [best_seconds(paper("7b-8", nodes=nodes)) for nodes in (1, 2, 3, 4)]
     assert all(larger <= smaller for smaller, larger in pairwise(seconds))
+    assert seconds[-1] < seconds[0]
 
 
-def improved(case, *, link=1, network=1, memory=1):
+def improved(case: Case, *, link: int = 1, network: int = 1, memory: int = 1) -> Case:
     """The same case on devices with faster links or more memory."""
     (pool,) = case.scenario.cluster.node_pools
     faster = pool.device.link.model_copy(update={"bandwidth": link * pool.device.link.bandwidth})
@@ -42,7 +48,9 @@ def improved(case, *, link=1, network=1, memory=1):
 
 @pytest.mark.parametrize("time_model", ["stage", "period"])
 @pytest.mark.parametrize("better", [{"link": 2}, {"network": 4}, {"memory": 2}])
-def test_better_devices_of_the_papers_are_never_slower(paper, better, time_model):
+def test_better_devices_of_the_papers_are_never_slower(
+    paper: Build, better: dict[str, int], time_model: str
+) -> None:
     case = paper("7b-16", time_model=time_model)
     before, after = (solve(*each.arguments).plan for each in (case, improved(case, **better)))
     assert after.proof.objective <= before.proof.objective
@@ -51,7 +59,9 @@ def test_better_devices_of_the_papers_are_never_slower(paper, better, time_model
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["13b-32", "34b-32", "70b-64"])
 @pytest.mark.parametrize("better", [{"link": 2}, {"network": 4}, {"memory": 2}])
-def test_better_devices_of_more_of_the_papers_are_never_slower(paper, better, name):
+def test_better_devices_of_more_of_the_papers_are_never_slower(
+    paper: Build, better: dict[str, int], name: str
+) -> None:
     case = paper(name)
     before, after = (solve(*each.arguments).plan for each in (case, improved(case, **better)))
     assert after.proof.objective <= before.proof.objective

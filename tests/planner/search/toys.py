@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -40,9 +41,6 @@ class SyntheticCosts:
     """Seconds are rounded up to a multiple of it, so that plans tie; 0 leaves them as they are."""
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Names of calls, roles and node pools under which something else is drawn."""
-
-    def foresee(self, role: str, strategies: list[RoleStrategy], node_pool: NodePool) -> None:
-        """Each draw is as cheap alone."""
 
     def layouts(
         self, role: str, rows: Configurations, node_pool: NodePool, *, offloads: Sequence[Offload] = ("none",)
@@ -188,56 +186,76 @@ OFFLOADED = {"none": (), "optimizer": ("optimizer",), "all": ("optimizer", "para
 """Kinds of states that live in host memory between updates."""
 
 
-def small_scenario(graph: DataflowGraph, **changes: Any) -> Scenario:
+DEVICE: dict[str, Any] = {
+    "name": "toy",
+    "memory": "17 GB",
+    "reserved": "1 GB",
+    "peak": {"bf16": "1 TFLOP/s"},
+    "memory_bandwidth": "1 GB/s",
+    "link": {"bandwidth": "1 GB/s", "latency": "0 s"},
+}
+MODEL: dict[str, Any] = {
+    "name": "toy",
+    "family": "llama",
+    "layers": 2,
+    "hidden": 8,
+    "heads": 2,
+    "kv_heads": 2,
+    "head_dim": 4,
+    "ffn": 8,
+    "vocab": 16,
+}
+
+
+def small_scenario(
+    graph: DataflowGraph,
+    *,
+    pools: Sequence[tuple[int, int]] = ((1, 4),),
+    prices: Sequence[float | None] | None = None,
+    between: dict[str, Any] | None = None,
+    model: Mapping[str, Any] = MappingProxyType({}),
+    node_pool: Mapping[str, Any] = MappingProxyType({}),
+    **changes: Any,
+) -> Scenario:
     """One scenario for synthetic costs: a model of 2 heads and 2 layers on devices of 16 GB.
 
-    ``pools`` has nodes and their devices of each node pool; ``model`` and ``node_pool`` change fields of all.
+    Parameters
+    ----------
+    pools
+        Nodes and their devices of each node pool, with as many ``prices``.
+    model, node_pool
+        Other fields of all models, and of all node pools.
+    changes
+        Other keys of the scenario.
     """
-    device = {
-        "name": "toy",
-        "memory": "17 GB",
-        "reserved": "1 GB",
-        "peak": {"bf16": "1 TFLOP/s"},
-        "memory_bandwidth": "1 GB/s",
-        "link": {"bandwidth": "1 GB/s", "latency": "0 s"},
+    priced = zip(pools, prices or [None] * len(pools), strict=True)
+    cluster = {
+        "node_pools": [_node_pool(f"pool{index}", *each, node_pool) for index, each in enumerate(priced)],
+        "between": between,
     }
-    model = {
-        "name": "toy",
-        "family": "llama",
-        "layers": 2,
-        "hidden": 8,
-        "heads": 2,
-        "kv_heads": 2,
-        "head_dim": 4,
-        "ffn": 8,
-        "vocab": 16,
-        **changes.pop("model", {}),
-    }
-    pools, own = changes.pop("pools", [(1, 4)]), changes.pop("node_pool", {})
-    prices = changes.pop("prices", (None,) * len(pools))
     settings = {
         "name": "small",
         "algorithm": "ppo",
-        "models": {role: model for role in graph.roles if role != GENERATOR},
-        "cluster": {
-            "node_pools": [
-                {
-                    "name": f"pool{index}",
-                    "nodes": nodes,
-                    "devices_per_node": per_node,
-                    "device": device,
-                    "network": {"bandwidth": "1 GB/s", "latency": "0 s"},
-                    "price": prices[index],
-                    **own,
-                }
-                for index, (nodes, per_node) in enumerate(pools)
-            ],
-            "between": changes.pop("between", None),
-        },
+        "models": {role: MODEL | dict(model) for role in graph.roles if role != GENERATOR},
+        "cluster": cluster,
         "stack": {"training": {"name": "toy"}, "generation": {"name": "toy", "step": "0 s"}},
         "workload": {"prompts": 4, "prompt_tokens": 4, "response_tokens": 4, "mini_batches": 2},
     }
     return Scenario.model_validate(settings | changes)
+
+
+def _node_pool(
+    name: str, shape: tuple[int, int], price: float | None, changes: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "nodes": shape[0],
+        "devices_per_node": shape[1],
+        "device": DEVICE,
+        "network": {"bandwidth": "1 GB/s", "latency": "0 s"},
+        "price": price,
+        **changes,
+    }
 
 
 @dataclass(frozen=True)

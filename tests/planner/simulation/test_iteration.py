@@ -1,6 +1,7 @@
 import itertools
 import random
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given
@@ -27,16 +28,18 @@ REPEATS = 12
 """Iterations after which every small circle has come round, whatever its lag up to 4."""
 
 
+def pool_of(index, roles, order, ahead=MappingProxyType({})):
+    """A pool of one device that runs its calls in this order, some of them iterations ahead."""
+    ahead = {name: ahead.get(name, 0) for name in order}
+    return Pool(
+        name=f"pool{index}", node_pool="pool", devices=1, roles=roles, order=tuple(order), ahead=ahead
+    )
+
+
 def plan_of(placement, seconds, *, reshard_s=0.0):
     """A plan of which only what the simulation reads is filled in."""
     pools = tuple(
-        Pool(
-            name=f"pool{index}",
-            node_pool="pool",
-            devices=1,
-            roles=roles,
-            order=tuple(call.name for call in PPO.model_calls if call.role in roles),
-        )
+        pool_of(index, roles, [call.name for call in PPO.model_calls if call.role in roles])
         for index, roles in enumerate(placement)
     )
     calls = {
@@ -112,15 +115,9 @@ def ordered_plan(graph, placement, seconds):
     waits = [(numbers[wait.source], numbers[wait.target], wait.lag, 0) for wait in graph.dependences]
     orders = best_orders(durations, [homes.get(call.role) for call in graph.calls], waits)
     names = [call.name for call in graph.calls]
+    ahead = dict(zip(names, orders.ahead, strict=True))
     pools = tuple(
-        Pool(
-            name=f"pool{index}",
-            node_pool="pool",
-            devices=1,
-            roles=roles,
-            order=tuple(names[step] for step in steps),
-            ahead={names[step]: orders.ahead[step] for step in steps},
-        )
+        pool_of(index, roles, [names[step] for step in steps], ahead)
         for index, (roles, steps) in enumerate(zip(placement, orders.steps, strict=True))
     )
     plan = plan_of((), seconds)

@@ -1,10 +1,9 @@
 """What demands cost."""
 
+import random
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from planner.domain.pins import Pins
 from planner.domain.scenario import Scenario
@@ -51,21 +50,18 @@ PINS = {
 }
 
 
-@given(
-    pins=st.lists(st.sampled_from(sorted(PINS)), min_size=1, max_size=3, unique=True).flatmap(
-        lambda keys: st.fixed_dictionaries({key: st.sampled_from(PINS[key]) for key in keys})
-    ),
-    time_model=st.sampled_from(["period", "stage"]),
-)
-@settings(max_examples=12, deadline=None, derandomize=True)
-def test_no_set_of_pins_improves_the_objective(
-    tiny: Build, pins: dict[str, int | str], time_model: str
-) -> None:
-    try:
-        found = explain(tiny(time_model=time_model), tiny(time_model=time_model, pin=pins))
-    except InfeasibleError:
-        return
-    assert found.amount >= 0
+@pytest.mark.parametrize("time_model", ["period", "stage"])
+def test_no_set_of_pins_improves_the_objective(tiny: Build, time_model: str) -> None:
+    draw, free, held = random.Random(1), plan(tiny(time_model=time_model)).plan, 0
+    for _ in range(8):
+        pins = {key: draw.choice(PINS[key]) for key in draw.sample(sorted(PINS), draw.randint(1, 3))}
+        try:
+            pinned = plan(tiny(time_model=time_model, pin=pins)).plan
+        except InfeasibleError:
+            continue
+        assert price(free, pinned).amount >= 0, pins
+        held += 1
+    assert held >= 6
 
 
 def test_demanding_what_is_chosen_anyway_costs_nothing(tiny: Build) -> None:

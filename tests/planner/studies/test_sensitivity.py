@@ -54,3 +54,15 @@ def test_more_nodes_are_tried_as_far_as_a_cluster_may_grow(
     scenario = tiny(cluster=f"{nodes}x4xa100-sxm-80gb")
     sizes = [each.scenario.cluster.node_pools[0].nodes for each in improvements(scenario)]
     assert sorted(size for size in sizes if size != nodes) == expected
+
+
+@pytest.mark.parametrize(("price", "end"), [(None, ""), (2.0, ", at the same price")])
+def test_another_device_says_whose_place_it_takes_and_that_the_price_stays(
+    tiny: Build, price: float | None, end: str
+) -> None:
+    pool = {**parse_cluster("1x4xa100-sxm-80gb")["node_pools"][0], "price": price}
+    words = [each.words for each in improvements(tiny(cluster={"node_pools": [pool]}))]
+    assert f"h100-sxm-80gb in the place of a100-sxm-80gb{end}" in words
+    two = tiny(cluster={"node_pools": [{**pool, "name": "a"}, {**pool, "name": "b"}]})
+    words = [each.words for each in improvements(two)]
+    assert f"h100-sxm-80gb in the place of a100-sxm-80gb of b{end}" in words

@@ -1,26 +1,33 @@
 """Plans of solved problems: orders, both time models, money, and what runners-up lose."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from planner.costs.iteration import period, slowest_circle, stage_cost
 from planner.domain.capabilities import RUNTIME
+from planner.domain.plan import Plan
 from planner.search import solve
+from tests.planner.search.toys import Case
+
+Build = Callable[..., Case]
 
 SEEDS = range(6)
 
 
-def planned(synthetic, seed, **changes):
+def planned(synthetic: Build, seed: int, **changes: Any) -> tuple[Case, Plan]:
     case = synthetic(seed, pools=[(1, 6)], bytes_scale=0.3, **changes)
     return case, solve(*case.arguments).plan
 
 
-def seconds_of(plan):
+def seconds_of(plan: Plan) -> dict[str, float]:
     return {name: call.seconds for name, call in plan.prediction.calls.items()}
 
 
 @pytest.mark.parametrize("time_model", ["stage", "period"])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_both_time_models_are_those_of_the_plan_itself(synthetic, seed, time_model):
+def test_both_time_models_are_those_of_the_plan_itself(synthetic: Build, seed: int, time_model: str) -> None:
     case, plan = planned(synthetic, seed, time_model=time_model)
     seconds, prediction = seconds_of(plan), plan.prediction
     assert prediction.iteration_seconds == period(case.graph, plan.pools, seconds)
@@ -33,7 +40,7 @@ def test_both_time_models_are_those_of_the_plan_itself(synthetic, seed, time_mod
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_each_time_model_finds_the_least_of_its_own_seconds(synthetic, seed):
+def test_each_time_model_finds_the_least_of_its_own_seconds(synthetic: Build, seed: int) -> None:
     (_, by_stage), (_, by_period) = (
         planned(synthetic, seed, time_model=time_model) for time_model in ("stage", "period")
     )
@@ -42,7 +49,9 @@ def test_each_time_model_finds_the_least_of_its_own_seconds(synthetic, seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_runtime_that_cannot_mix_iterations_gets_orders_with_nothing_ahead(synthetic, seed):
+def test_a_runtime_that_cannot_mix_iterations_gets_orders_with_nothing_ahead(
+    synthetic: Build, seed: int
+) -> None:
     """And the best period without it, which mixing never makes longer."""
     can = RUNTIME.model_copy(update={"ahead": False})
     case, plain = planned(synthetic, seed, capabilities=can)
@@ -53,7 +62,9 @@ def test_a_runtime_that_cannot_mix_iterations_gets_orders_with_nothing_ahead(syn
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_runner_up_loses_in_a_call_that_takes_longer_or_had_not_to_be_waited_for(synthetic, seed):
+def test_a_runner_up_loses_in_a_call_that_takes_longer_or_had_not_to_be_waited_for(
+    synthetic: Build, seed: int
+) -> None:
     _, plan = planned(synthetic, seed, time_model="period")
     for other in plan.runners_up:
         assert other.objective >= plan.proof.objective
@@ -61,7 +72,7 @@ def test_a_runner_up_loses_in_a_call_that_takes_longer_or_had_not_to_be_waited_f
         assert other.loses_seconds > 0 or other.objective == plan.proof.objective
 
 
-def test_dollars_are_those_of_the_pools_devices(synthetic):
+def test_dollars_are_those_of_the_pools_devices(synthetic: Build) -> None:
     case, plan = planned(synthetic, 1)
     assert plan.prediction.dollars_per_million_tokens is None
     (pool,) = case.scenario.cluster.node_pools

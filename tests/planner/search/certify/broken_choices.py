@@ -1,7 +1,7 @@
 """Plans whose pools or strategies are broken in one place each: the sound plan, the rule, the damage."""
 
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
-from tests.planner.search.damages import (
+from tests.planner.search.certify.damages import (
     Row,
     in_call,
     in_generation,
@@ -12,10 +12,11 @@ from tests.planner.search.damages import (
     in_strategy,
     joined,
     pinned,
+    with_idle_pool,
     with_pools_reversed,
     without_strategy,
 )
-from tests.planner.search.sound_plans import ABLE
+from tests.planner.search.certify.sound_plans import ABLE
 
 ONE = ParallelStrategy()
 
@@ -46,6 +47,14 @@ PLACES: dict[str, Row] = {
         ),
     ),
     "a strategy missing": ("ppo", "strategies", lambda plan: without_strategy(plan, "actor")),
+    "a strategy of no role": (
+        "grpo",
+        "strategies",
+        lambda plan: plan.model_copy(
+            update={"strategies": plan.strategies | {"critic": plan.strategies["actor"]}}
+        ),
+    ),
+    "a pool of no role": ("devices", "partition", with_idle_pool),
     "a wrong name": ("ppo", "names", lambda plan: in_pool(plan, 1, name="pool-7")),
     "pools out of order": ("ppo", "names", with_pools_reversed),
     "an unknown node pool": ("two node pools", "node pools", lambda plan: in_pool(plan, 0, node_pool="b")),
@@ -205,6 +214,16 @@ ASYNCHRONOUS: dict[str, Row] = {
         "generation layout",
         lambda plan: in_generation(plan, "generator", replicas=7),
     ),
+    "a generator with micro-batches": (
+        "asynchronous",
+        "micro-batch",
+        lambda plan: in_strategy(plan, "generator", micro_batch=2),
+    ),
+    "a generator whose weights are offloaded": (
+        "asynchronous",
+        "offload",
+        lambda plan: in_strategy(plan, "generator", offload="all"),
+    ),
     "weights never received": (
         "asynchronous",
         "order",
@@ -214,7 +233,7 @@ ASYNCHRONOUS: dict[str, Row] = {
     ),
     "generation too far ahead": (
         "asynchronous",
-        "order",
+        "ahead",
         lambda plan: in_pool(
             plan,
             plan.pools.index(plan.pool_of("generator")),

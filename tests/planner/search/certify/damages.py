@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from planner.domain.pins import Pins
-from planner.domain.plan import Plan
+from planner.domain.plan import Plan, Pool
 
 Damage = Callable[[Plan], Plan]
 Row = tuple[str, str, Damage]
@@ -71,6 +71,19 @@ def in_node_pools(plan: Plan, **changes: Any) -> Plan:
 
 def with_runner_up(plan: Plan, **changes: Any) -> Plan:
     return plan.model_copy(update={"runners_up": (plan.runners_up[0].model_copy(update=changes),)})
+
+
+def with_runners_up(plan: Plan, *order: int) -> Plan:
+    """The plan's own runners-up in another order, or some of them twice."""
+    return plan.model_copy(update={"runners_up": tuple(plan.runners_up[index] for index in order)})
+
+
+def with_idle_pool(plan: Plan) -> Plan:
+    """One more pool, of devices that were idle and of no role."""
+    pool = Pool(
+        name=f"pool-{len(plan.pools)}", node_pool=plan.pools[0].node_pool, devices=1, roles=(), order=()
+    )
+    return plan.model_copy(update={"pools": (*plan.pools, pool), "idle_devices": plan.idle_devices - 1})
 
 
 def without_strategy(plan: Plan, role: str) -> Plan:

@@ -9,11 +9,12 @@ import pytest
 from planner.domain.plan import Plan
 from planner.errors import PlannerError
 from planner.search import certify, violations
-from tests.planner.search.broken_choices import ASYNCHRONOUS, PLACES, STRATEGIES
-from tests.planner.search.broken_claims import BYTES, PROOFS, SCHEDULES
-from tests.planner.search.sound_plans import SOUND, sound
+from planner.search.certify.fixes import FIXES, OTHERWISE, fix_of
+from tests.planner.search.certify.broken_choices import ASYNCHRONOUS, PLACES, STRATEGIES
+from tests.planner.search.certify.broken_claims import BYTES, NUMBERS, PROOFS, SCHEDULES
+from tests.planner.search.certify.sound_plans import SOUND, sound
 
-DAMAGES = PLACES | ASYNCHRONOUS | STRATEGIES | BYTES | SCHEDULES | PROOFS
+DAMAGES = PLACES | ASYNCHRONOUS | STRATEGIES | BYTES | SCHEDULES | PROOFS | NUMBERS
 FOLLOWS: dict[str, tuple[str, ...]] = {
     "a role in two pools": ("apart",),
     "a role in no pool": ("colocate",),
@@ -59,4 +60,40 @@ def test_every_rule_is_broken_by_some_damage() -> None:
     }
     assert len(written) > 20
     assert written <= {rule for _, rule, _ in DAMAGES.values()}
+    assert set(FIXES) <= {rule for _, rule, _ in DAMAGES.values()}
     assert len(DAMAGES) >= 50
+
+
+def test_what_a_choice_can_break_has_a_fix_of_its_own() -> None:
+    """Names, figures and the scenario's staleness are not chosen."""
+    chosen = {rule for _, rule, _ in (PLACES | STRATEGIES | ASYNCHRONOUS).values()}
+    chosen -= {"names", "idle devices", "staleness", "prediction"}
+    assert chosen | {"memory", "host memory", "order", "ahead", "within"} == set(FIXES)
+    case, plan = sound("ppo")
+    rows = [PLACES["a strategy missing"], PLACES["a strategy missing"], PLACES["a pool too large"]]
+    found = [each for _, _, damage in rows for each in violations(damage(plan), case.graph, case.costs)]
+    assert fix_of(found) == f"{FIXES['strategies']}; {FIXES['maximum devices']}"
+    assert fix_of([]) == OTHERWISE
+
+
+def test_how_far_a_call_may_be_ahead_is_said() -> None:
+    case, plan = sound("ppo")
+    _, _, damage = SCHEDULES["a call without end ahead"]
+    (found,) = violations(damage(plan), case.graph, case.costs)
+    assert (
+        "critic.values is 1000000000 iterations ahead of reward.scores, it can be 1 at most" in found.message
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("a strategy missing", "actor takes devices, but has no strategy"),
+        ("a strategy of no role", "critic has a strategy, but in the dataflow grpo it takes no devices"),
+        ("a pool of no role", "pool-1 takes 1 devices for no role"),
+    ],
+)
+def test_what_is_wrong_with_a_place_is_said(name: str, words: str) -> None:
+    whole, _, damage = PLACES[name]
+    case, plan = sound(whole)
+    assert words in [each.message for each in violations(damage(plan), case.graph, case.costs)]

@@ -4,9 +4,9 @@ import pytest
 
 from planner.domain.plan import Plan, Solver
 from planner.search import certify, violations
-from tests.planner.search.damages import in_proof
+from tests.planner.search.certify.damages import in_proof
+from tests.planner.search.certify.sound_plans import sound
 from tests.planner.search.draws import drawn
-from tests.planner.search.sound_plans import sound
 
 
 def test_a_feasible_plan_may_have_a_lower_bound() -> None:

@@ -1,15 +1,24 @@
+"""Least periods against CP-SAT, against all orders tried one by one, and by hand."""
+
 import itertools
 import random
+from collections.abc import Callable, Sequence
 
 import pytest
 from ortools.sat.python import cp_model
 
-from planner.search.schedules.periods import best_schedule
+from planner.search.schedules.periods import Schedule, best_schedule
 
-CASES = 150
+Wait = tuple[int, int, int]
+"""Source, target, lag."""
+Timed = tuple[int, int, int, int]
+"""And a delay."""
+Roles = list[int | None]
+Graph = Callable[[int], tuple[Roles, list[Wait]]]
+Case = tuple[list[int], Roles, list[Timed]]
 
 
-def ppo(staleness):
+def ppo(staleness: int) -> tuple[Roles, list[Wait]]:
     """Roles of the steps and their waits: generate, values, logprobs, scores, advantages, two updates."""
     waits = [
         (0, 1, 0),
@@ -28,7 +37,7 @@ def ppo(staleness):
     return [4, 1, 2, 3, None, 1, 0, 0, 4], [*waits, *transfer]
 
 
-def two_turns(staleness):
+def two_turns(staleness: int) -> tuple[Roles, list[Wait]]:
     """A rollout of two turns with a judge between them: generate, judge, generate, reference, update."""
     waits = [(0, 1, 0), (1, 2, 0), (2, 3, 0), (3, 4, 0)]
     if not staleness:
@@ -37,7 +46,7 @@ def two_turns(staleness):
     return [3, 1, 3, 2, 0, 0, 3], [*waits, *transfer]
 
 
-def drawn(seed, graph, staleness):
+def drawn(seed: int, graph: Graph, staleness: int) -> Case:
     """Durations, pools and waits with delays, drawn at random."""
     draw = random.Random(f"{seed} {graph.__name__} {staleness}")
     roles, waits = graph(staleness)
@@ -48,7 +57,7 @@ def drawn(seed, graph, staleness):
     return durations, pools, [(*wait, draw.randrange(delay + 1)) for wait in waits]
 
 
-def least_period(durations, pools, waits, *, window):
+def least_period(durations: Sequence[int], pools: Roles, waits: Sequence[Timed], *, window: int) -> int:
     """By CP-SAT: a whole number of periods between any two steps of a pool, in a window."""
     model = cp_model.CpModel()
     longest = sum(durations) + sum(wait[3] for wait in waits)
@@ -75,7 +84,7 @@ def least_period(durations, pools, waits, *, window):
     return solver.value(period)
 
 
-def assert_valid(schedule, durations, pools, waits):
+def assert_valid(schedule: Schedule, durations: Sequence[int], pools: Roles, waits: Sequence[Timed]) -> None:
     period, starts = schedule.period_us, schedule.start_us
     for source, target, lag, delay in waits:
         assert starts[target] + lag * period >= starts[source] + durations[source] + delay
@@ -87,17 +96,35 @@ def assert_valid(schedule, durations, pools, waits):
         assert all(start + lasts <= after for (start, lasts), (after, _) in itertools.pairwise(busy))
 
 
-@pytest.mark.parametrize("staleness", [0, 1, 2])
-@pytest.mark.parametrize("graph", [ppo, two_turns])
-def test_the_period_is_the_least_that_cp_sat_finds(graph, staleness):
-    for seed in range(CASES):
+def compare(graph: Graph, staleness: int, seeds: range) -> None:
+    for seed in seeds:
         case = drawn(seed, graph, staleness)
         schedule = best_schedule(*case)
+        assert schedule is not None
         assert_valid(schedule, *case)
         assert schedule.period_us == least_period(*case, window=staleness + 2), seed
 
 
-def holds(period, durations, waits, orders, ahead):
+@pytest.mark.parametrize("staleness", [0, 1, 2])
+@pytest.mark.parametrize("graph", [ppo, two_turns])
+def test_the_period_is_the_least_that_cp_sat_finds(graph: Graph, staleness: int) -> None:
+    compare(graph, staleness, range(40))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("staleness", [0, 1, 2])
+@pytest.mark.parametrize("graph", [ppo, two_turns])
+def test_many_periods_are_the_least_that_cp_sat_finds(graph: Graph, staleness: int) -> None:
+    compare(graph, staleness, range(40, 300))
+
+
+def holds(
+    period: int,
+    durations: Sequence[int],
+    waits: Sequence[Timed],
+    orders: Sequence[Sequence[int]],
+    ahead: Sequence[int],
+) -> bool:
     """Whether given orders have that period: no circle of waits may be longer than it allows."""
     arcs = [(source, target, durations[source] + delay, lag) for source, target, lag, delay in waits]
     for order in orders:
@@ -116,7 +143,7 @@ def holds(period, durations, waits, orders, ahead):
 
 @pytest.mark.parametrize("homes", [(0, 1, 0, 0, 1), (0, 1, 0, 1, 0), (0, 1, 0, 2, 2), (0, 0, 0, 1, 1)])
 @pytest.mark.parametrize("seed", range(3))
-def test_the_period_is_the_least_of_all_orders_and_offsets(seed, homes):
+def test_the_period_is_the_least_of_all_orders_and_offsets(seed: int, homes: tuple[int, ...]) -> None:
     draw = random.Random(seed)
     durations = [draw.randrange(1, 9) for _ in homes]
     waits = [(0, 1, 0, 0), (1, 2, 0, 0), (2, 3, 0, 0), (3, 4, 0, 0), (4, 0, 2, 0), (4, 2, 1 + seed % 2, 0)]
@@ -130,7 +157,7 @@ def test_the_period_is_the_least_of_all_orders_and_offsets(seed, homes):
     assert best_schedule(durations, homes, waits).period_us == least
 
 
-def test_one_pool_is_never_idle():
+def test_one_pool_is_never_idle() -> None:
     roles, waits = ppo(0)
     durations = [5, 3, 2, 1, 0, 4, 6]
     pools = [None if role is None else 0 for role in roles]
@@ -138,7 +165,7 @@ def test_one_pool_is_never_idle():
     assert schedule.period_us == sum(durations)
 
 
-def test_an_update_on_another_pool_overlaps_the_next_generation():
+def test_an_update_on_another_pool_overlaps_the_next_generation() -> None:
     """Stages of 8, 2 and 8 become a period of 8 + 2 + 1."""
     roles, waits = ppo(0)
     pools = [None if role is None else int(role == 1) for role in roles]
@@ -146,7 +173,7 @@ def test_an_update_on_another_pool_overlaps_the_next_generation():
     assert schedule.period_us == 11
 
 
-def test_calls_that_share_a_pool_fragment_the_circle():
+def test_calls_that_share_a_pool_fragment_the_circle() -> None:
     """The busiest pool has 4 and two iterations have 8 for a circle of 8, yet the least period is 6.
 
     Turns of 1 and 3 on one pool have a judge of 2 between them and an update of 2 after. In a period of 5
@@ -156,7 +183,7 @@ def test_calls_that_share_a_pool_fragment_the_circle():
     assert best_schedule([1, 2, 3, 2], [0, 1, 0, 2], waits).period_us == 6
 
 
-def test_without_interleaving_a_pool_ends_one_iteration_before_the_next():
+def test_without_interleaving_a_pool_ends_one_iteration_before_the_next() -> None:
     """Two turns of 3 with a judge of 5 between: the next iteration's first turn may fill the gap or not."""
     waits = [(0, 1, 0, 0), (1, 2, 0, 0), (2, 0, 2, 0)]
     assert best_schedule([3, 5, 3], [0, 1, 0], waits).period_us == 6
@@ -164,21 +191,21 @@ def test_without_interleaving_a_pool_ends_one_iteration_before_the_next():
 
 
 @pytest.mark.parametrize("seed", range(100))
-def test_interleaving_never_lengthens_the_period(seed):
+def test_interleaving_never_lengthens_the_period(seed: int) -> None:
     case = drawn(seed, two_turns, 1)
     plain = best_schedule(*case, interleaves=False)
     assert_valid(plain, *case)
     assert plain.period_us >= best_schedule(*case).period_us
 
 
-def test_a_limit_below_the_period_leaves_no_schedule():
+def test_a_limit_below_the_period_leaves_no_schedule() -> None:
     case = drawn(3, ppo, 1)
     period = best_schedule(*case).period_us
     assert best_schedule(*case, at_most_us=period).period_us == period
     assert best_schedule(*case, at_most_us=period - 1) is None
 
 
-def test_a_circle_within_one_iteration_has_no_schedule():
+def test_a_circle_within_one_iteration_has_no_schedule() -> None:
     assert best_schedule([1, 1], [None, None], [(0, 1, 0, 0), (1, 0, 0, 0)]) is None
 
 
@@ -192,13 +219,13 @@ def test_more_staleness_never_lengthens_the_period(seed, staleness):
     assert best_schedule(durations, pools, more).period_us <= best_schedule(durations, pools, waits).period_us
 
 
-def test_parts_that_nothing_connects_share_a_pool():
+def test_parts_that_nothing_connects_share_a_pool() -> None:
     assert best_schedule([4, 3, 2], [0, 0, 0], []).period_us == 9
     assert best_schedule([4, 3, 2], [0, 0, 1], [(0, 2, 0, 0)]).period_us == 7
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_waits_that_lie_on_no_circle_hold_and_cost_nothing(seed):
+def test_waits_that_lie_on_no_circle_hold_and_cost_nothing(seed: int) -> None:
     """As some of the waits for earlier iterations are left out."""
     durations, pools, waits = drawn(seed, ppo, seed % 3)
     draw = random.Random(seed)

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from planner.search.objectives.budgets import device_prices
-from planner.search.problem import Problem, Solution, prepare
+from planner.search.problem import Problem, prepare
 from planner.search.schedules.evaluation import evaluate
 from planner.search.solvers.annealing import Effort, anneal
 from planner.search.solvers.exhaustive import solve_exhaustively
+from tests.planner.search.by_hand import assert_sound
 
 Build = Callable[..., Any]
 CLUSTERS = ([(1, 3)], [(1, 4)], [(2, 2)], [(1, 2), (1, 2)])
@@ -22,21 +23,6 @@ def random_problem(synthetic: Build, seed: int, **changes: Any) -> Problem:
     return prepare(*synthetic(seed, **settings | changes).arguments)
 
 
-def assert_fits(problem: Problem, solution: Solution) -> None:
-    placed = [role for pool in solution.pools for role in pool.roles]
-    assert sorted(placed) == sorted(problem.roles)
-    for pool in solution.pools:
-        both = [
-            (problem.options[role][pool.slot], row) for role, row in zip(pool.roles, pool.rows, strict=True)
-        ]
-        persistent = sum(int(table.persistent[row]) for table, row in both)
-        transient = max(int(table.transient[row]) for table, row in both)
-        assert persistent + transient <= problem.memory[pool.slot.node_pool]
-        assert problem.may_share(pool.roles)
-    for name, capacity in problem.capacities.items():
-        assert sum(pool.slot.devices for pool in solution.pools if pool.slot.node_pool == name) <= capacity
-
-
 @pytest.mark.parametrize("time_model", ["stage", "period"])
 def test_it_never_beats_the_optimum_and_mostly_finds_it(synthetic: Build, time_model: str) -> None:
     optimal = 0
@@ -45,7 +31,7 @@ def test_it_never_beats_the_optimum_and_mostly_finds_it(synthetic: Build, time_m
         oracle, walked = solve_exhaustively(problem), anneal(problem, effort=SHORT)
         assert oracle is not None
         assert walked is not None
-        assert_fits(problem, walked)
+        assert_sound(problem, walked.pools)
         assert walked.objective_us == evaluate(problem, walked.pools).objective_us
         assert walked.objective_us >= oracle.solution.objective_us
         optimal += walked.objective_us == oracle.solution.objective_us
@@ -71,5 +57,5 @@ def test_demands_and_a_budget_are_obeyed(synthetic: Build) -> None:
         walked = anneal(limited, effort=SHORT)
         assert limited.budget is not None
         assert walked is not None
-        assert_fits(problem, walked)
+        assert_sound(problem, walked.pools)
         assert prices.total(walked) <= 4

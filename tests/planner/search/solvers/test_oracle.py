@@ -60,6 +60,9 @@ def compare(seeds: range) -> Counter[str]:
         baseline = problem.plan("hybridflow")
         assert baseline is None or is_no_better(problem, baseline.proof.objective, expected), seed
         count(problem, expected, seen)
+        seen["the baseline is beaten"] += baseline is not None and not is_no_better(
+            problem, expected, baseline.proof.objective
+        )
     return seen
 
 
@@ -94,7 +97,7 @@ def is_worse_colocated(problem: Drawn, best: float) -> bool:
 def assert_mixed(seen: Counter[str], *, least: int) -> None:
     """Every kind of problem was there, and colocating everything was often not the answer."""
     kinds = (*NAMES, "stage", "period", "staleness 1", "staleness 2", "infeasible", "node pools", "devices")
-    for kind in kinds:
+    for kind in (*kinds, "the baseline is beaten"):
         assert seen[kind] >= least, (kind, seen)
     assert seen["colocating everything is worse"] >= seen["synchronous"] / 4, seen
 
@@ -113,11 +116,19 @@ def test_the_solvers_find_what_brute_force_finds_1000_times() -> None:
 )
 def test_runners_up_are_the_next_best_placements(seed: int) -> None:
     problem = drawn(seed, pools=[(1, 4)], minimise="seconds", within=None)
-    ranked = sorted(best_by_placement(problem.question).values())
+    best = best_by_placement(problem.question)
+    ranked = sorted(best.values())
     for solver in EXACT:
         plan = problem.plan(solver)
-        found = [] if plan is None else [plan.proof.objective, *(each.objective for each in plan.runners_up)]
-        assert found == pytest.approx(ranked[:4], rel=1e-9), solver
+        if plan is None:
+            assert not best
+            continue
+        found = {plan.placement: plan.proof.objective}
+        found |= {each.placement: each.objective for each in plan.runners_up}
+        assert len(found) == 1 + len(plan.runners_up), "no placement comes twice"
+        assert list(found.values()) == pytest.approx(ranked[:4], rel=1e-9), solver
+        assert found == pytest.approx({placement: best[placement] for placement in found}, rel=1e-9)
+        assert {each.loses_in for each in plan.runners_up} <= set(plan.prediction.calls)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,10 @@ def test_two_is_the_best_generation_tensor_size_of_7b_on_16_devices() -> None:
 
 
 def test_transitions_are_flat_in_the_cluster_size() -> None:
-    found = {}
+    found: dict[str, list[float]] = {}
     for sync in syncs():
         found.setdefault(sync.size, []).append(sync.seconds)
+    assert set(found) == {"7b", "13b", "34b", "70b"}
     for few, many in found.values():
         assert many == pytest.approx(few, rel=0.01)
 
