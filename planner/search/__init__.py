@@ -12,7 +12,7 @@ from planner.search.certify import Violation, certify, violations
 from planner.search.costs_protocol import Costs
 from planner.search.objectives import best_by_objective
 from planner.search.objectives.fastest import ANY_TIME, Fastest
-from planner.search.problem import prepare
+from planner.search.problem import RUNNERS_UP, prepare
 from planner.search.refusals.infeasible import explain, with_fixes
 
 __all__ = ["Costs", "SearchResult", "Violation", "certify", "solve", "violations"]
@@ -36,6 +36,7 @@ def solve(
     time_limit_s: float | None = None,
     seed: int = 0,
     workers: int = 1,
+    runners_up: int = RUNNERS_UP,
     at_most_us: int = ANY_TIME,
 ) -> SearchResult:
     """The best plan by the scenario's objective.
@@ -46,6 +47,8 @@ def solve(
         Wall-clock limit of the search; without one it stops at a deterministic limit.
     workers
         Threads of the default solver; the plan is the same whatever their number.
+    runners_up
+        How many other placements' best plans are wanted beside the answer; fewer if there are no more.
     at_most_us
         Longest time of interest.
 
@@ -62,7 +65,14 @@ def solve(
     """
     start = time.perf_counter()
     deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
-    fastest = Fastest(solver=solver, cluster=scenario.cluster, seed=seed, workers=workers, deadline=deadline)
+    fastest = Fastest(
+        solver=solver,
+        cluster=scenario.cluster,
+        seed=seed,
+        workers=workers,
+        deadline=deadline,
+        runners_up=runners_up,
+    )
     try:
         problem = prepare(scenario, graph, costs)
         verdict = best_by_objective(problem, scenario, fastest, at_most_us=at_most_us)

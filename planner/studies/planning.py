@@ -16,6 +16,7 @@ from planner.domain.timeline import Timeline
 from planner.errors import InfeasibleError, NoneFasterError, SearchStoppedError, SpecError
 from planner.search import SearchResult, solve
 from planner.search.objectives.fastest import ANY_TIME
+from planner.search.problem import RUNNERS_UP
 from planner.simulation import simulate as play
 from planner.units import MICROSECOND
 
@@ -30,6 +31,8 @@ class SearchSettings:
     seed: int = 0
     workers: int = 1
     """Threads of the default solver; the plan is the same whatever their number."""
+    runners_up: int = RUNNERS_UP
+    """How many other placements' best plans are wanted beside the answer."""
 
     def __post_init__(self) -> None:
         if self.time_limit_s is not None and self.solver != "cpsat":
@@ -138,6 +141,7 @@ def _solved(
         time_limit_s=left,
         seed=settings.seed,
         workers=settings.workers,
+        runners_up=settings.runners_up,
         at_most_us=min((_seconds_us(rival) - 1 for rival in rivals), default=ANY_TIME),
     )
     return result.plan

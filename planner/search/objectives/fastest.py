@@ -47,6 +47,8 @@ class Fastest:
     workers: int = 1
     deadline: float | None = None
     """On the monotonic clock."""
+    runners_up: int = RUNNERS_UP
+    """How many other placements' best plans are wanted beside the answer."""
 
     @property
     def left_s(self) -> float | None:
@@ -62,13 +64,13 @@ class Fastest:
     def is_late(self) -> bool:
         return self.left_s == 0.0
 
-    def plan(self, problem: Problem, *, at_most_us: int = ANY_TIME, runners_up: int = RUNNERS_UP) -> Reply:
+    def plan(self, problem: Problem, *, at_most_us: int = ANY_TIME, runners_up: int | None = None) -> Reply:
         """The fastest plan, if it takes at most so long.
 
         Parameters
         ----------
         runners_up
-            How many other placements' best plans are wanted beside it.
+            How many other placements' best plans are wanted beside this one, if not as many as in general.
         """
         floor_us = self.floor_us(problem)
         if floor_us > at_most_us:
@@ -80,7 +82,7 @@ class Fastest:
                 cluster=self.cluster,
                 limits=Limits(seed=self.seed, time_limit_s=self.left_s, workers=self.workers),
                 at_most_us=at_most_us,
-                runners_up=runners_up,
+                runners_up=self.runners_up if runners_up is None else runners_up,
             )
         except SearchStoppedError:
             return Reply(answer=None, bound_us=floor_us)

@@ -128,7 +128,7 @@ def test_runners_up_are_the_next_best_placements(seed: int) -> None:
         assert len(found) == 1 + len(plan.runners_up), "no placement comes twice"
         assert list(found.values()) == pytest.approx(ranked[:4], rel=1e-9), solver
         assert found == pytest.approx({placement: best[placement] for placement in found}, rel=1e-9)
-        assert {each.loses_in for each in plan.runners_up} <= set(plan.prediction.calls)
+        assert {each.loses_in for each in plan.runners_up} <= set(problem.case.graph.stage_of)
 
 
 if __name__ == "__main__":
