@@ -133,6 +133,10 @@ class Fronts:
         is_within = self.floors.features.bound_us(raised) <= limit_us
         return front.take(np.flatnonzero(is_within & pools.alive[roles, front.at]))
 
+    def few_within(self, roles: int, pools: Pools, limit_us: int) -> Front:
+        """The same, made on no other slots and not kept: for pools on few slots, asked for once."""
+        return self._within(roles, pools, limit_us)
+
     def ordered_within(self, roles: int, pools: Pools, limit_us: int, ceiling: Ceiling) -> Front:
         """The same of those that may be in the first plan by the written order."""
         return self._within(roles, pools, limit_us, ceiling)

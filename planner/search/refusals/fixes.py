@@ -15,14 +15,16 @@ from planner.search.objectives.fastest import ANY_TIME
 from planner.search.problem import prepare
 from planner.search.problem.allocation import Slot, scenario_slots
 from planner.search.solvers.beam import quick_solutions
-from planner.units import MICROSECOND, format_bytes
+from planner.units import GIB, MICROSECOND
 
 LARGEST_GROWTH = 64
 """How many times the nodes a fix may ask for."""
 SLOTS_TRIED = 24
 """About as many device counts as a plan is looked for on."""
-_MORE_HOST_MEMORY = (2, 4, 8, 16)
-"""Times the host memory that a fix may ask for."""
+DEVICES_OF_A_NODE = 8
+"""As many as a single node of fewer may be given."""
+MORE_HOST_MEMORY = 16
+"""How many times the host memory a fix may ask for."""
 _ABILITIES = {
     "offload": "offload",
     "selective": "recompute",
@@ -44,15 +46,29 @@ class Change:
     scenario: Scenario
 
 
-def fixes(scenario: Scenario, graph: DataflowGraph, costs: Costs) -> tuple[Fix, ...]:
+def fixes(
+    scenario: Scenario,
+    graph: DataflowGraph,
+    costs: Costs,
+    *,
+    demanded: Callable[[Scenario], Scenario] = lambda scenario: scenario,
+) -> tuple[Fix, ...]:
     """Every change that is found to help, those that cost least first.
 
     Demands and runtimes cost nothing, so one of them comes first, then all of them; more devices and larger
     devices cost money. What a quick search finds is a plan; what it does not find may exist.
+
+    Parameters
+    ----------
+    demanded
+        Adds demands that no change drops, and that depend on the cluster.
     """
 
     def fits(changed: Scenario) -> bool:
-        return is_feasible(changed, graph, costs)
+        try:
+            return is_feasible(demanded(changed), graph, costs)
+        except InfeasibleError:
+            return False
 
     found = [each for each in (*_freed(scenario), *_abler(scenario)) if fits(each.scenario)]
     if not found:
@@ -65,11 +81,12 @@ def fixes(scenario: Scenario, graph: DataflowGraph, costs: Costs) -> tuple[Fix, 
 
 def _freed(scenario: Scenario) -> Iterator[Change]:
     """One demand dropped at a time."""
-    for key, value in scenario.pin.root.items():
-        kept = {other: pinned for other, pinned in scenario.pin.root.items() if other != key}
-        kind = key.field if key.field in ("recompute", "offload") else "demand"
+    for words, keys in scenario.pin.demands():
+        kept = {key: pinned for key, pinned in scenario.pin.root.items() if key not in keys}
+        fields = {key.field for key in keys}
+        kind = next((field for field in ("recompute", "offload") if field in fields), "demand")
         changed = scenario.model_copy(update={"pin": Pins(kept)})
-        yield Change(kind=kind, words=f"without the pin {key}: {value} there is a plan", scenario=changed)
+        yield Change(kind=kind, words=f"without the pin {words} there is a plan", scenario=changed)
     for place in ("colocate", "apart"):
         groups: tuple[tuple[str, ...], ...] = getattr(scenario, place)
         for group in groups:
@@ -93,7 +110,7 @@ def _abler(scenario: Scenario) -> Iterator[Change]:
     for field, kind in _ABILITIES.items():
         if not getattr(able, field):
             changed = scenario.model_copy(update={"capabilities": able.model_copy(update={field: True})})
-            words = f"with a runtime whose capabilities have {field} there is a plan"
+            words = f"with capabilities.{field}: true, on a runtime that can, there is a plan"
             yield Change(kind=kind, words=words, scenario=changed)
     changed = scenario.model_copy(update={"capabilities": None})
     yield Change(kind="capability", words="without capabilities there is a plan", scenario=changed)
@@ -109,31 +126,73 @@ def _all_freed(scenario: Scenario) -> Iterator[Change]:
 
 
 def _more_host_memory(scenario: Scenario, fits: Callable[[Scenario], bool]) -> Iterator[Change]:
-    """The smallest of a few greater host memories that holds a plan, of each node pool that states one."""
+    """The least greater host memory that is found to hold a plan, of each node pool that states one."""
     for pool in scenario.cluster.node_pools:
-        if pool.host_memory is not None:
-            for factor in _MORE_HOST_MEMORY:
-                memory = factor * pool.host_memory
-                changed = scenario.with_node_pool(pool.model_copy(update={"host_memory": memory}))
-                if fits(changed):
-                    words = f"host_memory: {format_bytes(memory)} in each node of {pool.name} holds it"
-                    yield Change(kind="host", words=words, scenario=changed)
-                    break
+        size = None if pool.host_memory is None else _least_host_gib(scenario, pool, fits)
+        if size is not None:
+            yield Change(
+                kind="host",
+                words=f"host_memory: {size} GiB in each node of {pool.name} is enough",
+                scenario=_with_host_memory(scenario, pool, size),
+            )
+
+
+def _least_host_gib(scenario: Scenario, pool: NodePool, fits: Callable[[Scenario], bool]) -> int | None:
+    there = pool.host_memory or 0
+    sizes = round_sizes(there, MORE_HOST_MEMORY * there)
+    number = _first(len(sizes), lambda number: fits(_with_host_memory(scenario, pool, sizes[number])))
+    return None if number is None else sizes[number]
+
+
+def _with_host_memory(scenario: Scenario, pool: NodePool, gib: int) -> Scenario:
+    return scenario.with_node_pool(pool.model_copy(update={"host_memory": gib * GIB}))
+
+
+def round_sizes(more_than: int, most: int) -> list[int]:
+    """GiB of two significant digits between two counts of bytes, rising.
+
+    >>> round_sizes(95 * 2**30, 130 * 2**30)
+    [96, 97, 98, 99, 100, 110, 120, 130]
+    """
+    sizes = (digits * 10**zeros for zeros in range(16) for digits in range(1 if zeros == 0 else 10, 100))
+    return [size for size in sizes if more_than < size * GIB <= most]
+
+
+def _first(count: int, holds: Callable[[int], bool]) -> int | None:
+    """The first of so many numbers for which something is found to hold that then holds for all greater."""
+    if not count or not holds(count - 1):
+        return None
+    low, high = 0, count - 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle + 1, high)
+    return high
 
 
 def _more_devices(scenario: Scenario, fits: Callable[[Scenario], bool]) -> list[Change]:
-    """The fewest nodes more of each node pool, fewest devices more first."""
+    """The fewest nodes more of each node pool, or devices of a single node, fewest devices more first."""
     found: list[tuple[int, Change]] = []
     pools = scenario.cluster.node_pools
     for pool in pools:
-        nodes = _fewest_nodes(scenario, pool, fits)
-        if nodes is not None:
-            devices = nodes * pool.devices_per_node
+        larger = _fuller_node(scenario, pool, fits)
+        if larger is None and (nodes := _fewest_nodes(scenario, pool, fits)) is not None:
+            larger = pool.model_copy(update={"nodes": nodes})
+        if larger is not None:
             of = f"the same devices of {pool.name}" if len(pools) > 1 else "the same devices"
-            changed = scenario.with_node_pool(pool.model_copy(update={"nodes": nodes}))
-            words = f"{devices} of {of} hold it ({nodes} nodes)"
-            found.append((devices - pool.devices, Change(kind="devices", words=words, scenario=changed)))
+            where = f"{larger.nodes} nodes" if larger.nodes > 1 else "in one node"
+            words = f"{larger.devices} of {of} are enough ({where})"
+            change = Change(kind="devices", words=words, scenario=scenario.with_node_pool(larger))
+            found.append((larger.devices - pool.devices, change))
     return [change for _, change in sorted(found, key=lambda each: each[0])]
+
+
+def _fuller_node(scenario: Scenario, pool: NodePool, fits: Callable[[Scenario], bool]) -> NodePool | None:
+    """A single node of the fewest devices more, up to `DEVICES_OF_A_NODE`, that is found to hold a plan."""
+    if pool.nodes > 1:
+        return None
+    counts = range(pool.devices_per_node + 1, DEVICES_OF_A_NODE + 1)
+    larger = (pool.model_copy(update={"devices_per_node": count}) for count in counts)
+    return next((each for each in larger if fits(scenario.with_node_pool(each))), None)
 
 
 def _fewest_nodes(scenario: Scenario, pool: NodePool, fits: Callable[[Scenario], bool]) -> int | None:
@@ -162,7 +221,7 @@ def _larger_devices(scenario: Scenario, fits: Callable[[Scenario], bool]) -> Ite
             changed = scenario.with_node_pool(pool.model_copy(update={"device": device}))
             if fits(changed):
                 of = f" in {pool.name}" if len(pools) > 1 else ""
-                yield Change(kind="device", words=f"{device.name}{of} holds it", scenario=changed)
+                yield Change(kind="device", words=f"{device.name}{of} is enough", scenario=changed)
                 break
 
 

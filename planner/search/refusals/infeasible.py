@@ -1,12 +1,12 @@
 """Why nothing fits, and the nearest change that was found to help."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from planner.domain.cluster import NodePool
 from planner.domain.dataflow import DataflowGraph
-from planner.domain.pins import PinKey
+from planner.domain.pins import PinKey, Pins
 from planner.domain.plan import RoleMemory, RoleStrategy
 from planner.domain.scenario import Scenario
 from planner.errors import InfeasibleError, Shortage
@@ -16,12 +16,13 @@ from planner.search.options.table import Options
 from planner.search.problem import Problem, prepare
 from planner.search.problem.allocation import Slot, scenario_slots
 from planner.search.refusals.fixes import LARGEST_GROWTH, fixes, quick_slots
+from planner.search.refusals.offers import offered_values
 from planner.units import format_bytes
 
 _ROOMIER = (1.25, 1.5, 2, 3, 4, 8, 16, 64, 1024)
 """Times the memory of devices and hosts on which a role that fits nowhere is tried."""
-_SHOWN_COUNTS = 12
-"""Device counts that a message lists."""
+_SHOWN_VALUES = 12
+"""Device counts or values of a pin that a message lists."""
 
 
 def explain(problem: Problem, scenario: Scenario, graph: DataflowGraph, costs: Costs) -> InfeasibleError:
@@ -52,20 +53,42 @@ def _role_reason(
     role: str, scenario: Scenario, graph: DataflowGraph, costs: Costs
 ) -> tuple[str, Shortage | None]:
     """A role that fits nowhere, even alone: what its smallest strategy needs."""
-    pins = ", ".join(f"{key}: {value}" for key, value in scenario.pin.root.items() if key.role == role)
-    under = f" under the pins {pins}" if pins else ""
+    under = pins_words(role, scenario)
     found = _smallest(role, scenario, graph, costs)
     if found is None:
-        return _no_strategy(role, scenario, under), None
+        return _no_strategy(role, scenario, graph, under), None
     slot, strategy, shortage = found
     where = f" in {shortage.phase}" if shortage.phase else ""
     host = " of host memory" if shortage.memory == "host" else ""
     reason = (
-        f"{role}: needs {format_bytes(shortage.bytes_needed)}{host} per device{where} at {strategy} on "
-        f"{slot.devices} devices{under}, {shortage.device} has {format_bytes(shortage.bytes_there)}; "
+        f"{role}: needs {format_bytes(shortage.bytes_needed)}{host} per device{where} at "
+        f"{_strategy_words(strategy)} on {counted_devices(slot.devices)}{under}, {shortage.device} has "
+        f"{format_bytes(shortage.bytes_there)}; "
         f"{format_bytes(shortage.bytes_short)} are short"
     )
     return reason, shortage
+
+
+def pins_words(role: str, scenario: Scenario) -> str:
+    """Under which pins of a role something is said; nothing where there are none."""
+    pins = ", ".join(words for words, keys in scenario.pin.demands() if any(key.role == role for key in keys))
+    return f" under the pins {pins}" if pins else ""
+
+
+def _strategy_words(strategy: RoleStrategy) -> str:
+    """A strategy, with what saves memory."""
+    layout = strategy.model_copy(update={"recompute": "none", "offload": "none"})
+    saving = {"recompute": strategy.recompute, "offload": strategy.offload}
+    return ", ".join([str(layout), *(f"{what} {which}" for what, which in saving.items() if which != "none")])
+
+
+def counted_devices(count: int) -> str:
+    """A number of devices in words.
+
+    >>> counted_devices(1), counted_devices(8)
+    ('1 device', '8 devices')
+    """
+    return f"{count} device{'' if count == 1 else 's'}"
 
 
 def _smallest(
@@ -129,32 +152,55 @@ def _roomier(scenario: Scenario, factor: float) -> Scenario:
     return scenario.with_node_pools(roomier)
 
 
-def _no_strategy(role: str, scenario: Scenario, under: str) -> str:
+def _no_strategy(role: str, scenario: Scenario, graph: DataflowGraph, under: str) -> str:
     """Why a role has no strategy on devices of any memory."""
     cluster = scenario.cluster
     largest = max(pool.devices for pool in cluster.node_pools)
     pinned = scenario.pin.root.get(PinKey(role, "", "devices"))
     if isinstance(pinned, int) and pinned > largest:
         return (
-            f"{role}: pinned to {pinned} devices, but no node pool of {cluster.name} has more than {largest}"
+            f"{role}: pinned to {counted_devices(pinned)}, but no node pool of {cluster.name} has more than "
+            f"{largest}"
         )
-    counts = sorted({slot.devices for slot in scenario_slots(scenario)})
-    few = counts if len(counts) <= _SHOWN_COUNTS else [*counts[: _SHOWN_COUNTS - 1], "...", counts[-1]]
+    why = "; ".join(_offers(role, scenario, graph)) or _grid_words(scenario)
+    return f"{role}: no strategy exists{under}; {why}"
+
+
+def _offers(role: str, scenario: Scenario, graph: DataflowGraph) -> Iterator[str]:
+    """What each pinned field of a role could be instead, under all other pins."""
+    for key in scenario.pin.root:
+        if key.role == role:
+            kept = {other: value for other, value in scenario.pin.root.items() if other != key}
+            freed = scenario.model_copy(update={"pin": Pins(kept)})
+            offered = offered_values(key, freed, graph)
+            if offered:
+                yield f"{key} can {'only ' if len(offered) == 1 else ''}be {_listed(offered)}"
+
+
+def _grid_words(scenario: Scenario) -> str:
+    counts = _listed(sorted({str(slot.devices) for slot in scenario_slots(scenario)}, key=int))
     return (
-        f"{role}: no strategy exists{under}; pools take {', '.join(map(str, few))} devices of "
-        f"{cluster.name}, micro-batches are powers of two, t divides the heads and a node's devices"
+        f"pools take {counts} devices of {scenario.cluster.name}, micro-batches are powers of two, t divides "
+        "the heads and a node's devices"
     )
+
+
+def _listed(values: Sequence[str]) -> str:
+    """Values with commas between, of many the first ones and the last."""
+    few = values if len(values) <= _SHOWN_VALUES else [*values[: _SHOWN_VALUES - 1], "...", values[-1]]
+    return ", ".join(few)
 
 
 def _pool_reason(problem: Problem, scenario: Scenario) -> tuple[str, Shortage | None]:
     """Roles that fit one by one, but not all of them at once."""
     least = {role: min(slot.devices for slot in problem.options[role]) for role in problem.roles}
     alone = ", ".join(f"{role} {devices}" for role, devices in least.items())
+    there_are = counted_devices(scenario.cluster.devices)
     shared = problem.slots(problem.roles)
     if not shared or not problem.may_share(problem.roles):
         reason = (
-            f"the {scenario.cluster.devices} devices cannot hold all roles in any permitted placement; alone "
-            f"each needs at least so many: {alone}"
+            f"the {there_are} cannot hold all roles in any permitted placement; alone each needs at least so "
+            f"many: {alone}"
         )
         return reason, None
     slot = max(shared, key=lambda slot: slot.devices)
@@ -163,17 +209,17 @@ def _pool_reason(problem: Problem, scenario: Scenario) -> tuple[str, Shortage | 
     largest = max(tables, key=lambda role: int(tables[role].persistent.min()))
     device = scenario.cluster.node_pool(slot.node_pool).device.name
     roles = ", ".join(problem.roles)
+    where = f"{counted_devices(slot.devices)} of {slot.node_pool}"
     apart = (
-        f"in separate pools they do not fit {scenario.cluster.devices} devices either (alone each needs at "
-        f"least so many: {alone})"
+        f"in separate pools they do not fit {there_are} either (alone each needs at least so many: {alone})"
     )
     if needed <= there:
         return (
-            f"{roles}: a device of {slot} holds them, but not the host memory of what they offload; {apart}",
+            f"{roles}: a device of {where} holds them, but not the host memory of what they offload; {apart}",
             None,
         )
     reason = (
-        f"{roles}: need at least {format_bytes(needed)} per device together on {slot}, of which {largest} "
+        f"{roles}: need at least {format_bytes(needed)} per device together on {where}, of which {largest} "
         f"keeps {format_bytes(int(tables[largest].persistent.min()))}; {device} has {format_bytes(there)}, "
         f"{format_bytes(needed - there)} are short, and {apart}"
     )

@@ -1,7 +1,9 @@
 """The search for the best plan out of some pools, and for the first of equals by the written order."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -11,13 +13,15 @@ from planner.errors import PlannerError
 from planner.search.bounds.busy import Ceiling
 from planner.search.bounds.features import Features
 from planner.search.bounds.floors import NEVER, Floors, Pools
-from planner.search.bounds.fronts import Fronts
+from planner.search.bounds.fronts import Front, Fronts
 from planner.search.problem import PoolChoice, Problem, Solution
 from planner.search.schedules.evaluation import evaluate_within
 from planner.search.solvers.cp.program import Program, write_program
 from planner.search.solvers.cp.schedule import schedule_program
 from planner.search.solvers.cp.ties import KEYS, device_count, tie_keys
 
+MadeFront = Callable[[int, Pools, int], Front]
+"""Combinations of a set of roles that plans of some pools within a limit may contain."""
 DETERMINISTIC_LIMIT = 60.0
 """CP-SAT's deterministic seconds per solve; the paper's scenarios need under one."""
 
@@ -176,7 +180,7 @@ class Search:
 
     def _least(self, limit_us: int, *, is_exact: bool, known: Solution | None) -> Least:
         """The plan of least cost, or of least bound, that is within the limit."""
-        program = self._program(self.pools, limit_us, is_exact=is_exact)
+        program = self._program(self.pools, limit_us, self._fronts(is_exact).within, is_exact=is_exact)
         program.cp.minimize(program.cost)
         solver = self.clock.solver()
         status = solver.solve(program.cp)
@@ -197,12 +201,12 @@ class Search:
         Its devices, and a limit on its microseconds of all calls, come first: few combinations can be part of
         a plan within both.
         """
-        limit_us = best.objective_us
+        limit_us, fronts = best.objective_us, self._fronts(is_exact)
         fewest, at_all = self.pools.fewest_devices(self.floors, limit_us)
         ceiling = Ceiling(devices=best.devices, busy_us=best.busy_us(self.problem))
         if at_all < ceiling.devices:
             pools = replace(self.pools, alive=self.pools.alive & (fewest < ceiling.devices))
-            fewer = self._program(pools, limit_us, is_exact=is_exact)
+            fewer = self._program(pools, limit_us, fronts.few_within, is_exact=is_exact)
             fewer.cp.add(device_count(fewer) < ceiling.devices)
             least = self._minimised(fewer, 2)
             if least is None and self.clock.is_late:
@@ -210,7 +214,8 @@ class Search:
             if least is not None:
                 ceiling = Ceiling(devices=least.values[0], busy_us=least.values[1])
         pools = replace(self.pools, alive=self.pools.alive & (fewest <= ceiling.devices))
-        program = self._program(pools, limit_us, is_exact=is_exact, ceiling=ceiling)
+        ordered = partial(fronts.ordered_within, ceiling=ceiling)
+        program = self._program(pools, limit_us, ordered, is_exact=is_exact)
         found = self._minimised(program, KEYS)
         return None if found is None else found.pools
 
@@ -228,18 +233,15 @@ class Search:
             program.cp.add(key <= values[-1])
         return Minimised(pools=pools, values=tuple(values))
 
-    def _program(
-        self, pools: Pools, limit_us: int, *, is_exact: bool, ceiling: Ceiling | None = None
-    ) -> Program:
-        made = self.by_call if is_exact else self.by_feature
+    def _program(self, pools: Pools, limit_us: int, made: MadeFront, *, is_exact: bool) -> Program:
+        """The program of some pools, each with the combinations that are made of it."""
         sets = np.flatnonzero(pools.within(limit_us).any(axis=1)).tolist()
-        fronts = {
-            roles: made.within(roles, pools, limit_us)
-            if ceiling is None
-            else made.ordered_within(roles, pools, limit_us, ceiling)
-            for roles in sets
-        }
+        fronts = {roles: made(roles, pools, limit_us) for roles in sets}
         program = write_program(self.floors, fronts, limit_us=limit_us)
         if is_exact and not self._bound_is_cost:
             schedule_program(program)
         return program
+
+    def _fronts(self, is_exact: bool) -> Fronts:
+        """Combinations that differ in what the bound notices, or in any call."""
+        return self.by_call if is_exact else self.by_feature
