@@ -63,6 +63,7 @@ def undominated_in_groups(
     >>> undominated_in_groups(np.array([0, 1, 1]), [np.array([5, 5, 6]), np.array([5, 5, 5])]).tolist()
     [0, 1]
     """
+    columns = _telling(columns)
     order = _sorted(groups, columns, ties)
     is_large = np.bincount(groups)[groups[order]] > LARGE if len(order) else np.zeros(0, dtype=np.bool_)
     kept = [_together(order[~is_large], groups, columns, ties)]
@@ -70,6 +71,13 @@ def undominated_in_groups(
     starts = np.flatnonzero(np.diff(groups[large], prepend=-1))
     kept += [_by_halves(rows, groups, columns, ties) for rows in np.split(large, starts[1:]) if len(rows)]
     return np.sort(np.concatenate(kept))
+
+
+def _telling(columns: Sequence[Integers]) -> Sequence[Integers]:
+    """Of the columns those that tell rows apart, equal ones once; at least one."""
+    varied = (column for column in columns if len(column) and column.min() < column.max())
+    distinct = {column.tobytes(): column for column in varied}
+    return list(distinct.values()) or columns[:1]
 
 
 def _together(order: Integers, groups: Integers, columns: Sequence[Integers], ties: Ties | None) -> Integers:
