@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import planner
 from planner.domain.plan import RoleMemory
-from planner.errors import BrokenPlanError, InfeasibleError
 from planner.reporting.words import gap_of, phase_of
 
 
@@ -87,13 +85,3 @@ def price_answer(price: planner.Price) -> dict[str, Any]:
         "proven": price.is_proven,
         "calls": calls_answer(price.calls),
     }
-
-
-def refusal_answer(error: InfeasibleError) -> dict[str, Any]:
-    """Why nothing fits and what would help; or which rules a given plan breaks."""
-    answer: dict[str, Any] = {"reason": error.reason, "fix": error.fix}
-    if isinstance(error, BrokenPlanError):
-        return answer | {"violations": [{"rule": rule, "message": words} for rule, words in error.violations]}
-    short = error.shortage
-    shortage = {**asdict(short), "bytes_short": short.bytes_short} if short else None
-    return answer | {"shortage": shortage, "fixes": [asdict(fix) for fix in error.fixes]}

@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import planner
-from hybridmap.settings import Setting, parse_settings, with_settings
+from hybridmap.settings import GROUPS, Setting, parse_settings, with_settings
+from planner.algorithms import dataflow_of
+from planner.domain.contradictions import check_roles
 from planner.domain.dataflow import GENERATOR
 from planner.domain.reading import parse_scenario
 
 _OPTION = "--with"
-_GROUPS = ("colocate", "apart")
+_WHERE = f"command line: {_OPTION}"
 
 
 def changed_scenario(scenario: planner.Scenario, texts: Sequence[str]) -> planner.Scenario:
@@ -20,11 +22,14 @@ def changed_scenario(scenario: planner.Scenario, texts: Sequence[str]) -> planne
     ------
     SpecError
         Lists every text that is no setting, or every mistake of the scenario that they make.
+    InfeasibleError
+        Two of them pin one field to two values.
     """
     value = scenario.model_dump(mode="json", exclude={"run"})
     for setting in parse_settings(texts, option=_OPTION):
         value = with_settings(value, [_of_scenario(setting, value)])
-    changed = parse_scenario(value, where=f"command line: {_OPTION}", relative_to=Path())
+    changed = parse_scenario(value, where=_WHERE, relative_to=Path())
+    check_roles(changed, dataflow_of(changed), where=_WHERE)
     return changed.model_copy(update={"run": scenario.run})
 
 
@@ -33,7 +38,7 @@ def _of_scenario(setting: Setting, value: dict[str, Any]) -> Setting:
     first = setting.key.partition(".")[0]
     if first in {*value["models"], GENERATOR}:
         return setting._replace(key=f"pin.{setting.key}")
-    if setting.key in _GROUPS and not _is_list_of_lists(setting.value):
+    if setting.key in GROUPS and not _is_list_of_lists(setting.value):
         return setting._replace(value=[*value[setting.key], _group(setting.value)])
     return setting
 

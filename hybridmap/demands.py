@@ -9,10 +9,12 @@ from typing import Any, get_args
 import planner
 from hybridmap.settings import Setting
 from planner.domain.plan import Solver
-from planner.domain.scenario import Objective, TimeModel
-from planner.studies.placements import FixedPlacement
+from planner.domain.scenario import FixedPlacement, Objective, TimeModel
 
 _OBJECTIVES = (*get_args(Objective), "tokens")
+_GREATEST_SEED = 2**31 - 1
+"""The greatest that CP-SAT takes."""
+_MOST_WORKERS = 1024
 _PLACEMENTS = get_args(FixedPlacement)
 
 
@@ -44,8 +46,11 @@ def add_search(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how to search")
     group.add_argument("--solver", choices=get_args(Solver), default="cpsat")
     group.add_argument("--time-limit", type=_positive, metavar="SECONDS", help="stop early, with a bound")
-    group.add_argument("--seed", type=_natural, default=0, metavar="N")
+    group.add_argument("--seed", type=_seed, default=0, metavar="N")
     group.add_argument("--workers", type=_count, default=1, metavar="N", help="threads of the solver")
+    group.add_argument(
+        "--runners-up", type=_natural, default=3, metavar="N", help="best plans of so many other placements"
+    )
 
 
 def demanded_settings(options: argparse.Namespace) -> list[Setting]:
@@ -69,7 +74,11 @@ def demanded_settings(options: argparse.Namespace) -> list[Setting]:
 def search_settings(options: argparse.Namespace) -> planner.SearchSettings:
     """How the command line wants the search done."""
     return planner.SearchSettings(
-        solver=options.solver, time_limit_s=options.time_limit, seed=options.seed, workers=options.workers
+        solver=options.solver,
+        time_limit_s=options.time_limit,
+        seed=options.seed,
+        workers=options.workers,
+        runners_up=options.runners_up,
     )
 
 
@@ -84,12 +93,18 @@ def _positive(text: str) -> float:
 
 
 def _natural(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
-    return int(text)
+    return _whole(text, least=0)
+
+
+def _seed(text: str) -> int:
+    return _whole(text, least=0, most=_GREATEST_SEED)
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return _whole(text, least=1, most=_MOST_WORKERS)
+
+
+def _whole(text: str, *, least: int, most: int = 10**9) -> int:
+    if not text.isdecimal() or not least <= float(text) <= most:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
     return int(text)

@@ -64,7 +64,10 @@ def explain(options: argparse.Namespace) -> None:
 
 def _explain_plan(options: argparse.Namespace) -> None:
     """What decides the plan's seconds, and what other placements lose."""
-    plan = planner.read_plan(options.scenario) if inputs.is_plan(options.scenario) else _best(options)
+    is_plan = inputs.is_plan(options.scenario)
+    plan = (
+        inputs.read_sound_plan(options.scenario, profiles=_profiles(options)) if is_plan else _best(options)
+    )
     found = planner.critical(plan)
     rows = [(call.name, call.pool, call.seconds) for call in found.calls]
     screen.show(options, critical_report(plan, _words(found), rows), runner_up_table(plan))

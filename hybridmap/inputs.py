@@ -1,23 +1,33 @@
 """What commands are asked about: a scenario file, a plan file, or a few words on the command line."""
 
+from __future__ import annotations
+
 import argparse
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import planner
-from hybridmap.demands import demanded_settings
+from hybridmap.demands import demanded_settings, search_settings
 from hybridmap.settings import Setting, parse_settings, with_settings
-from planner.algorithms import ALGORITHMS, trace
+from planner.algorithms import ALGORITHMS, dataflow_of, trace
 from planner.domain.algorithm import least_group
 from planner.domain.capabilities import RUNTIME
+from planner.domain.catalog import read_model
+from planner.domain.contradictions import check_roles
+from planner.domain.profile import Profile
 from planner.domain.reading import find_scenario, parse_scenario
 from planner.domain.runnable import scenario_refusals
-from planner.domain.text import load_yaml
-from planner.errors import SpecError
+from planner.domain.text import load_json, load_yaml, refuse_unwritable
+from planner.errors import InfeasibleError, SpecError
 
+_DEFAULT_ALGORITHM = "ppo"
 _DEFAULT_WORKLOAD = {"prompts": 1024, "prompt_tokens": 1024, "response_tokens": 1024, "mini_batches": 8}
 """HybridFlow's evaluation (section 8.1); `--set workload.prompts=...` says otherwise."""
+_DESCRIPTIONS = ("model", "cluster", "algorithm")
+"""Options that describe a scenario without a file."""
+_CAPABILITIES = "capabilities"
 _GROUPS = {"prompts": 64, "samples_per_prompt": 16}
 """The same number of samples, for algorithms that compare those of one prompt."""
 
@@ -27,7 +37,7 @@ def add_scenario(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scenario", nargs="?", type=Path, metavar="SCENARIO", help="a scenario file (YAML)")
     parser.add_argument("--model", help="without a file: the model of all roles, by name or config.json")
     parser.add_argument("--cluster", help="without a file: nodes x devices x device, as 8x8xh100-sxm-80gb")
-    parser.add_argument("--algorithm", default="ppo", help="without a file: %(default)s by default")
+    parser.add_argument("--algorithm", help=f"without a file: {_DEFAULT_ALGORITHM} by default")
     add_settings(parser)
 
 
@@ -43,22 +53,80 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_out(parser: argparse.ArgumentParser, words: str, *, name: str = "FILE") -> None:
+    """Add ``--out``, the file that an answer is written to."""
+    parser.add_argument("--out", type=_file, metavar=name, help=words)
+
+
+def refuse_out(options: argparse.Namespace) -> None:
+    """Raise SpecError where ``--out`` cannot be written, before anything is computed for it."""
+    if options.out:
+        refuse_unwritable(options.out)
+
+
 def is_plan(path: Path) -> bool:
-    """Whether a file is a plan rather than a scenario."""
-    return path.suffix == ".json"
+    """Whether a file is a plan rather than a scenario: by its name, or by what is in it."""
+    return path.suffix == ".json" or (path.is_file() and _has_pools(path))
+
+
+def _has_pools(path: Path) -> bool:
+    try:
+        value = load_json(path)
+    except SpecError:
+        return False
+    return isinstance(value, dict) and {"pools", "strategies"} <= set(value)
+
+
+def read_sound_plan(path: Path, *, profiles: Sequence[Profile] = ()) -> planner.Plan:
+    """The plan in a file, certified.
+
+    Raises
+    ------
+    SpecError
+        The file is no plan, or its plan breaks rules: all of them.
+    """
+    plan = planner.read_plan(path)
+    planner.check_plan(plan, where=str(path), profiles=profiles)
+    return plan
 
 
 def scenario_of(options: argparse.Namespace) -> planner.Scenario:
-    """The scenario that the command line names or describes, changed as its options say."""
-    scenario = _written_scenario(options) if options.scenario else _described_scenario(options)
+    """The scenario that the command line names or describes, changed as its options say.
+
+    It has the roles of its algorithm.
+    """
+    scenario = _unplaced_scenario(options)
     placement = getattr(options, "placement", None)
     return planner.fixed_placement(scenario, placement) if placement else scenario
+
+
+def best_plan(
+    options: argparse.Namespace, scenario: planner.Scenario, profiles: Sequence[Profile] = ()
+) -> planner.SearchResult:
+    """The best plan of the scenario of the command line; where there is none, what its options have to say.
+
+    Raises
+    ------
+    InfeasibleError
+        No plan fits, with ``--placement`` in its name.
+    """
+    try:
+        return planner.plan(scenario, settings=search_settings(options), profiles=profiles)
+    except InfeasibleError as error:
+        if not getattr(options, "placement", None):
+            raise
+        asked = _unplaced_scenario(options)
+        demands = {key: getattr(asked, key) for key in ("pin", "colocate", "apart")}
+        placements = import_module("planner.studies.placements")  # and with it the solvers
+        raise placements.placement_refusal(
+            error, scenario.model_copy(update=demands), options.placement
+        ) from None
 
 
 def refuse_settings(options: argparse.Namespace) -> None:
     """Raise SpecError where options would change the scenario of a plan that is there already."""
     changed = [setting.option for setting in _settings(options)]
-    changed += ["--placement"] if getattr(options, "placement", None) else []
+    changed += [f"--{name}" for name in ("placement", *_DESCRIPTIONS) if getattr(options, name, None)]
     if changed:
         raise SpecError(
             f"{options.scenario}: {changed[0]} changes a scenario; a plan is made for one already"
@@ -66,12 +134,34 @@ def refuse_settings(options: argparse.Namespace) -> None:
 
 
 def _settings(options: argparse.Namespace) -> list[Setting]:
-    return [*parse_settings(options.settings), *demanded_settings(options)]
+    """Changes of keys: what a runtime can do first, so that it may be changed key by key."""
+    given, demanded = parse_settings(options.settings), demanded_settings(options)
+    runnable = [setting for setting in demanded if setting.key == _CAPABILITIES]
+    if runnable and any(setting.key == _CAPABILITIES for setting in given):
+        raise SpecError(
+            f"command line: --runnable and --set {_CAPABILITIES}=... contradict each other; give one, or "
+            f"--runnable and single keys, as --set {_CAPABILITIES}.offload=true"
+        )
+    return [*runnable, *given, *(setting for setting in demanded if setting not in runnable)]
+
+
+def _where(options: argparse.Namespace) -> str:
+    """What messages about the scenario start with."""
+    return str(find_scenario(options.scenario)) if options.scenario else "command line"
+
+
+def _unplaced_scenario(options: argparse.Namespace) -> planner.Scenario:
+    scenario = _written_scenario(options) if options.scenario else _described_scenario(options)
+    check_roles(scenario, dataflow_of(scenario), where=_where(options))
+    return scenario
 
 
 def _written_scenario(options: argparse.Namespace) -> planner.Scenario:
-    if getattr(options, "model", None) or getattr(options, "cluster", None):
-        raise SpecError(f"{options.scenario}: give either a scenario file or --model and --cluster, not both")
+    if both := [f"--{name}" for name in _DESCRIPTIONS if getattr(options, name, None)]:
+        raise SpecError(
+            f"{options.scenario}: give either a scenario file or {' and '.join(both)}, not both"
+            + ("; --set algorithm=... changes a file's" if both == ["--algorithm"] else "")
+        )
     path, settings = find_scenario(options.scenario), _settings(options)
     value = load_yaml(path) if settings else None
     if not isinstance(value, dict):
@@ -110,15 +200,31 @@ def runtime_rooms() -> Any:
 def _described_scenario(options: argparse.Namespace) -> planner.Scenario:
     if not options.model or not options.cluster:
         raise SpecError("command line: name a scenario file, or give both --model and --cluster")
-    if options.algorithm not in ALGORITHMS:
+    _check_model(options.model)
+    algorithm = options.algorithm or _DEFAULT_ALGORITHM
+    if algorithm not in ALGORITHMS:
         known = ", ".join(ALGORITHMS)
-        raise SpecError(f"command line: --algorithm: {options.algorithm!r} is not one of {known}")
-    roles = trace(ALGORITHMS[options.algorithm], name=options.algorithm).roles
+        raise SpecError(f"command line: --algorithm: {algorithm!r} is not one of {known}")
+    roles = trace(ALGORITHMS[algorithm], name=algorithm).roles
     value = {
-        "name": f"{options.algorithm}-{Path(options.model).name}",
-        "algorithm": options.algorithm,
+        "name": f"{algorithm}-{Path(options.model).name}",
+        "algorithm": algorithm,
         "models": dict.fromkeys(roles, options.model),
         "cluster": options.cluster,
-        "workload": _DEFAULT_WORKLOAD | (_GROUPS if least_group(options.algorithm) > 1 else {}),
+        "workload": _DEFAULT_WORKLOAD | (_GROUPS if least_group(algorithm) > 1 else {}),
     }
     return parse_scenario(with_settings(value, _settings(options)), where="command line", relative_to=Path())
+
+
+def _check_model(name: str) -> None:
+    """Refuse an unknown model once, not once for each role."""
+    try:
+        read_model(name, relative_to=Path())
+    except SpecError as error:
+        raise SpecError(f"command line: --model: {error}") from None
+
+
+def _file(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("give the name of a file")
+    return Path(text)

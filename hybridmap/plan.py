@@ -1,13 +1,12 @@
 """``hybridmap plan``: the best placement and strategies of a scenario, with a proof; or a plan's score."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import planner
 from hybridmap import inputs, scoring, screen
 from hybridmap.answers import plan_answer
-from hybridmap.demands import add_demands, add_search, search_settings
+from hybridmap.demands import add_demands, add_search
 from planner.reporting.plans import plan_report
 
 
@@ -18,19 +17,20 @@ def add_parser(commands: Any) -> None:
     add_demands(parser)
     add_search(parser)
     scoring.add_score(parser)
-    parser.add_argument("--out", type=Path, metavar="PLAN", help="write the plan to this file (JSON)")
+    inputs.add_out(parser, "write the plan to this file (JSON)", name="PLAN")
     screen.add_json(parser)
     parser.set_defaults(command=plan)
 
 
 def plan(options: argparse.Namespace) -> None:
     """Plan, show, and write."""
+    inputs.refuse_out(options)
     if scoring.is_asked(options):
         scoring.score(options)
         return
     scenario = inputs.scenario_of(options)
     with screen.errors_console().status(f"planning {scenario.cluster.devices} devices ..."):
-        result = planner.plan(scenario, settings=search_settings(options))
+        result = inputs.best_plan(options, scenario)
     screen.show(options, plan_report(result.plan, solve_seconds=result.solve_seconds))
     screen.answer(options, plan_answer(result.plan, solve_seconds=result.solve_seconds))
     if options.out:

@@ -16,7 +16,7 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser("profile", help="measure this machine's devices and a scenario's calls")
     parser.add_argument("scenario", type=Path, metavar="SCENARIO")
     inputs.add_settings(parser)
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the measurements (JSON)")
+    inputs.add_out(parser, "write the measurements (JSON)")
     parser.add_argument("--address", metavar="RAY", help="use this Ray cluster instead of starting one")
     screen.add_json(parser)
     parser.set_defaults(command=profile)
@@ -24,6 +24,7 @@ def add_parser(commands: Any) -> None:
 
 def profile(options: argparse.Namespace) -> None:
     """Measure, show, and write."""
+    inputs.refuse_out(options)
     measured = measure(options, inputs.runnable_scenario(options))
     screen.show(options, device_report(measured))
     screen.answer(options, measured.model_dump(mode="json"))

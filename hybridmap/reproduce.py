@@ -13,8 +13,9 @@ def add_parser(commands: Any) -> None:
     """Describe the command."""
     parser = commands.add_parser("reproduce", help="hold the planner against the paper's evaluation")
     parser.add_argument("what", choices=("paper",))
-    parser.add_argument("--markdown", action="store_true", help="print tables as docs/paper.md keeps them")
-    screen.add_json(parser)
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--markdown", action="store_true", help="print tables as docs/paper.md keeps them")
+    screen.add_json(form)
     parser.set_defaults(command=reproduce)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import planner
 from hybridmap import inputs, screen
-from hybridmap.demands import add_demands, add_search, search_settings
+from hybridmap.demands import add_demands, add_search
 from hybridmap.profile import measure
 from hybridmap.progress import RunProgress
 from planner.domain.profile import Profile
@@ -95,16 +95,16 @@ def _plan_of(options: argparse.Namespace, kept: Any) -> tuple[planner.Plan, Prof
     """The plan to run, and the measurements it was made with if it is made now."""
     if inputs.is_plan(options.scenario):
         inputs.refuse_settings(options)
-        return _shown(options, planner.read_plan(options.scenario)), None
+        return _shown(options, inputs.read_sound_plan(options.scenario)), None
     scenario = inputs.runnable_scenario(options)
     if options.resume:
         return _shown(options, _earlier_plan(options, scenario)), None
     if options.dry_run and not options.profile:
-        result = planner.plan(scenario, settings=search_settings(options))
+        result = inputs.best_plan(options, scenario)
         return _shown(options, result.plan, result.solve_seconds), None
     profile = read_profile(options.profile) if options.profile else measure(options, scenario, kept)
     screen.show(options, device_report(profile))
-    result = planner.plan(scenario, settings=search_settings(options), profiles=[profile])
+    result = inputs.best_plan(options, scenario, [profile])
     return _shown(options, result.plan, result.solve_seconds), profile
 
 

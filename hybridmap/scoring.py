@@ -1,7 +1,11 @@
-"""``hybridmap plan --score``: a choice made by hand, costed, certified and held against the optimum."""
+"""``hybridmap plan --score``: a choice made by hand, costed, certified and held against the best plan."""
+
+from __future__ import annotations
 
 import argparse
 from pathlib import Path
+
+from rich.console import RenderableType
 
 import planner
 from hybridmap import inputs, screen
@@ -34,26 +38,45 @@ def is_asked(options: argparse.Namespace) -> bool:
 def score(options: argparse.Namespace) -> None:
     """Cost the choice, solve for the best plan, show both."""
     scenario, choice = _asked(options)
-    with screen.errors_console().status("solving for the optimum ..."):
+    with screen.errors_console().status("solving for the best plan ..."):
         found = planner.score(scenario, choice, settings=search_settings(options))
-    against = found.against
-    screen.show(
-        options,
-        plan_report(found.plan),
-        price_report(
-            "against the optimum the plan",
-            (against.before, against.after),
-            heads=("optimum", "the plan"),
-            change=(against.amount, against.relative),
-            is_proven=against.is_proven,
-            calls=[(each.name, each.before_s, each.after_s) for each in against.calls],
-        ),
-    )
-    answer = plan_answer(found.plan)
-    optimum = plan_answer(against.before)
-    screen.answer(options, answer | {"against_optimum": price_answer(against), "optimum": optimum})
+    words = _words(found, "the plan is given" if choice else "the plan was found under the demands")
+    screen.show(options, plan_report(found.plan), words, _report(found))
+    against = price_answer(found.against) | {"outside": found.is_outside, "words": words}
+    optimum = plan_answer(found.against.before)
+    screen.answer(options, plan_answer(found.plan) | {"against_optimum": against, "optimum": optimum})
     if options.out:
         planner.write_plan(found.plan, options.out)
+
+
+def _report(found: planner.Score) -> RenderableType:
+    against, rival = found.against, _rival(found)
+    return price_report(
+        f"against the {rival} the plan",
+        (against.before, against.after),
+        heads=(rival, "the plan"),
+        change=(against.amount, against.relative),
+        is_proven=against.is_proven,
+        calls=[(each.name, each.before_s, each.after_s) for each in against.calls],
+    )
+
+
+def _rival(found: planner.Score) -> str:
+    """What the plan is held against; an optimum only where that is proven, of all plans that may be given."""
+    if found.against.before.proof.status != "optimal":
+        return "best found"
+    return "best listed" if found.is_outside else "optimum"
+
+
+def _words(found: planner.Score, origin: str) -> str:
+    """Who chose the plan, and what its bound is worth."""
+    solver = found.against.before.proof.solver
+    if found.is_outside:
+        return (
+            f"{origin} and lies outside of what the search lists: it is better than the bound that "
+            f"{solver} proved for all plans listed, so nothing is proven about plans like it"
+        )
+    return f"{origin}; its bound is what {solver} proved for all plans that the search lists"
 
 
 def _asked(options: argparse.Namespace) -> tuple[planner.Scenario, Choice | None]:

@@ -1,12 +1,16 @@
 """Changes of single keys of a scenario, as the command line gives them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import yaml
-
+from planner.domain.capabilities import RUNTIME
+from planner.domain.pins import PinKey, parse_pin, refuse_contradictions, unfolded
 from planner.domain.reading import parse_cluster
+from planner.domain.text import parse_yaml
 from planner.errors import SpecError
+
+GROUPS = ("colocate", "apart")
+"""Keys whose values are sets of roles, to which the command line may add."""
 
 
 class Setting(NamedTuple):
@@ -25,7 +29,9 @@ def parse_settings(texts: Sequence[str], *, option: str = "--set") -> list[Setti
     Raises
     ------
     SpecError
-        One line per text that is none.
+        One line per text that is none, or that gives a key a second value.
+    InfeasibleError
+        Two of them pin one field to two values.
     """
     settings: list[Setting] = []
     mistakes: list[str] = []
@@ -35,11 +41,14 @@ def parse_settings(texts: Sequence[str], *, option: str = "--set") -> list[Setti
             mistakes.append(f"command line: {option} {text!r}: write KEY=VALUE, as workload.prompts=512")
             continue
         try:
-            settings.append(Setting(key, yaml.safe_load(value), option))
-        except yaml.YAMLError:
-            mistakes.append(f"command line: {option} {key}: {value!r} is not a value")
+            found = parse_yaml(value, where=f"command line: {option} {key}={value}")
+            settings.append(Setting(key, found, option))
+        except SpecError as mistake:
+            mistakes.append(str(mistake))
+    mistakes += _second_values(settings)
     if mistakes:
         raise SpecError("\n".join(mistakes))
+    refuse_contradictions((f"{option} {_text(each)}", _pinned(each)) for each in settings)
     return settings
 
 
@@ -54,6 +63,27 @@ def with_settings(value: dict[str, Any], settings: Sequence[Setting]) -> dict[st
     return value
 
 
+def _second_values(settings: Sequence[Setting]) -> Iterator[str]:
+    """One line per key with two values; several groups of roles are no such thing."""
+    first: dict[str, Setting] = {}
+    for setting in settings:
+        known = first.setdefault(setting.key, setting)
+        if known.value != setting.value and setting.key not in GROUPS:
+            yield f"{_where(setting)}: is given twice, as {_text(known)} and as {_text(setting)}; give one"
+
+
+def _pinned(setting: Setting) -> Mapping[PinKey, int | str]:
+    """The fields that a setting pins, if it is a pin."""
+    try:
+        return parse_pin(setting.key.removeprefix("pin."), setting.value)
+    except ValueError:
+        return {}
+
+
+def _text(setting: Setting) -> str:
+    return f"{setting.key}={setting.value}"
+
+
 def _replaced(value: Any, keys: Sequence[str], setting: Setting) -> Any:
     first, rest = keys[0], keys[1:]
     if isinstance(value, list):
@@ -62,8 +92,10 @@ def _replaced(value: Any, keys: Sequence[str], setting: Setting) -> Any:
     if not isinstance(value, dict):
         raise SpecError(f"{_where(setting)}: there are no keys inside {value!r}")
     if first == "pin" and rest:
-        return {**value, "pin": {**(value.get("pin") or {}), ".".join(rest): setting.value}}
-    inner = value.get(first, {})
+        pins = unfolded(value.get("pin") or {}) | unfolded({".".join(rest): setting.value})
+        return {**value, "pin": pins}
+    inner = value.get(first) if rest else None
+    inner = {} if inner is None else inner
     return {**value, first: _next(_long_form(first, inner) if rest else inner, rest, setting)}
 
 
@@ -91,6 +123,8 @@ def _long_form(key: str, value: Any) -> Any:
         return parse_cluster(value)
     if key in ("prompt_tokens", "response_tokens") and isinstance(value, int):
         return {"mean": value, "maximum": value}
+    if (key, value) == ("capabilities", "runtime"):
+        return RUNTIME.model_dump(mode="json")
     return value
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import planner
 from hybridmap import inputs, screen
 from hybridmap.answers import error_band
-from hybridmap.demands import add_demands, add_search, search_settings
-from planner.domain.text import dump_json, write_text
+from hybridmap.demands import add_demands, add_search
+from planner.domain.text import dump_json, refuse_unwritable, write_text
 from planner.errors import SpecError
 from planner.reporting.tables import timeline_table
 from planner.reporting.trace import chrome_trace
@@ -34,6 +34,8 @@ def simulate(options: argparse.Namespace) -> None:
         raise SpecError(f"command line: --iterations must be at least 1, not {options.iterations}")
     if options.plot and options.plot.suffix not in (".png", ".svg", ".pdf"):
         raise SpecError(f"command line: --plot {options.plot}: end the name in .png, .svg or .pdf")
+    for path in filter(None, (options.trace, options.plot)):
+        refuse_unwritable(path)
     plan = _plan_of(options)
     timeline = planner.simulate(plan, iterations=options.iterations)
     screen.show(options, timeline_table(timeline, plan))
@@ -48,9 +50,9 @@ def simulate(options: argparse.Namespace) -> None:
 
 def _plan_of(options: argparse.Namespace) -> planner.Plan:
     if not inputs.is_plan(options.scenario):
-        return planner.plan(inputs.scenario_of(options), settings=search_settings(options)).plan
+        return inputs.best_plan(options, inputs.scenario_of(options)).plan
     inputs.refuse_settings(options)
-    return planner.read_plan(options.scenario)
+    return inputs.read_sound_plan(options.scenario)
 
 
 def _answer(plan: planner.Plan, spans: list[dict[str, Any]]) -> dict[str, Any]:

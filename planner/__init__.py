@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from planner.domain.reading import read_plan, read_scenario, write_plan
     from planner.domain.scenario import Scenario
     from planner.search import SearchResult
+    from planner.studies.checking import check_plan
     from planner.studies.comparison import Comparison, compare
     from planner.studies.critical import Critical, critical
     from planner.studies.differences import differences
@@ -41,6 +42,7 @@ _HOMES = {
     "Score": "planner.studies.scoring",
     "SearchResult": "planner.search",
     "SearchSettings": "planner.studies.planning",
+    "check_plan": "planner.studies.checking",
     "compare": "planner.studies.comparison",
     "critical": "planner.studies.critical",
     "differences": "planner.studies.differences",
@@ -68,6 +70,7 @@ __all__ = [
     "Score",
     "SearchResult",
     "SearchSettings",
+    "check_plan",
     "compare",
     "critical",
     "differences",

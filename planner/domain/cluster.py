@@ -1,6 +1,6 @@
 """Devices, links and the node pools they form."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -8,12 +8,18 @@ from planner.domain.fits import AttentionFit, CollectiveFit, ElementwiseFit, Fla
 from planner.domain.model import Precision
 from planner.domain.quantities import Bytes, BytesPerSecond, FlopsPerSecond, PositiveInt, Seconds, Value
 
+Bandwidth = Annotated[BytesPerSecond, Field(ge=1, le=1e18)]
+Latency = Annotated[Seconds, Field(le=3600)]
+Memory = Annotated[Bytes, Field(le=2**60)]
+ComputeRate = Annotated[FlopsPerSecond, Field(ge=1, le=1e24)]
+"""Far beyond any hardware on both sides, and near enough for what is computed with them."""
+
 
 class LinkSpec(Value):
     """A link, per direction."""
 
-    bandwidth: BytesPerSecond
-    latency: Seconds
+    bandwidth: Bandwidth
+    latency: Latency
 
 
 class KernelFits(Value):
@@ -33,15 +39,15 @@ class DeviceSpec(Value):
     name: str
     aliases: tuple[str, ...] = ()
     kind: Literal["cuda", "cpu"] = "cuda"
-    memory: Bytes
-    reserved: Bytes
+    memory: Memory
+    reserved: Memory
     """Driver, context and allocator slack: not usable by a plan."""
-    peak: dict[Precision, FlopsPerSecond]
-    memory_bandwidth: BytesPerSecond
+    peak: dict[Precision, ComputeRate]
+    memory_bandwidth: Bandwidth
     architecture: str = "unknown"
     """The vendor's generation: ampere, hopper, ada, blackwell."""
     multiprocessors: PositiveInt = 1
-    l2: Bytes = 0
+    l2: Memory = 0
     """Cache that all multiprocessors share."""
     link: LinkSpec
     """To the other devices of the node, per device and direction."""
@@ -79,11 +85,11 @@ class NodePool(Value):
     """Between nodes, per node and direction; its devices share it."""
     rails: int = Field(default=1, ge=1, le=256, strict=True)
     """Network ports of a node, an equal part of its bandwidth each; one device sends through one of them."""
-    host_memory: Bytes | None = None
+    host_memory: Memory | None = None
     """Of one node, for what roles offload; none where nobody says, so that no plan is refused for it."""
     price: float | None = None
     """Dollars per device-hour."""
-    oversubscription: float = Field(default=1.0, ge=1)
+    oversubscription: float = Field(default=1.0, ge=1, le=1e6)
     """Bandwidth of all nodes into the network over what it carries between them."""
 
     @field_validator("price")

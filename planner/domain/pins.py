@@ -69,7 +69,7 @@ class Pins(RootModel[dict[PinKey, int | str]]):
         )
 
     def demands(self) -> Iterator[tuple[str, frozenset[PinKey]]]:
-        """What the pins demand, each in words with its fields; a layout of which all sizes are pinned is one."""
+        """What the pins demand, in words and fields; a layout of which all sizes are pinned is one demand."""
         done: set[PinKey] = set()
         for key in self.root:
             sizes = [PinKey(key.role, key.phase, name) for name in _LAYOUT_FIELDS]

@@ -181,7 +181,8 @@ class _Resolution:
         if not isinstance(value, dict):
             self.mistakes.append((("stack",), "expected a mapping such as {generation: vllm-0.3.1}"))
             value = {}
-        on_cpu = isinstance(cluster, dict) and any(map(_is_cpu, cluster.get("node_pools") or ()))
+        pools = cluster.get("node_pools") if isinstance(cluster, dict) else None
+        on_cpu = isinstance(pools, list) and any(map(_is_cpu, pools))
         names = _CPU_STACK if on_cpu else _DEFAULT_STACK
         readers = {"training": read_training_stack, "generation": read_generation_stack}
         stack = {**names, **value}

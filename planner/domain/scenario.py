@@ -15,6 +15,8 @@ from planner.domain.pins import Pins
 from planner.domain.quantities import PositiveInt, Seconds, Value
 from planner.domain.stack import Stack
 from planner.domain.workload import Workload
+from planner.errors import SpecError
+from planner.units import parse_seconds
 
 SCALAR_ROLES = frozenset({"critic", "reward", "cost"})
 """Roles whose model ends in one number per position instead of logits."""
@@ -36,9 +38,13 @@ LOGPROB_TOLERANCES: Mapping[Precision, float] = MappingProxyType({"fp32": 1e-4, 
 
 
 def _with_unit(value: object) -> object:
-    """Refuse seconds without a unit, with an example of theirs."""
+    """Refuse what is no time, with an example of seconds."""
     if isinstance(value, int | float):
         raise ValueError(f"{value} has no unit; write for instance '{value} s'")
+    try:
+        parse_seconds(value)
+    except SpecError:
+        raise ValueError(f"{value!r} is not a time such as '50 s' or '2 min'") from None
     return value
 
 

@@ -75,6 +75,8 @@ def read_text(path: Path) -> str:
         raise SpecError(f"{path}: no such file") from None
     except UnicodeDecodeError as error:
         raise SpecError(f"{path}: not text (byte {error.start} is not UTF-8)") from None
+    except SpecError:
+        raise
     except (OSError, ValueError) as error:
         raise SpecError(f"{path}: cannot be read: {error}") from None
     if "\0" in text:

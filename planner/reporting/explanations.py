@@ -105,7 +105,7 @@ def gain_table(title: str, proof: Proof, gains: Sequence[tuple[str, float, float
     Parameters
     ----------
     gains
-        Words, what is lost of the objective (what is gained below zero), its share, and the calls that shrink.
+        Words, what is lost of the objective (below zero what is gained), its share, and calls that shrink.
     """
     table = blank_table(title, "improvement", "change of the objective", "share", "calls that shrink")
     for words, amount, share, calls in gains:

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from planner.domain.placement import format_placement
-from planner.domain.plan import CallPrediction, Plan, Pool, RoleMemory, RoleStrategy
+from planner.domain.plan import CallPrediction, Plan, Pool, RoleMemory, RoleStrategy, RunnerUp
 from planner.reporting.tables import blank_table
 from planner.reporting.words import (
     PHASES,
@@ -177,9 +177,12 @@ def _prediction_table(plan: Plan) -> Table:
 
 
 def _call_band_words(call: CallPrediction) -> str:
+    """Both ends of a call's band, the unit once where it is the same."""
     if call.seconds_low is None or call.seconds_high is None:
         return ""
-    return f"{format_seconds(call.seconds_low)} to {format_seconds(call.seconds_high)}"
+    low, unit = format_seconds(call.seconds_low).split()
+    high = format_seconds(call.seconds_high)
+    return f"{low} to {high}" if high.endswith(f" {unit}") else f"{low} {unit} to {high}"
 
 
 def _outside_tables(plan: Plan) -> Iterator[Table]:
@@ -208,11 +211,24 @@ def runner_up_table(plan: Plan) -> RenderableType:
             format_placement(other.placement),
             " + ".join(map(str, other.devices)),
             f"{format_objective(other.objective, plan.proof.minimise)} ({worse})",
-            f"{other.loses_in} ({format_seconds(other.loses_seconds)} longer)" if other.loses_in else "",
+            _loss_words(other),
         )
     if any(other.ties for other in plan.runners_up):
         table.caption = "ties: the difference to the plan is within the error that the two do not share"
     return table
+
+
+def _loss_words(other: RunnerUp) -> str:
+    """In which call another placement's plan loses, and how."""
+    if not other.loses_in:
+        return ""
+    seconds = format_seconds(other.loses_seconds)
+    how = {
+        "slower": f"{seconds} longer",
+        "shares": f"{seconds} on a pool that it now shares",
+        "waits": f"now decides, {seconds} in all",
+    }
+    return f"{other.loses_in} ({how[other.loses_kind]})"
 
 
 def _placed_roles(plan: Plan) -> Sequence[tuple[Pool, str]]:

@@ -12,9 +12,8 @@ from planner.domain.timeline import Timeline
 from planner.reporting.words import iteration_words
 from planner.units import format_bytes, format_bytes_per_s, format_flops_per_s, format_seconds
 
-
 _WHOLE = (
-    *("pool", "devices", "role", "layout", "phase", "bytes", "call", "seconds", "share", "what"),
+    *("pool", "devices", "role", "layout", "phase", "bytes", "call", "seconds", "share", "90 % band"),
     *("model", "device", "engine", "algorithm", "scenario", "source", "measure"),
 )
 """Columns of keys and short figures."""

@@ -6,13 +6,11 @@ And a whole plan that was read from a file: checked before anything is said abou
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from planner.algorithms import asynchronous
 from planner.costs import CostModel
 from planner.domain.choice import Choice, ChosenPool
-from planner.domain.cluster import NodePool
-from planner.domain.dataflow import GENERATOR, DataflowGraph, ModelCall
+from planner.domain.dataflow import GENERATOR, DataflowGraph
 from planner.domain.pins import Pins
-from planner.domain.plan import CallPrediction, Plan, Pool, Prediction, Proof, RoleMemory, RoleStrategy
+from planner.domain.plan import Plan, Pool, Prediction, Proof
 from planner.domain.profile import Profile
 from planner.domain.scenario import Scenario
 from planner.errors import BrokenPlanError, SpecError
@@ -22,8 +20,9 @@ from planner.search.certify.fixes import fix_of
 from planner.search.certify.pools import pool_violations
 from planner.search.certify.schedule import order_violations
 from planner.search.certify.strategies import strategy_violations
+from planner.studies.checking import given_dataflow
 from planner.studies.explain import Price, price
-from planner.studies.planning import SearchSettings, dataflow, plan, with_device
+from planner.studies.planning import SearchSettings, plan, with_device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +76,7 @@ def costed(choice: Choice, scenario: Scenario, *, profiles: Sequence[Profile] = 
     """
     for profile in profiles:
         scenario = with_device(scenario, profile.device)
-    graph = _dataflow(scenario, is_asynchronous=any(GENERATOR in pool.roles for pool in choice.pools))
+    graph = given_dataflow(scenario, is_asynchronous=any(GENERATOR in pool.roles for pool in choice.pools))
     costs = CostModel(scenario, graph, profiles=profiles)
     outline = _outline(choice, scenario, graph)
     _refuse(list(pool_violations(outline, graph)) or list(strategy_violations(outline, graph)))
@@ -86,57 +85,6 @@ def costed(choice: Choice, scenario: Scenario, *, profiles: Sequence[Profile] = 
     found = costed_plan(outline, graph, costs)
     _refuse(violations(found, graph, costs))
     return found
-
-
-def check_plan(plan: Plan, *, where: str, profiles: Sequence[Profile] = ()) -> None:
-    """Refuse a whole plan that breaks rules or states other figures than its pools and strategies have.
-
-    Of a plan that was made from measurements which are not at hand, the measured seconds are taken as they
-    are, and all the rest is checked.
-
-    Raises
-    ------
-    SpecError
-        Lists every broken rule; or the plan's scenario and dataflow do not belong together.
-    """
-    named = {*plan.strategies, *(role for pool in plan.pools for role in pool.roles)}
-    graph = _dataflow(plan.scenario, is_asynchronous=GENERATOR in named)
-    is_measured = any(call.origin != "modelled" for call in plan.prediction.calls.values())
-    costs = CostModel(plan.scenario, graph, profiles=profiles if is_measured else ())
-    found = violations(plan, graph, costs if profiles or not is_measured else _Measured(plan, costs))
-    if found:
-        raise SpecError(
-            f"{where}: the plan was changed, or made by another version; plan again, or score its pools and "
-            "strategies as `hybridmap plan PLAN` does. It breaks rules:\n"
-            + "\n".join(f"  {each}" for each in found)
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Measured:
-    """Costs whose measured seconds are those that a plan states."""
-
-    plan: Plan
-    costs: CostModel
-
-    def call(self, call: ModelCall, strategy: RoleStrategy, node_pool: NodePool, /) -> CallPrediction:
-        """The plan's own where a profile had a part in it."""
-        stated = self.plan.prediction.calls.get(call.name)
-        is_measured = stated is not None and stated.origin != "modelled"
-        return stated if stated and is_measured else self.costs.call(call, strategy, node_pool)
-
-    def memory(self, role: str, strategy: RoleStrategy, node_pool: NodePool, /) -> RoleMemory:
-        """The cost model's, of which profiles say nothing."""
-        return self.costs.memory(role, strategy, node_pool)
-
-
-def _dataflow(scenario: Scenario, *, is_asynchronous: bool) -> DataflowGraph:
-    graph = dataflow(scenario)
-    if not is_asynchronous:
-        return graph
-    if not scenario.staleness:
-        raise SpecError(f"{scenario.name}: staleness: 0, but a pool has a {GENERATOR}; set it to 1 or more")
-    return asynchronous(graph, scenario.staleness)
 
 
 def _outline(choice: Choice, scenario: Scenario, graph: DataflowGraph) -> Plan:

@@ -66,15 +66,18 @@ def improvements(scenario: Scenario) -> Iterator[Improvement]:
     cluster = scenario.cluster
     for pool in cluster.node_pools:
         of = f" of {pool.name}" if len(cluster.node_pools) > 1 else ""
-        for words, changed in _improved(pool, scenario):
+        for words, changed in _improved(pool):
             yield Improvement(words=words + of, scenario=scenario.with_node_pool(changed))
+        for device in faster_devices(pool.device, scenario):
+            changed = pool.model_copy(update={"device": device})
+            yield Improvement(words=_swap_words(pool, device, of), scenario=scenario.with_node_pool(changed))
     if len(cluster.node_pools) > 1:
         between = cluster.model_copy(update={"between": _faster(cluster.crossing)})
         words = f"link between node pools x{FASTER_LINK:g}"
         yield Improvement(words=words, scenario=scenario.model_copy(update={"cluster": between}))
 
 
-def _improved(pool: NodePool, scenario: Scenario) -> Iterator[tuple[str, NodePool]]:
+def _improved(pool: NodePool) -> Iterator[tuple[str, NodePool]]:
     device = pool.device
     if pool.devices_per_node > 1:
         link = device.model_copy(update={"link": _faster(device.link)})
@@ -88,8 +91,12 @@ def _improved(pool: NodePool, scenario: Scenario) -> Iterator[tuple[str, NodePoo
     for words, nodes in (("one node more", pool.nodes + 1), ("twice the nodes", 2 * pool.nodes)):
         if nodes <= MOST_NODES and (nodes, words) != (2, "twice the nodes"):
             yield words, pool.model_copy(update={"nodes": nodes})
-    for faster in faster_devices(device, scenario):
-        yield faster.name, pool.model_copy(update={"device": faster})
+
+
+def _swap_words(pool: NodePool, device: DeviceSpec, of: str) -> str:
+    """Another device in the place of a pool's, whose price stays."""
+    price = ", at the same price" if pool.price is not None else ""
+    return f"{device.name} in the place of {pool.device.name}{of}{price}"
 
 
 def faster_devices(device: DeviceSpec, scenario: Scenario) -> list[DeviceSpec]:

@@ -109,6 +109,8 @@ def test_dollars_are_shown_where_devices_have_a_price(capsys: pytest.CaptureFixt
         ["--time-limit", "nan"],
         ["--staleness", "-1"],
         ["--workers", "0"],
+        ["--workers", "99999999"],
+        ["--seed", "3000000000"],
         ["--time-model", "clock"],
         ["--placement", "anywhere"],
     ],
@@ -132,3 +134,32 @@ def test_nothing_is_written_when_nothing_fits(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     assert main([*SMALL, "--within", "0.001", "--out", str(path)]) == 3
     assert not path.exists()
+
+
+def test_a_placement_without_a_plan_is_refused_in_its_own_words(capsys: pytest.CaptureFixture[str]) -> None:
+    described = ["plan", "--model", "qwen2.5-7b", "--cluster", "1x3xh100", "--placement", "split"]
+    answer = answer_of(described, capsys, code=3)
+    assert answer["reason"].startswith("--placement split (two pools of 1 device each)")
+    assert answer["fix"] == "without --placement split there is a plan"
+
+
+@pytest.mark.parametrize("place", ["", ".", "folder", "file/inside/plan.json"])
+def test_a_place_for_the_plan_is_refused_before_it_is_solved_for(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("planner.studies.planning.plan", None)
+    try:
+        code = main([*SMALL, "--out", place])
+    except SystemExit as error:
+        code = error.code
+    assert code == 2
+
+
+def test_a_plan_of_any_name_is_known_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "myplan"
+    assert main([*SMALL, "--out", str(path)]) == 0
+    assert main(["explain", str(path)]) == 0
+    assert main(["simulate", str(path)]) == 0

@@ -1,3 +1,5 @@
+"""``hybridmap list``."""
+
 import json
 
 import pytest

@@ -10,6 +10,7 @@ import yaml
 
 from hybridmap.__main__ import main
 from planner.domain.reading import read_plan
+from planner.search.certify.fixes import FIXES
 
 CHOICE: dict[str, Any] = {
     "pools": [
@@ -104,6 +105,64 @@ def test_the_optimum_scores_as_the_optimum(
     assert (one.pools, one.strategies, one.prediction) == (other.pools, other.strategies, other.prediction)
 
 
+@pytest.fixture
+def odd(scenario: Path, tmp_path: Path) -> list[str]:
+    """A scenario of 36 samples, of which 9 are a quarter and no power of two is."""
+    return [str(scenario), "--set", "workload.prompts=36", "--set", "workload.mini_batches=1"]
+
+
+def best_with(micro_batch: int, arguments: list[str], path: Path) -> Path:
+    """The best plan's pools and strategies, with another micro-batch of the critic."""
+    assert main(["plan", *arguments, "--out", str(path)]) == 0
+    best = json.loads(path.read_text())
+    best["strategies"]["critic"]["micro_batch"] = micro_batch
+    return written(path, {"pools": best["pools"], "strategies": best["strategies"]})
+
+
+def test_a_plan_better_than_all_that_is_listed_is_no_optimum(
+    odd: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    choice, out = best_with(9, odd, tmp_path / "choice.json"), tmp_path / "out.json"
+    capsys.readouterr()
+    answer = answer_of(["plan", *odd, "--score", str(choice), "--out", str(out)], capsys)
+    assert answer["status"] == "feasible"
+    assert answer["bound"] < answer["objective"] < answer["optimum"]["objective"]
+    assert answer["against_optimum"]["outside"] is True
+    assert "lies outside of what the search lists" in answer["against_optimum"]["words"]
+    assert main(["explain", str(out)]) == 0
+    capsys.readouterr()
+    assert main(["plan", *odd, "--score", str(choice)]) == 0
+    words = " ".join(capsys.readouterr().out.split())
+    assert "lies outside of what the search lists" in words
+    assert "against the best listed the plan gains" in words
+    assert "optimum" not in words
+
+
+def test_what_is_not_proven_is_not_called_the_optimum(
+    odd: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    choice = best_with(2, odd, tmp_path / "choice.json")
+    for solver, head in (("hybridflow", "best found"), ("cpsat", "optimum")):
+        capsys.readouterr()
+        assert main(["plan", *odd, "--solver", solver, "--score", str(choice)]) == 0
+        words = " ".join(capsys.readouterr().out.split())
+        assert f"against the {head} the plan" in words
+        assert ("optimum" in words) is (head == "optimum")
+        assert f"its bound is what {solver} proved for all plans that the search lists" in words
+
+
+@pytest.mark.parametrize("minimise", ["seconds", "tokens", "devices"])
+def test_a_choice_is_scored_whatever_is_minimised(
+    minimise: str, scenario: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    choice, best = written(tmp_path / "choice.json", CHOICE), tmp_path / "best.json"
+    asked = ["plan", str(scenario), "--minimise", minimise, "--within", "60"]
+    assert answer_of([*asked, "--score", str(choice)], capsys)["against_optimum"]["amount"] > 0
+    assert main([*asked, "--out", str(best)]) == 0
+    capsys.readouterr()
+    assert answer_of(["plan", str(best)], capsys)["status"] == "optimal"
+
+
 PROGRAM = ["actor.generate", "reference.logprobs", "actor.update"]
 
 
@@ -179,6 +238,7 @@ def test_broken_rules_are_listed_with_exit_code_3(
     answer = answer_of(arguments, capsys, code=3)
     assert answer["status"] == "infeasible"
     assert rule in {each["rule"] for each in answer["violations"]}
+    assert FIXES[rule] in answer["fix"]
     assert all(each["message"] for each in answer["violations"])
 
 
@@ -191,6 +251,10 @@ def test_broken_rules_are_listed_with_exit_code_3(
         (changed(actor={"generate": {"tensor": 1}}), "strategies.actor.generate.max_sequences: missing"),
         (changed(actor={"micro_bach": 1}), "did you mean 'micro_batch'"),
         ([1, 2], "expected a mapping"),
+        (
+            {**CHOICE, "pools": [CHOICE["pools"][0], {**CHOICE["pools"][1], "order": ["critic.values"]}]},
+            "the pool of actor, reference has no order",
+        ),
     ],
 )
 def test_a_choice_that_cannot_be_read_is_exit_code_2(

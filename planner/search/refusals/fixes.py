@@ -9,13 +9,12 @@ from planner.domain.dataflow import DataflowGraph
 from planner.domain.pins import Pins
 from planner.domain.scenario import Scenario
 from planner.errors import Fix, InfeasibleError
-from planner.search.bounds.floors import Floors
 from planner.search.costs_protocol import Costs
-from planner.search.objectives.fastest import ANY_TIME
+from planner.search.objectives import permitted_us
+from planner.search.objectives.fastest import Fastest
 from planner.search.problem import prepare
 from planner.search.problem.allocation import Slot, scenario_slots
-from planner.search.solvers.beam import quick_solutions
-from planner.units import GIB, MICROSECOND
+from planner.units import GIB
 
 LARGEST_GROWTH = 64
 """How many times the nodes a fix may ask for."""
@@ -239,16 +238,14 @@ def is_feasible(scenario: Scenario, graph: DataflowGraph, costs: Costs) -> bool:
 
     Of a scenario with ``within``, a plan that takes at most so long.
     """
-    slots = quick_slots(scenario)
     try:
-        problem = prepare(scenario, graph, costs, slots=slots)
+        problem = prepare(scenario, graph, costs, slots=quick_slots(scenario))
     except InfeasibleError:
         return False
-    floors = Floors.of(problem)
-    longest_us = ANY_TIME if scenario.within is None else round(scenario.within / MICROSECOND)
-    if floors.root_us > longest_us:
+    fastest, longest_us = Fastest(solver="cpsat", cluster=scenario.cluster), permitted_us(scenario)
+    if fastest.floor_us(problem) > longest_us:
         return False
-    return any(plan.objective_us <= longest_us for plan in quick_solutions(problem, floors).values())
+    return any(plan.objective_us <= longest_us for plan in fastest.quick(problem))
 
 
 def quick_slots(scenario: Scenario) -> Sequence[Slot]:

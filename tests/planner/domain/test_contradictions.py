@@ -67,7 +67,12 @@ PPO = ("actor", "critic", "reference", "reward")
     ("changes", "expected"),
     [
         ({"within": "0 s"}, "within: input should be greater than 0"),
-        ({"within": "ten"}, "within: "),
+        ({"within": "ten"}, "within: 'ten' is not a time such as '50 s' or '2 min'"),
+        ({"within": 50}, "within: 50 has no unit; write for instance '50 s'"),
+        ({"within": "1e308 s"}, "within: input should be less than or equal to 1000000000"),
+        ({"colocate": [[]]}, "colocate[0]: names nothing; name two or more roles, each once"),
+        ({"colocate": [["actor"]]}, "colocate[0]: names actor; name two or more roles, each once"),
+        ({"apart": [["actor", "actor"]]}, "apart[0]: names actor, actor; name two or more roles, each once"),
         ({"maximum_devices": 0}, "maximum_devices: input should be greater than or equal to 1, found 0"),
         ({"staleness": -1}, "staleness: input should be greater than or equal to 0, found -1"),
         ({"staleness": 9}, "staleness: input should be less than or equal to 8, found 9"),
@@ -152,6 +157,33 @@ def test_a_service_takes_no_devices() -> None:
     assert graph.roles == ("actor", "critic", "reference")
     assert [call.name for call in graph.service_calls] == ["reward.scores"]
     assert "reward.scores" in [call.name for call in graph.stages[1]]
+
+
+@pytest.mark.parametrize("price", [0, 1e-7, 1e13, -1])
+def test_a_price_is_one_that_can_be_counted_in_micro_dollars(price: float) -> None:
+    value = value_with()
+    value["cluster"]["node_pools"][0]["price"] = price
+    (line,) = mistakes_of(**value)
+    assert line.startswith(
+        "cluster.node_pools[0].price: a price is dollars per device-hour from 0.001 to 1,000,000, such as 2.5"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("network", {"bandwidth": "1e-300 B/s", "latency": "1 us"}),
+        ("network", {"bandwidth": "1 GB/s", "latency": "1e308 s"}),
+        ("host_memory", "1e300 B"),
+        ("oversubscription", 1e308),
+    ],
+)
+def test_no_hardware_is_beyond_what_can_be_computed_with(key: str, value: Any) -> None:
+    scenario = value_with()
+    scenario["cluster"]["node_pools"][0][key] = value
+    (line,) = mistakes_of(**scenario)
+    assert line.startswith(f"cluster.node_pools[0].{key}")
+    assert "input should be" in line
 
 
 def test_every_demand_is_read() -> None:

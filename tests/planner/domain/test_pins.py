@@ -1,7 +1,8 @@
 import pytest
 from pydantic import ValidationError
 
-from planner.domain.pins import Pins
+from planner.domain.pins import Pins, unfolded
+from planner.errors import InfeasibleError
 
 
 def test_a_layout_stands_for_all_its_sizes() -> None:
@@ -54,3 +55,28 @@ def test_fields_agree_with_pins_that_are_free_or_equal() -> None:
     assert not pins.allow("actor", "train", tensor=4)
     assert pins.allow("generator", "generate", tensor=4)
     assert not pins.allow("generator", "generate", tensor=2)
+
+
+def test_two_values_of_one_field_contradict_each_other() -> None:
+    with pytest.raises(InfeasibleError) as caught:
+        Pins.model_validate({"actor.train": "p1t2d4", "actor.train.tensor": 4})
+    assert caught.value.reason == (
+        "pin actor.train: p1t2d4 and pin actor.train.tensor: 4 contradict each other: actor.train.tensor "
+        "cannot be both 2 and 4"
+    )
+
+
+def test_a_value_given_twice_is_one_pin() -> None:
+    pins = Pins.model_validate({"actor.train": "p1t2d4", "actor.train.tensor": 2})
+    assert pins == Pins.model_validate({"actor.train": "p1t2d4"})
+
+
+def test_a_whole_layout_is_one_demand() -> None:
+    pins = Pins.model_validate({"actor.devices": 8, "actor.train": "p1t2d4", "critic.train.tensor": 2})
+    demands = dict(pins.demands())
+    assert list(demands) == ["actor.devices: 8", "actor.train: p1t2d4", "critic.train.tensor: 2"]
+    assert frozenset().union(*demands.values()) == set(pins.root)
+
+
+def test_what_is_no_pin_stays_as_it_is_written() -> None:
+    assert unfolded({"actor.train": "t2", "actor.devices": 8}) == {"actor.train": "t2", "actor.devices": 8}

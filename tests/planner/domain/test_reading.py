@@ -165,7 +165,7 @@ def test_what_is_not_a_scenario_file_is_said_in_one_line(
 
 def test_a_missing_file_and_a_folder_are_said(tmp_path: Path) -> None:
     assert "no such file" in mistakes(tmp_path / "none.yaml")[0]
-    assert "is a folder" in mistakes(tmp_path)[0]
+    assert mistakes(tmp_path) == [": is a folder, not a file"]
 
 
 def test_a_short_cluster_names_nodes_devices_and_device() -> None:

@@ -14,8 +14,9 @@ from planner.domain.profile import MeasuredCall, Profile
 from planner.domain.scenario import Scenario
 from planner.errors import BrokenPlanError, SpecError
 from planner.search import certify
+from planner.studies.checking import check_plan
 from planner.studies.planning import SearchSettings, dataflow, plan
-from planner.studies.scoring import check_plan, costed, score
+from planner.studies.scoring import costed, score
 
 Build = Callable[..., Scenario]
 ODD = {"prompts": 36, "prompt_tokens": 512, "response_tokens": 512, "mini_batches": 1}
