@@ -6,9 +6,10 @@ import pytest
 
 from planner.domain.plan import Solver
 from planner.search.problem import Problem
-from planner.search.problem.parts import parts
+from planner.search.problem.parts import parts, whole_parts
 from planner.search.solvers import Limits, answer
 from planner.search.solvers.exhaustive import best_of_each_placement
+from tests.planner.search.by_hand import problem_of, slot, takes
 from tests.planner.search.random_problems import random_problem
 from tests.planner.search.toys import PPO, small_scenario
 
@@ -55,3 +56,33 @@ def test_a_problem_that_may_spread_and_has_no_lone_slots_is_one() -> None:
     assert parts(problem) == (problem,)
     whole = replace(problem, spreads=False)
     assert [tuple(part.capacities) for part in parts(whole)] == [(name,) for name in problem.capacities]
+
+
+def test_lone_slots_are_there_beside_others_of_one_node_only() -> None:
+    """Eight devices in two nodes: 3 + 1 of one node fit, three pools of 3 do not pack."""
+    options = {role: {count: [takes(9 - count)] for count in (1, 2, 3, 4, 8)} for role in "ABC"}
+    lone = frozenset({slot(3)})
+    problem = problem_of([(role, 0) for role in "ABC"], options, devices=8, node_devices={"a": 4}, lone=lone)
+    whole, single = parts(problem)
+    assert set(whole.options["A"]) == {slot(count) for count in (1, 2, 4, 8)}
+    assert set(single.options["A"]) == {slot(count) for count in (1, 2, 3, 4)}
+    assert (dict(whole.capacities), dict(single.capacities)) == ({"a": 8}, {"a": 4})
+    assert whole_parts(problem) == (whole,)
+
+
+@pytest.mark.parametrize("solver", ["cpsat", "dp", "exhaustive"])
+def test_a_plan_on_a_single_node_is_found_on_several(solver: Solver) -> None:
+    """Only 3 + 1 devices of one of the two nodes are as fast as that."""
+    options = {"A": {1: [takes(9)], 3: [takes(1)], 4: [takes(5)]}, "B": {1: [takes(2)], 4: [takes(4)]}}
+    problem = problem_of(
+        [("A", 0), ("B", 0)],
+        options,
+        devices=8,
+        node_devices={"a": 4},
+        lone=frozenset({slot(3)}),
+        apart=(frozenset("AB"),),
+    )
+    found = answer(problem, solver=solver, cluster=CLUSTER, limits=Limits())
+    assert found is not None
+    assert [pool.slot.devices for pool in found.solution.pools] == [3, 1]
+    assert found.solution.objective_us == found.bound_us == 2
