@@ -66,10 +66,10 @@ class Forecast:
         if self.given:
             return self.given
         orders = orders_of(self.problem, self.solution.pools)
-        ahead = dict(zip((step.name for step in self.problem.steps), orders.ahead, strict=True))
+        ahead = dict(zip((call.name for call in self.problem.calls), orders.ahead, strict=True))
         return tuple(
-            _pool(index, choice, [self.problem.steps[step].name for step in steps], ahead)
-            for index, (choice, steps) in enumerate(zip(self.solution.pools, orders.steps, strict=True))
+            _pool(index, choice, [self.problem.calls[call].name for call in calls], ahead)
+            for index, (choice, calls) in enumerate(zip(self.solution.pools, orders.calls, strict=True))
         )
 
     @cached_property

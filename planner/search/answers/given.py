@@ -66,7 +66,7 @@ def orders_wait_in_circles(outline: Plan, graph: DataflowGraph) -> bool:
 def _period_us(outline: Plan, problem: Problem, chosen: Sequence[PoolChoice], graph: DataflowGraph) -> int:
     """The period of the outline's orders, of calls in whole microseconds as the search counts them."""
     durations, _, waits = fixed_plan(problem, chosen)
-    us = {step.name: float(duration) for step, duration in zip(problem.steps, durations, strict=True)}
+    us = {call.name: float(duration) for call, duration in zip(problem.calls, durations, strict=True)}
     away = {wait: float(delay) for wait, (*_, delay) in zip(graph.dependences, waits, strict=True)}
     circle = slowest_circle(graph, outline.pools, us, crossings=away)
     assert circle is not None, "the orders keep the rules"

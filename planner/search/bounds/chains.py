@@ -7,7 +7,7 @@ from itertools import product
 from planner.search.problem import Problem, Wait
 
 Link = frozenset[int]
-"""Numbers of steps."""
+"""Numbers of calls."""
 Chain = tuple[Link, ...]
 """Disjoint links, each after the one before."""
 MOST_CHAINS = 200
@@ -17,7 +17,7 @@ MOST_CHAINS = 200
 def chains_of(problem: Problem) -> list[tuple[Chain, int]]:
     """The chains along cycles of the waits with their lags, without those that other ones imply."""
     order = Order.of(problem)
-    timed = frozenset(number for number, step in enumerate(problem.steps) if step.role is not None or step.us)
+    timed = frozenset(number for number, call in enumerate(problem.calls) if call.role is not None or call.us)
     found: dict[tuple[Chain, int], None] = {}
     for wait in (*problem.waits, *_own_iteration(problem)):
         if wait.lag and (wait.source == wait.target or order.precedes(wait.target, wait.source)):
@@ -38,7 +38,7 @@ def _by_role(problem: Problem, chain: Chain) -> Chain:
     alone: dict[int, Link] = {}
     shared: list[Link] = []
     for link in chain:
-        roles = {problem.steps[step].role for step in link}
+        roles = {problem.calls[call].role for call in link}
         role = next(iter(roles))
         if len(roles) == 1 and role is not None:
             alone[role] = alone.get(role, frozenset()) | link
@@ -50,24 +50,24 @@ def _by_role(problem: Problem, chain: Chain) -> Chain:
 def _own_iteration(problem: Problem) -> Iterator[Wait]:
     """Where pools cannot interleave iterations: a role's calls of one are over before those of the next."""
     if not problem.interleaves:
-        for source, one in enumerate(problem.steps):
-            for target, other in enumerate(problem.steps):
+        for source, one in enumerate(problem.calls):
+            for target, other in enumerate(problem.calls):
                 if one.role is not None and one.role == other.role:
                     yield Wait(source=source, target=target, lag=1)
 
 
 def _is_one_role(problem: Problem, chain: Chain) -> bool:
     """Whether one pool's load holds all of it, whatever the placement."""
-    roles = {problem.steps[step].role for link in chain for step in link}
+    roles = {problem.calls[call].role for link in chain for call in link}
     return len(roles) == 1 and None not in roles
 
 
 def _implies(one: Chain, other: Chain) -> bool:
     """Whether each link of the other is covered by links of the one that cover no other of its links."""
-    home = {step: number for number, link in enumerate(one) for step in link}
+    home = {call: number for number, link in enumerate(one) for call in link}
     used: set[int] = set()
     for link in other:
-        homes = {home.get(step, -1) for step in link}
+        homes = {home.get(call, -1) for call in link}
         if -1 in homes or homes & used:
             return False
         used |= homes
@@ -76,16 +76,16 @@ def _implies(one: Chain, other: Chain) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Which steps of an iteration come after which."""
+    """Which calls of an iteration come after which."""
 
     after: tuple[frozenset[int], ...]
-    """By step, those that come after it in the same iteration."""
+    """By call, those that come after it in the same iteration."""
 
     @classmethod
     def of(cls, problem: Problem) -> "Order":
         after = [
-            {wait.target for wait in problem.waits if wait.lag == 0 and wait.source == step}
-            for step in range(len(problem.steps))
+            {wait.target for wait in problem.waits if wait.lag == 0 and wait.source == call}
+            for call in range(len(problem.calls))
         ]
         for middle in range(len(after)):
             for later in after:
@@ -97,30 +97,30 @@ class Order:
         return other in self.after[one]
 
     def between(self, first: int, last: int) -> Link:
-        """Steps after the first and before the last."""
-        return frozenset(step for step in self.after[first] if self.precedes(step, last))
+        """Calls after the first and before the last."""
+        return frozenset(call for call in self.after[first] if self.precedes(call, last))
 
     def chains(self, first: int, last: int) -> list[Chain]:
-        """The chains from one step to another one, both included."""
+        """The chains from one call to another one, both included."""
         if first == last:
             return [(frozenset({first}),)]
         return [(frozenset({first}), *links, frozenset({last})) for links in self.inner_chains(first, last)]
 
     def inner_chains(self, first: int, last: int) -> list[Chain]:
-        """Those of the steps between: all at once, or split at a step that must lie between."""
+        """Those of the calls between: all at once, or split at a call that must lie between."""
         inner = self.between(first, last)
         if not inner:
             return [()]
-        cuts = [step for step in sorted(inner) if self._is_cut(step, inner)]
+        cuts = [call for call in sorted(inner) if self._is_cut(call, inner)]
         whole: list[Chain] = [] if cuts else [(inner,)]
         return whole + [
-            (*before, frozenset({step}), *later)
-            for step in cuts[:1] or sorted(inner)
-            for before, later in product(self.inner_chains(first, step), self.inner_chains(step, last))
+            (*before, frozenset({call}), *later)
+            for call in cuts[:1] or sorted(inner)
+            for before, later in product(self.inner_chains(first, call), self.inner_chains(call, last))
         ]
 
-    def _is_cut(self, step: int, inner: Link) -> bool:
-        """Whether every other step comes before or after this one."""
+    def _is_cut(self, call: int, inner: Link) -> bool:
+        """Whether every other call comes before or after this one."""
         return all(
-            other == step or self.precedes(step, other) or self.precedes(other, step) for other in inner
+            other == call or self.precedes(call, other) or self.precedes(other, call) for other in inner
         )

@@ -11,7 +11,7 @@ over a number of iterations:
   the two, those of one pool one after another; so the links of the cycle together last at most the period
   times the cycle's lag. These bound the least period and equal it in most plans.
 
-Steps without devices overlap with everything, so they enter as if each were a pool of its own. Where a wait
+Calls without devices overlap with everything, so they enter as if each were a pool of its own. Where a wait
 that crosses from one node pool to another takes time, further features count which node pools a role lives
 in, and further bounds follow the waits of a cycle one by one, with the crossings that these imply.
 """
@@ -36,7 +36,7 @@ class Features:
     of_calls: Mapping[str, Integers]
     """By role: whether each of its calls is in each feature, shape (calls, features)."""
     beside_us: Integers
-    """What steps without devices take of each feature, shape (features,)."""
+    """What calls without devices take of each feature, shape (features,)."""
     sums: Integers
     """Which features each bound adds up, shape (bounds, features)."""
     lags: Integers
@@ -54,8 +54,8 @@ class Features:
     @classmethod
     def by_call(cls, problem: Problem) -> "Features":
         """Each call for itself, without any bound: all that any time model can notice."""
-        steps = [frozenset({number}) for number, step in enumerate(problem.steps) if step.role is not None]
-        return _features(problem, steps, [], [])
+        calls = [frozenset({number}) for number, call in enumerate(problem.calls) if call.role is not None]
+        return _features(problem, calls, [], [])
 
     @property
     def count(self) -> int:
@@ -110,14 +110,14 @@ class Features:
 
 def _stages(problem: Problem) -> Features:
     stages = [
-        frozenset(number for number, step in enumerate(problem.steps) if step.stage == stage)
+        frozenset(number for number, call in enumerate(problem.calls) if call.stage == stage)
         for stage in range(problem.stages)
     ]
     features = _features(problem, stages, [stages], [1])
     beside = np.zeros(problem.stages, dtype=np.int64)
-    for step in problem.steps:
-        if step.role is None:
-            beside[step.stage] += step.us
+    for call in problem.calls:
+        if call.role is None:
+            beside[call.stage] += call.us
     return Features(
         problem=problem,
         of_calls=features.of_calls,
@@ -128,7 +128,7 @@ def _stages(problem: Problem) -> Features:
 
 
 def _periods(problem: Problem) -> Features:
-    load = frozenset(number for number, step in enumerate(problem.steps) if step.role is not None)
+    load = frozenset(number for number, call in enumerate(problem.calls) if call.role is not None)
     circles = _circles(problem)
     alone = [(tuple(frozenset({wait.source}) for wait in circle), _lag(circle)) for circle in circles]
     chains = [((load,), 1), *chains_of(problem), *alone]
@@ -168,7 +168,7 @@ def _widened(values: Integers, columns: int) -> Integers:
 
 def crossing_roles(problem: Problem, wait: Wait) -> tuple[str, str] | None:
     """The roles, in their order, between which a wait takes time across node pools; none if it does not."""
-    ends = {problem.steps[wait.source].role, problem.steps[wait.target].role} - {None}
+    ends = {problem.calls[wait.source].role, problem.calls[wait.target].role} - {None}
     if len(ends) < 2 or wait.crossing_us == 0 or len(problem.capacities) == 1:
         return None
     one, other = sorted(number for number in ends if number is not None)
@@ -205,11 +205,11 @@ def _features(
     problem: Problem, links: Sequence[Link], bounds: Sequence[Sequence[Link]], lags: Sequence[int]
 ) -> Features:
     numbers: dict[int, list[int]] = {role: [] for role in range(len(problem.roles))}
-    for number, step in enumerate(problem.steps):
-        if step.role is not None:
-            numbers[step.role].append(number)
+    for number, call in enumerate(problem.calls):
+        if call.role is not None:
+            numbers[call.role].append(number)
     beside = [
-        max((problem.steps[step].us for step in link if problem.steps[step].role is None), default=0)
+        max((problem.calls[call].us for call in link if problem.calls[call].role is None), default=0)
         for link in links
     ]
     return Features(

@@ -88,7 +88,7 @@ def _ceiling_us(problem: Problem) -> int:
     )
     return (
         sum(slowest)
-        + sum(step.us for step in problem.steps)
+        + sum(call.us for call in problem.calls)
         + sum(wait.crossing_us for wait in problem.waits)
     )
 

@@ -27,7 +27,7 @@ RUNNERS_UP = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Call:
     """One call of the dataflow, as solvers see it."""
 
     name: str
@@ -40,7 +40,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """Step ``target`` of iteration i starts after step ``source`` of iteration i - lag has ended."""
+    """Call ``target`` of iteration i starts after call ``source`` of iteration i - lag has ended."""
 
     source: int
     target: int
@@ -70,7 +70,7 @@ class Problem:
 
     roles: tuple[str, ...]
     stages: int
-    steps: tuple[Step, ...]
+    calls: tuple[Call, ...]
     """All calls in program order."""
     waits: tuple[Wait, ...]
     options: Mapping[str, Mapping[Slot, Options]]
@@ -105,7 +105,7 @@ class Problem:
     def stage_us(self, role: str, slot: Slot) -> Integers:
         """Microseconds of the role's calls in each stage, shape (options, stages)."""
         index = self.roles.index(role)
-        stages = np.array([step.stage for step in self.steps if step.role == index])
+        stages = np.array([call.stage for call in self.calls if call.role == index])
         in_stage: Integers = np.eye(self.stages, dtype=np.int64)[stages]
         total: Integers = self.options[role][slot].call_us @ in_stage
         return total
@@ -198,7 +198,7 @@ def prepare(
     return Problem(
         roles=graph.roles,
         stages=len(graph.stages),
-        steps=_steps(scenario, graph),
+        calls=_calls(scenario, graph),
         waits=_waits(scenario, graph),
         options=MappingProxyType(
             {role: _role_options(role, grid, scenario, graph, costs) for role in graph.roles}
@@ -218,11 +218,11 @@ def prepare(
     )
 
 
-def _steps(scenario: Scenario, graph: DataflowGraph) -> tuple[Step, ...]:
+def _calls(scenario: Scenario, graph: DataflowGraph) -> tuple[Call, ...]:
     numbers = {role: number for number, role in enumerate(graph.roles)}
     services = {name: microseconds(each) for name, each in seconds_of_services(scenario, graph).items()}
     return tuple(
-        Step(
+        Call(
             name=call.name,
             role=numbers.get(call.role),
             stage=graph.stage_of.get(call.name, 0),

@@ -27,11 +27,11 @@ def evaluate_within(problem: Problem, pools: Sequence[PoolChoice], at_most_us: i
 
 def stage_cost_us(problem: Problem, pools: Sequence[PoolChoice]) -> int:
     """The sum over stages of the maximum over pools of the sum over calls (HybridFlow, algorithm 1, lines 25
-    to 34); the steps without devices together count as one more pool."""
+    to 34); the calls without devices together count as one more pool."""
     durations, homes, _ = fixed_plan(problem, pools)
     busy: dict[tuple[int, int | None], int] = {}
-    for step, us, home in zip(problem.steps, durations, homes, strict=True):
-        busy[step.stage, home] = busy.get((step.stage, home), 0) + us
+    for call, us, home in zip(problem.calls, durations, homes, strict=True):
+        busy[call.stage, home] = busy.get((call.stage, home), 0) + us
     return sum(
         max((us for (at, _), us in busy.items() if at == stage), default=0) for stage in range(problem.stages)
     )

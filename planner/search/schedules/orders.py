@@ -25,10 +25,10 @@ class Orders:
     """What every pool runs in each period, and how long a period is at best."""
 
     schedule: Schedule
-    steps: tuple[tuple[int, ...], ...]
+    calls: tuple[tuple[int, ...], ...]
     """Of each pool, in the order in which it runs them."""
     ahead: tuple[int, ...]
-    """Of each step: iterations that it is ahead of the rearmost one of its pool."""
+    """Of each call: iterations that it is ahead of the rearmost one of its pool."""
 
 
 def orders_of(problem: Problem, pools: Sequence[PoolChoice]) -> Orders:
@@ -59,7 +59,7 @@ def best_orders(
         orders.append(order)
     schedule = choice.schedule(ahead, before)
     assert schedule is not None, "the orders were fixed so that they allow the period"
-    return Orders(schedule=_unshifted(schedule, ahead), steps=tuple(orders), ahead=ahead)
+    return Orders(schedule=_unshifted(schedule, ahead), calls=tuple(orders), ahead=ahead)
 
 
 class _Choice:
@@ -85,7 +85,7 @@ class _Choice:
         )
 
     def least_offsets(self) -> list[int]:
-        """Of each step; no schedule has less of any."""
+        """Of each call; no schedule has less of any."""
         period, paths = self.period_us, self._paths()
         room = [
             (b, a, -((period - self.durations_us[b] - apart) // period), 0)
@@ -99,14 +99,14 @@ class _Choice:
         return offsets
 
     def _paths(self) -> list[list[int | None]]:
-        """Longest path of waits from each step to each other, in microseconds less lags in periods."""
-        steps = range(len(self.pools))
-        longest: list[list[int | None]] = [[None for _ in steps] for _ in steps]
+        """Longest path of waits from each call to each other, in microseconds less lags in periods."""
+        calls = range(len(self.pools))
+        longest: list[list[int | None]] = [[None for _ in calls] for _ in calls]
         for source, target, lag, delay in self.waits:
             length = self.durations_us[source] + delay - lag * self.period_us
             known = longest[source][target]
             longest[source][target] = length if known is None else max(length, known)
-        for middle, a, b in product(steps, steps, steps):
+        for middle, a, b in product(calls, calls, calls):
             first, second, known = longest[a][middle], longest[middle][b], longest[a][b]
             if first is not None and second is not None:
                 longest[a][b] = first + second if known is None else max(known, first + second)
@@ -119,31 +119,31 @@ class _Choice:
         order: list[int] = []
         left = list(pool)
         while left:
-            for step in left:
-                fixed = [*before, *((step, other, 0, 0) for other in left if other != step)]
+            for call in left:
+                fixed = [*before, *((call, other, 0, 0) for other in left if other != call)]
                 if len(left) == 1 or self.schedule(ahead, fixed):
                     break
             before = fixed
-            order.append(step)
-            left.remove(step)
+            order.append(call)
+            left.remove(call)
         return tuple(order), before
 
 
 def _members(pools: Sequence[int | None]) -> list[list[int]]:
     last = max((pool for pool in pools if pool is not None), default=-1)
-    return [[step for step, home in enumerate(pools) if home == pool] for pool in range(last + 1)]
+    return [[call for call, home in enumerate(pools) if home == pool] for pool in range(last + 1)]
 
 
 def _offsets(least: Sequence[int], members: Sequence[Sequence[int]]) -> Iterator[tuple[int, ...]]:
-    """Every way to put steps ahead, from the least on, by the sum, later steps before earlier ones.
+    """Every way to put calls ahead, from the least on, by the sum, later calls before earlier ones.
 
-    A step alone on its pool is ahead of none.
+    A call alone on its pool is ahead of none.
     """
-    free = sorted(step for pool in members if len(pool) > 1 for step in pool)
+    free = sorted(call for pool in members if len(pool) > 1 for call in pool)
     for total in count():
         for parts in _parts(total, len(free)):
             more = dict(zip(free, parts, strict=True))
-            yield tuple(offset + more.get(step, 0) for step, offset in enumerate(least))
+            yield tuple(offset + more.get(call, 0) for call, offset in enumerate(least))
 
 
 def _parts(total: int, places: int) -> Iterator[tuple[int, ...]]:

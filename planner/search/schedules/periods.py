@@ -1,14 +1,14 @@
 """The least period of a cyclic schedule of a fixed plan, exactly, by branch and bound.
 
-Step c of iteration i starts at s_c + i P. Waits are arcs of a periodic system (`planner.costs.cycles`), whose
-least period for a set of arcs follows from its cycles. Two steps a and b on one pool overlap in no iteration
+Call c of iteration i starts at s_c + i P. Waits are arcs of a periodic system (`planner.costs.cycles`), whose
+least period for a set of arcs follows from its cycles. Two calls a and b on one pool overlap in no iteration
 if and only if for every integer m a ends before b of m iterations later starts (s_b + m P >= s_a + d_a) or
 that one ends before a starts (s_a >= s_b + m P + d_b). Either is an arc. The search starts from the waits
-alone and, where two steps of the earliest schedule overlap for some m, tries both arcs; a node's own least
+alone and, where two calls of the earliest schedule overlap for some m, tries both arcs; a node's own least
 period bounds all below it, so that the first node without overlap that is taken from the heap of least
 periods is optimal. Among a node's overlaps the one is branched on whose better side is worst.
 
-It ends: arcs forbid that steps which wait for each other in a circle drift apart, and steps that do not are
+It ends: arcs forbid that calls which wait for each other in a circle drift apart, and calls that do not are
 tied to within a period of each other, which loses nothing, as a part that nothing ties can move by whole
 periods. Waits that lie on no circle cost no time for the same reason: the parts are moved until they hold.
 """
@@ -32,7 +32,7 @@ class Schedule:
 
     period_us: int
     start_us: tuple[int, ...]
-    """Start of each step's iteration 0; that of iteration i is i periods later."""
+    """Start of each call's iteration 0; that of iteration i is i periods later."""
 
 
 def best_schedule(
@@ -48,14 +48,14 @@ def best_schedule(
     Parameters
     ----------
     durations_us
-        Of each step.
+        Of each call.
     pools
-        Number of the pool that each step runs on; none for a step that needs no pool.
+        Number of the pool that each call runs on; none for a call that needs no pool.
     waits
         (source, target, lag, delay): the target of iteration i starts no sooner than ``delay`` after the
         source of iteration i - lag has ended.
     interleaves
-        Whether a pool may run steps of different iterations in one period.
+        Whether a pool may run calls of different iterations in one period.
     at_most_us
         Longest period of interest.
 
@@ -70,17 +70,17 @@ def best_schedule(
 def fixed_plan(
     problem: Problem, pools: Sequence[PoolChoice]
 ) -> tuple[list[int], list[int | None], list[tuple[int, int, int, int]]]:
-    """Durations of the steps, their pools, and their waits with the crossings between node pools."""
+    """Durations of the calls, their pools, and their waits with the crossings between node pools."""
     home = {problem.roles.index(role): number for number, pool in enumerate(pools) for role in pool.roles}
-    durations = [step.us for step in problem.steps]
+    durations = [call.us for call in problem.calls]
     for pool in pools:
         for role, row in zip(pool.roles, pool.rows, strict=True):
             own = [
-                number for number, step in enumerate(problem.steps) if step.role == problem.roles.index(role)
+                number for number, call in enumerate(problem.calls) if call.role == problem.roles.index(role)
             ]
             for number, us in zip(own, problem.options[role][pool.slot].call_us[row], strict=True):
                 durations[number] = int(us)
-    homes = [None if step.role is None else home[step.role] for step in problem.steps]
+    homes = [None if call.role is None else home[call.role] for call in problem.calls]
     node_pools = [None if pool is None else pools[pool].slot.node_pool for pool in homes]
     waits = []
     for wait in problem.waits:
@@ -99,11 +99,11 @@ class _Tree:
         self.longest = sum(durations) + sum(delay for *_, delay in waits) + 1
         """A period in which everything runs one after the other."""
         members: dict[int, list[int]] = {}
-        for step, pool in enumerate(pools):
+        for call, pool in enumerate(pools):
             if pool is not None:
-                members.setdefault(pool, []).append(step)
+                members.setdefault(pool, []).append(call)
         self.pairs = [(a, b) for pool in members.values() for i, a in enumerate(pool) for b in pool[i + 1 :]]
-        self.load = max((sum(durations[step] for step in pool) for pool in members.values()), default=0)
+        self.load = max((sum(durations[call] for call in pool) for pool in members.values()), default=0)
         links = [(source, target, durations[source] + delay, lag) for source, target, lag, delay in waits]
         if not interleaves:
             both = [pair for a, b in self.pairs for pair in ((a, b), (b, a))]
@@ -174,7 +174,7 @@ class _Tree:
         return None if worst is None else worst[1]
 
     def overlaps(self, period: int, starts: list[int]) -> Iterator[tuple[WholeArc, WholeArc]]:
-        """For each overlap, the arc that puts the one step before the other, and the reverse one."""
+        """For each overlap, the arc that puts the one call before the other, and the reverse one."""
         for a, b in self.pairs:
             lasts, other_lasts = self.durations[a], self.durations[b]
             periods, apart = divmod(starts[b] - starts[a], period)
@@ -185,18 +185,18 @@ class _Tree:
 
 
 def _parts(count: int, links: list[WholeArc]) -> list[int]:
-    """The part of each step, numbered by its first step: steps that wait for each other in a circle."""
+    """The part of each call, numbered by its first call: calls that wait for each other in a circle."""
     graph = nx.DiGraph((source, target) for source, target, _, _ in links)
     graph.add_nodes_from(range(count))
     part = [0] * count
-    for steps in nx.strongly_connected_components(graph):
-        for step in steps:
-            part[step] = min(steps)
+    for calls in nx.strongly_connected_components(graph):
+        for call in calls:
+            part[call] = min(calls)
     return part
 
 
 def _tied(parts: list[int], links: list[WholeArc]) -> list[WholeArc]:
-    """The arcs inside the parts, and arcs that hold the parts' first steps within a period."""
+    """The arcs inside the parts, and arcs that hold the parts' first calls within a period."""
     kept = [link for link in links if parts[link[0]] == parts[link[1]]]
     first, *others = sorted(set(parts)) or [0]
     ties = [tie for other in others for tie in ((first, other, 0, 0), (other, first, 0, 1))]

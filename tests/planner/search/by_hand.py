@@ -10,7 +10,7 @@ import numpy as np
 from planner.domain.placement import placements
 from planner.search.bounds.resources import Resources
 from planner.search.options.table import Options
-from planner.search.problem import ENDLESS, PoolChoice, Problem, Solution, Step, Wait
+from planner.search.problem import ENDLESS, Call, PoolChoice, Problem, Solution, Wait
 from planner.search.problem.allocation import Slot, enumerate_allocations
 from planner.search.schedules.evaluation import evaluate
 
@@ -49,7 +49,7 @@ def table(*options: Option) -> Options:
 
 
 def problem_of(
-    steps: Sequence[tuple[str | None, int]],
+    calls: Sequence[tuple[str | None, int]],
     options: Mapping[str, Mapping[int | tuple[str, int], Sequence[Option]]],
     *,
     waits: Waits = (),
@@ -62,7 +62,7 @@ def problem_of(
 
     Parameters
     ----------
-    steps
+    calls
         (role, stage) of each call; calls without a role take ``service_us``.
     options
         By role and slot; a slot of the node pool ``a`` is named by its devices.
@@ -72,15 +72,15 @@ def problem_of(
     roles, capacities = tuple(options), devices if isinstance(devices, dict) else {"a": devices}
     given: dict[str, Any] = {
         "roles": roles,
-        "stages": 1 + max((stage for _, stage in steps), default=0),
-        "steps": tuple(
-            Step(
+        "stages": 1 + max((stage for _, stage in calls), default=0),
+        "calls": tuple(
+            Call(
                 name=f"{role or 'service'}#{number}",
                 role=None if role is None else roles.index(role),
                 stage=stage,
                 us=0 if role else service_us,
             )
-            for number, (role, stage) in enumerate(steps)
+            for number, (role, stage) in enumerate(calls)
         ),
         "waits": tuple(
             Wait(source=source, target=target, lag=lag, crossing_us=crossing_us)

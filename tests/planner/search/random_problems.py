@@ -7,7 +7,7 @@ import numpy as np
 
 from planner.domain.scenario import TimeModel
 from planner.search.options.table import Options
-from planner.search.problem import ENDLESS, Budget, Problem, Step, Wait
+from planner.search.problem import ENDLESS, Budget, Call, Problem, Wait
 from planner.search.problem.allocation import Slot
 
 MEMORY = 100
@@ -16,16 +16,16 @@ MEMORY = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Flow:
-    """A dataflow: steps as (name, number of the role or none, stage), waits as (source, target, lag)."""
+    """A dataflow: calls as (name, number of the role or none, stage), waits as (source, target, lag)."""
 
     roles: tuple[str, ...]
-    steps: tuple[tuple[str, int | None, int], ...]
+    calls: tuple[tuple[str, int | None, int], ...]
     waits: tuple[tuple[int, int, int], ...]
 
 
 PPO = Flow(
     roles=("actor", "critic", "reference", "reward"),
-    steps=(
+    calls=(
         ("generate", 0, 0),
         ("values", 1, 1),
         ("logprobs", 2, 1),
@@ -41,7 +41,7 @@ PPO = Flow(
 )
 REMAX = Flow(
     roles=("actor", "reference", "reward"),
-    steps=(
+    calls=(
         ("generate", 0, 0),
         ("greedy", 0, 0),
         ("logprobs", 1, 1),
@@ -54,7 +54,7 @@ REMAX = Flow(
 )
 JUDGED = Flow(
     roles=("actor", "reference"),
-    steps=(
+    calls=(
         ("generate", 0, 0),
         ("logprobs", 1, 1),
         ("judge", None, 1),
@@ -65,7 +65,7 @@ JUDGED = Flow(
 )
 TWO_TURNS = Flow(
     roles=("actor", "tool", "critic"),
-    steps=(
+    calls=(
         ("first turn", 0, 0),
         ("tool", 1, 1),
         ("second turn", 0, 2),
@@ -82,7 +82,7 @@ TWO_TURNS = Flow(
 
 EVALUATED = Flow(
     roles=("actor", "reference", "examiner"),
-    steps=(
+    calls=(
         ("generate", 0, 0),
         ("logprobs", 1, 1),
         ("examine", 2, 1),
@@ -99,7 +99,7 @@ def asynchronous(staleness: int) -> Flow:
     """PPO without a reward model whose generator runs so many iterations ahead."""
     return Flow(
         roles=("actor", "reference", "critic", "generator"),
-        steps=(
+        calls=(
             ("generate", 3, 0),
             ("logprobs", 1, 1),
             ("values", 2, 1),
@@ -131,17 +131,17 @@ def random_problem(seed: int, *, time_model: TimeModel | None = None) -> Problem
     is_asynchronous = "generator" in flow.roles
     return Problem(
         roles=flow.roles,
-        stages=1 + max(stage for _, _, stage in flow.steps),
-        steps=tuple(
-            Step(name=name, role=role, stage=stage, us=draw.randint(5, 120) if name == "judge" else 0)
-            for name, role, stage in flow.steps
+        stages=1 + max(stage for _, _, stage in flow.calls),
+        calls=tuple(
+            Call(name=name, role=role, stage=stage, us=draw.randint(5, 120) if name == "judge" else 0)
+            for name, role, stage in flow.calls
         ),
         waits=tuple(
             Wait(source=source, target=target, lag=lag, crossing_us=crossing_us)
             for source, target, lag in flow.waits
         ),
         options={
-            role: _options(draw, sum(number == at for _, at, _ in flow.steps), capacities, scale)
+            role: _options(draw, sum(number == at for _, at, _ in flow.calls), capacities, scale)
             for number, role in enumerate(flow.roles)
         },
         capacities=capacities,

@@ -1,7 +1,7 @@
 """A program's cost made the least period of a cyclic schedule, where its combinations differ by call.
 
-Step c of iteration i starts at s_c + i P, where P is the program's cost. A wait with lag l says
-s_target + l P >= s_source + d_source + crossing. Steps a and b on one pool overlap in no iteration if and
+Call c of iteration i starts at s_c + i P, where P is the program's cost. A wait with lag l says
+s_target + l P >= s_source + d_source + crossing. Calls a and b on one pool overlap in no iteration if and
 only if there is a whole number q such that b of q iterations later and all after it start when a has ended
 (s_b + q P >= s_a + d_a), and b of q - 1 iterations later and all before it have ended when a starts
 (s_a >= s_b + (q - 1) P + d_b). The waits bound q: ways of waits of lag l from a to b and of lag m from b to a
@@ -23,18 +23,18 @@ from planner.search.problem import Problem, Wait
 from planner.search.solvers.cp.program import Program, lie_apart, summed
 
 FAR = 10**6
-"""A lag of steps between which there is no way."""
+"""A lag of calls between which there is no way."""
 
 
 def schedule_program(program: Program) -> None:
     """Add starts and orders to a program, so that its cost is the exact period."""
     problem = program.problem
     waits, ties = circular_waits(problem)
-    lags = least_lags(len(problem.steps), [*waits, *ties])
+    lags = least_lags(len(problem.calls), [*waits, *ties])
     furthest = max((lag for row in lags for lag in row if lag < FAR), default=0)
-    horizon = program.limit_us * (2 + furthest + (0 if problem.interleaves else len(problem.steps)))
-    starts = [program.cp.new_int_var(0, horizon, f"start {step.name}") for step in problem.steps]
-    lasts = [_duration(program, number) for number in range(len(problem.steps))]
+    horizon = program.limit_us * (2 + furthest + (0 if problem.interleaves else len(problem.calls)))
+    starts = [program.cp.new_int_var(0, horizon, f"start {call.name}") for call in problem.calls]
+    lasts = [_duration(program, number) for number in range(len(problem.calls))]
     apart = {
         pair: lie_apart(program, *pair)
         for pair in dict.fromkeys(crossing_roles(problem, wait) for wait in waits)
@@ -59,10 +59,10 @@ def circular_waits(problem: Problem) -> tuple[list[Wait], list[Wait]]:
     if not problem.interleaves:
         return list(problem.waits), []
     graph = nx.DiGraph((wait.source, wait.target) for wait in problem.waits)
-    graph.add_nodes_from(range(len(problem.steps)))
+    graph.add_nodes_from(range(len(problem.calls)))
     parts = sorted(nx.strongly_connected_components(graph), key=min)
-    part = {step: number for number, steps in enumerate(parts) for step in steps}
-    first, *others = (min(steps) for steps in parts)
+    part = {call: number for number, calls in enumerate(parts) for call in calls}
+    first, *others = (min(calls) for calls in parts)
     ties = [
         tie
         for other in others
@@ -72,7 +72,7 @@ def circular_waits(problem: Problem) -> tuple[list[Wait], list[Wait]]:
 
 
 def least_lags(count: int, waits: Sequence[Wait]) -> list[list[int]]:
-    """The least lag of any way of waits from each step to each other one (Floyd and Warshall)."""
+    """The least lag of any way of waits from each call to each other one (Floyd and Warshall)."""
     lags = [[FAR] * count for _ in range(count)]
     for wait in waits:
         lags[wait.source][wait.target] = min(lags[wait.source][wait.target], wait.lag)
@@ -84,14 +84,14 @@ def least_lags(count: int, waits: Sequence[Wait]) -> list[list[int]]:
 
 
 def _duration(program: Program, number: int) -> cp_model.LinearExpr:
-    """Microseconds of a step under the options chosen."""
-    problem, step = program.problem, program.problem.steps[number]
-    if step.role is None:
-        return program.cp.new_constant(step.us)
-    column = sum(1 for other in problem.steps[:number] if other.role is not None)
+    """Microseconds of a call under the options chosen."""
+    problem, call = program.problem, program.problem.calls[number]
+    if call.role is None:
+        return program.cp.new_constant(call.us)
+    column = sum(1 for other in problem.calls[:number] if other.role is not None)
     us = {roles: front.compared_us[:, column] for roles, front in program.fronts.items()}
-    lasts = program.cp.new_int_var(0, program.limit_us, f"microseconds of {step.name}")
-    program.cp.add(lasts == program.total(us, roles=1 << step.role))
+    lasts = program.cp.new_int_var(0, program.limit_us, f"microseconds of {call.name}")
+    program.cp.add(lasts == program.total(us, roles=1 << call.role))
     return lasts
 
 
@@ -101,11 +101,11 @@ def _share_pools(
     lasts: Sequence[cp_model.LinearExpr],
     lags: Sequence[Sequence[int]],
 ) -> None:
-    """Steps of roles that share a pool never overlap."""
+    """Calls of roles that share a pool never overlap."""
     problem, cp = program.problem, program.cp
     shared: dict[int, cp_model.IntVar] = {}
-    for one, other in combinations(range(len(problem.steps)), 2):
-        first, second = problem.steps[one].role, problem.steps[other].role
+    for one, other in combinations(range(len(problem.calls)), 2):
+        first, second = problem.calls[one].role, problem.calls[other].role
         if first is None or second is None:
             continue
         roles = 1 << first | 1 << second

@@ -9,7 +9,7 @@ from planner.search.problem import Problem
 from tests.planner.search.by_hand import Waits, problem_of, takes
 
 DIAMOND = ((0, 1, 0), (0, 2, 0), (1, 3, 0), (2, 3, 0))
-"""Steps 1 and 2 follow step 0, and step 3 follows both."""
+"""Calls 1 and 2 follow call 0, and call 3 follows both."""
 
 
 def chain(*links: str) -> Chain:
@@ -18,11 +18,11 @@ def chain(*links: str) -> Chain:
 
 
 def flow(roles: str, waits: Waits, **changes: object) -> Problem:
-    """One step after the other of roles named by letters; a dot is a step without devices."""
+    """One call after the other of roles named by letters; a dot is a call without devices."""
     names = sorted(set(roles) - {"."})
-    steps = [(None if role == "." else role, 0) for role in roles]
+    calls = [(None if role == "." else role, 0) for role in roles]
     options = {role: {1: [takes(*[1] * roles.count(role))]} for role in names}
-    return problem_of(steps, options, waits=waits, time_model="period", **changes)
+    return problem_of(calls, options, waits=waits, time_model="period", **changes)
 
 
 def test_steps_that_follow_each_other_are_a_link_each() -> None:
@@ -37,7 +37,7 @@ def test_steps_side_by_side_are_one_link_or_either_of_them_is() -> None:
 
 
 def test_a_step_that_all_others_come_before_or_after_splits_them() -> None:
-    """Two diamonds, one after the other: nothing spans step 3."""
+    """Two diamonds, one after the other: nothing spans call 3."""
     second = [(source + 3, target + 3, lag) for source, target, lag in DIAMOND]
     found = Order.of(flow("ABCDEFG", [*DIAMOND, *second])).inner_chains(0, 6)
     sides = [("12", "1", "2"), ("45", "4", "5")]
@@ -59,7 +59,7 @@ def test_a_chain_with_fewer_steps_of_each_link_is_implied() -> None:
 
 
 def test_a_chain_whose_link_spans_two_links_of_another_is_implied_unless_it_holds_more() -> None:
-    """Steps 1 and 3 one after the other last at least as long as what one pool runs of both, and step 2 is
+    """Calls 1 and 3 one after the other last at least as long as what one pool runs of both, and call 2 is
     beside them: 0, 13, 4 is implied, and 0, 123, 4 is not."""
     waits = [(0, 1, 0), (1, 3, 0), (0, 2, 0), (2, 4, 0), (3, 4, 0), (4, 0, 1)]
     assert found_in(flow("ABCDE", waits)) == {links("0", "1", "3", "4"), links("0", "123", "4")}

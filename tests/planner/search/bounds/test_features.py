@@ -34,8 +34,8 @@ APART, TOGETHER = (pool("A", 1), pool("B", 1)), (pool("A B", 1),)
 
 def three_stages(**changes: object) -> Problem:
     """A in stages 0 and 2 for 5 and 3, B in 1 and 2 for 4 and 2, and a service in stage 1."""
-    steps = [("A", 0), ("B", 1), (None, 1), ("A", 2), ("B", 2)]
-    return problem_of(steps, {"A": {1: [takes(5, 3)]}, "B": {1: [takes(4, 2)]}}, **changes)
+    calls = [("A", 0), ("B", 1), (None, 1), ("A", 2), ("B", 2)]
+    return problem_of(calls, {"A": {1: [takes(5, 3)]}, "B": {1: [takes(4, 2)]}}, **changes)
 
 
 @pytest.mark.parametrize(("service_us", "apart", "together"), [(0, 5 + 4 + 3, 5 + 4 + 5), (7, 15, 17)])

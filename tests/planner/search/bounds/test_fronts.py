@@ -121,11 +121,11 @@ def test_a_wider_limit_is_answered_after_a_narrower_one() -> None:
 def test_what_the_others_take_anyway_hides_what_a_pool_takes() -> None:
     """Of 6 + 1 and 4 + 2 the first is enough where B lies apart and takes 9 in the first stage."""
     options = {"A": {1: [takes(6, 1), takes(4, 2)]}, "B": {1: [takes(9)]}}
-    steps = [("A", 0), ("A", 1), ("B", 0)]
-    assert within(problem_of(steps, options, apart=(frozenset("AB"),))) == {(0,)}
-    assert within(problem_of(steps, options)) == {(0,)}
+    calls = [("A", 0), ("A", 1), ("B", 0)]
+    assert within(problem_of(calls, options, apart=(frozenset("AB"),))) == {(0,)}
+    assert within(problem_of(calls, options)) == {(0,)}
     shorter = {**options, "B": {1: [takes(5)]}}
-    assert within(problem_of(steps, shorter)) == {(0,), (1,)}
+    assert within(problem_of(calls, shorter)) == {(0,), (1,)}
 
 
 def test_what_any_plan_takes_hides_a_pools_load() -> None:

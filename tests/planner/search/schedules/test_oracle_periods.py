@@ -11,28 +11,28 @@ from tests.planner.search.cyclic import Wait, least_period, period_of_edges
 System = tuple[list[int], list[int | None], list[Wait]]
 
 
-def random_system(seed: int, steps: int) -> System:
+def random_system(seed: int, calls: int) -> System:
     """Durations, pools and waits in which no circle has a lag of 0."""
     draw = random.Random(seed)
     longest = draw.choice((5, 100, 10**7))
-    durations = [draw.randint(0, longest) for _ in range(steps)]
+    durations = [draw.randint(0, longest) for _ in range(calls)]
     waits = [
         (one, other, 0, draw.choice((0, 0, longest // 3)))
-        for one, other in combinations(range(steps), 2)
+        for one, other in combinations(range(calls), 2)
         if draw.random() < 0.35
     ]
     waits += [
         (other, one, draw.randint(1, 3), 0)
-        for one, other in combinations(range(steps), 2)
+        for one, other in combinations(range(calls), 2)
         if draw.random() < 0.25
     ]
-    pools = [draw.randint(0, 2) if draw.random() < 0.9 else None for _ in range(steps)]
+    pools = [draw.randint(0, 2) if draw.random() < 0.9 else None for _ in range(calls)]
     return durations, pools, waits
 
 
 def agree_on_periods(seeds: range) -> None:
     for seed in seeds:
-        system = random_system(seed, steps=3 + seed % 6)
+        system = random_system(seed, calls=3 + seed % 6)
         for interleaves in (True, False):
             expected = least_period(*system, interleaves=interleaves)
             found = best_schedule(*system, interleaves=interleaves)
@@ -51,7 +51,7 @@ def test_many_periods_are_those_of_an_integer_program() -> None:
 
 
 def pairs_of(pools: list[int | None]) -> list[tuple[int, int]]:
-    """Steps that share a pool."""
+    """Calls that share a pool."""
     return [
         (one, other)
         for one, other in combinations(range(len(pools)), 2)
@@ -59,13 +59,13 @@ def pairs_of(pools: list[int | None]) -> list[tuple[int, int]]:
     ]
 
 
-FEW_PAIRS = [seed for seed in range(60) if 0 < len(pairs_of(random_system(seed, steps=4)[1])) <= 4][:30]
+FEW_PAIRS = [seed for seed in range(60) if 0 < len(pairs_of(random_system(seed, calls=4)[1])) <= 4][:30]
 """Systems whose orders can all be tried."""
 
 
 @pytest.mark.parametrize("seed", FEW_PAIRS)
 def test_the_integer_programs_are_those_of_all_orders_tried_one_by_one(seed: int) -> None:
-    durations, pools, waits = random_system(seed, steps=4)
+    durations, pools, waits = random_system(seed, calls=4)
     pairs = pairs_of(pools)
     edges = [(one, other, lag, durations[one] + delay) for one, other, lag, delay in waits]
     loads = [sum(d for d, at in zip(durations, pools, strict=True) if at == pool) for pool in range(3)]

@@ -37,7 +37,7 @@ def arcs_of(durations: list[int], waits: list[Wait], orders: Orders) -> Iterator
     """Waits and the pools' sequences; a call of one period is of iteration period + ahead."""
     for source, target, lag, delay in waits:
         yield Arc(source, target, durations[source] + delay, lag)
-    for order in orders.steps:
+    for order in orders.calls:
         for one, other in itertools.pairwise((*order, order[0])):
             wraps = int(other == order[0])
             yield Arc(one, other, durations[one], wraps + orders.ahead[other] - orders.ahead[one])
@@ -67,11 +67,11 @@ def test_the_schedule_starts_calls_in_the_orders(seed: int) -> None:
     orders = ordered(durations, pools, waits)
     period, starts = orders.schedule.period_us, orders.schedule.start_us
     assert min(starts) == 0
-    for order in orders.steps:
-        busy = [starts[step] + orders.ahead[step] * period for step in order]
+    for order in orders.calls:
+        busy = [starts[call] + orders.ahead[call] * period for call in order]
         assert all(
-            start + durations[step] <= after
-            for step, start, after in zip(order, busy, (*busy[1:], busy[0] + period), strict=True)
+            start + durations[call] <= after
+            for call, start, after in zip(order, busy, (*busy[1:], busy[0] + period), strict=True)
         )
     for source, target, lag, delay in waits:
         assert starts[target] + lag * period >= starts[source] + durations[source] + delay
@@ -100,7 +100,7 @@ def test_enough_systems_have_calls_ahead() -> None:
 def test_calls_that_may_stand_anywhere_stand_in_program_order() -> None:
     durations, pools = [9, 1, 1, 1, 1], [0, 1, 1, 1, 0]
     waits = [(0, 1, 0, 0), (0, 2, 0, 0), (0, 3, 0, 0), (1, 4, 0, 0), (2, 4, 0, 0), (3, 4, 0, 0), (4, 0, 1, 0)]
-    assert ordered(durations, pools, waits).steps == ((0, 4), (1, 2, 3))
+    assert ordered(durations, pools, waits).calls == ((0, 4), (1, 2, 3))
 
 
 def test_no_call_is_ahead_where_program_order_has_the_least_period() -> None:
@@ -108,7 +108,7 @@ def test_no_call_is_ahead_where_program_order_has_the_least_period() -> None:
     durations, pools, waits = [8, 3, 6, 2, 1], [0, 1, 2, 1, 0], [(0, 1, 0, 0), (0, 2, 0, 0), (4, 0, 1, 0)]
     waits += [(1, 3, 0, 0), (2, 3, 0, 0), (1, 4, 0, 0), (2, 4, 0, 0), (3, 1, 1, 0)]
     orders = ordered(durations, pools, waits)
-    assert (orders.schedule.period_us, orders.steps[1], orders.ahead) == (15, (1, 3), (0,) * 5)
+    assert (orders.schedule.period_us, orders.calls[1], orders.ahead) == (15, (1, 3), (0,) * 5)
 
 
 def test_nothing_is_ordered_where_a_circle_has_no_lag() -> None:

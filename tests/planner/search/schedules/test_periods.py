@@ -19,7 +19,7 @@ Case = tuple[list[int], Roles, list[Timed]]
 
 
 def ppo(staleness: int) -> tuple[Roles, list[Wait]]:
-    """Roles of the steps and their waits: generate, values, logprobs, scores, advantages, two updates."""
+    """Roles of the calls and their waits: generate, values, logprobs, scores, advantages, two updates."""
     waits = [
         (0, 1, 0),
         (0, 2, 0),
@@ -58,16 +58,16 @@ def drawn(seed: int, graph: Graph, staleness: int) -> Case:
 
 
 def least_period(durations: Sequence[int], pools: Roles, waits: Sequence[Timed], *, window: int) -> int:
-    """By CP-SAT: a whole number of periods between any two steps of a pool, in a window."""
+    """By CP-SAT: a whole number of periods between any two calls of a pool, in a window."""
     model = cp_model.CpModel()
     longest = sum(durations) + sum(wait[3] for wait in waits)
     period = model.new_int_var(1, longest, "period")
-    starts = [model.new_int_var(0, (window + 2) * longest, f"start{step}") for step in range(len(durations))]
+    starts = [model.new_int_var(0, (window + 2) * longest, f"start{call}") for call in range(len(durations))]
     for source, target, lag, delay in waits:
         model.add(starts[target] + lag * period >= starts[source] + durations[source] + delay)
-    for step, pool in enumerate(pools):
+    for call, pool in enumerate(pools):
         if pool is not None:
-            model.add(period >= durations[step])
+            model.add(period >= durations[call])
     for a, b in itertools.combinations(range(len(durations)), 2):
         if pools[a] is not None and pools[a] == pools[b]:
             ways = []
@@ -90,7 +90,7 @@ def assert_valid(schedule: Schedule, durations: Sequence[int], pools: Roles, wai
         assert starts[target] + lag * period >= starts[source] + durations[source] + delay
     for pool in set(pools) - {None}:
         busy = sorted(
-            (starts[step] % period, durations[step]) for step, home in enumerate(pools) if home == pool
+            (starts[call] % period, durations[call]) for call, home in enumerate(pools) if home == pool
         )
         busy.append((busy[0][0] + period, 0))
         assert all(start + lasts <= after for (start, lasts), (after, _) in itertools.pairwise(busy))
@@ -147,7 +147,7 @@ def test_the_period_is_the_least_of_all_orders_and_offsets(seed: int, homes: tup
     draw = random.Random(seed)
     durations = [draw.randrange(1, 9) for _ in homes]
     waits = [(0, 1, 0, 0), (1, 2, 0, 0), (2, 3, 0, 0), (3, 4, 0, 0), (4, 0, 2, 0), (4, 2, 1 + seed % 2, 0)]
-    members = [[step for step, home in enumerate(homes) if home == pool] for pool in sorted(set(homes))]
+    members = [[call for call, home in enumerate(homes) if home == pool] for pool in sorted(set(homes))]
     orders = list(itertools.product(*(itertools.permutations(pool) for pool in members)))
     least = sum(durations)
     for ahead in itertools.product(range(3), repeat=len(homes)):

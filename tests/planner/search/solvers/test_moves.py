@@ -17,10 +17,10 @@ def moves_of(problem: Problem, seed: int = 0) -> Moves:
 
 def two_roles(*options: Option, **changes: object) -> Moves:
     """Options of A beside one of B, on one device or on two."""
-    steps = [("A", 0), ("B", 0)]
+    calls = [("A", 0), ("B", 0)]
     beside = [takes(3, persistent=40, transient=20)]
     return moves_of(
-        problem_of(steps, {"A": {1: options, 2: options}, "B": {1: beside, 2: beside}}, **changes)
+        problem_of(calls, {"A": {1: options, 2: options}, "B": {1: beside, 2: beside}}, **changes)
     )
 
 

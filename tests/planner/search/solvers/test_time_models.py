@@ -154,7 +154,7 @@ def test_under_period_more_staleness_is_never_slower_and_interleaving_never_hurt
             continue
         later = tuple(
             replace(wait, lag=wait.lag + 1)
-            if wait.lag and problem.steps[wait.source].name == "receive"
+            if wait.lag and problem.calls[wait.source].name == "receive"
             else wait
             for wait in problem.waits
         )
@@ -173,7 +173,7 @@ def named_bounds(problem: Problem) -> list[list[set[str]]]:
     """Which calls each bound adds up, link by link."""
     features = Features.of(problem)
     calls = {
-        role: [step.name for step in problem.steps if step.role == number]
+        role: [call.name for call in problem.calls if call.role == number]
         for number, role in enumerate(problem.roles)
     }
     links = [
@@ -195,7 +195,7 @@ def test_the_period_of_ppo_is_bounded_by_the_load_and_by_generation_preparation_
         if problem.roles == PPO.roles and len(problem.capacities) == 1
     )
     load, chain = named_bounds(problem)
-    assert load == [{name for name, role, _ in PPO.steps if role is not None}]
+    assert load == [{name for name, role, _ in PPO.calls if role is not None}]
     assert sorted(map(sorted, chain)) == [["actor.update", "generate"], ["logprobs", "scores", "values"]]
 
 

@@ -34,7 +34,7 @@ def letters(count: int, waits: Waits) -> Problem:
 
 
 def test_waits_on_circles_stay_and_parts_that_others_connect_are_tied() -> None:
-    """Steps 0 and 1 wait for each other, 2 and 3 too; the wait between the two pairs lies on no circle."""
+    """Calls 0 and 1 wait for each other, 2 and 3 too; the wait between the two pairs lies on no circle."""
     waits = [(0, 1, 0), (1, 0, 1), (1, 2, 0), (2, 3, 0), (3, 2, 1)]
     circular, ties = circular_waits(letters(4, waits))
     assert {(each.source, each.target) for each in circular} == {(0, 1), (1, 0), (2, 3), (3, 2)}
@@ -60,9 +60,9 @@ def test_where_the_bound_is_not_enough_the_schedule_decides() -> None:
     (`test_calls_that_share_a_pool_fragment_the_circle`).
     """
     options = {"A": {1: [takes(1, 3)]}, "B": {1: [takes(2)]}, "C": {1: [takes(2)]}}
-    steps = [("A", 0), ("B", 0), ("A", 0), ("C", 0)]
+    calls = [("A", 0), ("B", 0), ("A", 0), ("C", 0)]
     waits = [(0, 1, 0), (1, 2, 0), (2, 3, 0), (3, 0, 2)]
-    problem = problem_of(steps, options, waits=waits, time_model="period")
+    problem = problem_of(calls, options, waits=waits, time_model="period")
     assert Floors.of(problem).pools.least_us == 4
     assert period_us(problem) == 6
 
@@ -72,8 +72,8 @@ def test_the_next_iteration_fills_a_gap_where_pools_interleave(interleaves: bool
     """Two turns of 3 with a judge of 5 between, two iterations at once."""
     options = {"A": {1: [takes(3, 3)]}, "B": {1: [takes(5)]}}
     settings = {"waits": [(0, 1, 0), (1, 2, 0), (2, 0, 2)], "time_model": "period"}
-    steps = [("A", 0), ("B", 0), ("A", 0)]
-    assert period_us(problem_of(steps, options, **settings, interleaves=interleaves)) == expected
+    calls = [("A", 0), ("B", 0), ("A", 0)]
+    assert period_us(problem_of(calls, options, **settings, interleaves=interleaves)) == expected
 
 
 @pytest.mark.parametrize(("interleaves", "expected"), [(True, 6), (False, 11)])

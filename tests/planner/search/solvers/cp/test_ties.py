@@ -8,7 +8,7 @@ from planner.search.problem import Problem, Solution
 from planner.search.solvers.cpsat import Limits, solve_with_cpsat
 from tests.planner.search.by_hand import every_plan, problem_of, takes
 
-STEPS = (("A", 0), ("B", 1), ("C", 1), ("B", 2), ("A", 2))
+CALLS = (("A", 0), ("B", 1), ("C", 1), ("B", 2), ("A", 2))
 """As in PPO: A generates, B and C prepare, B and A learn."""
 WAITS = ((0, 1, 0), (0, 2, 0), (1, 3, 0), (2, 3, 0), (1, 4, 0), (2, 4, 0), (3, 1, 1), (4, 0, 1))
 
@@ -31,7 +31,7 @@ def tied(seed: int, **changes: object) -> Problem:
         }
 
     tables = {"A": options(2), "B": options(2), "C": options(1)}
-    return problem_of(STEPS, tables, waits=WAITS, devices=3, **changes)
+    return problem_of(CALLS, tables, waits=WAITS, devices=3, **changes)
 
 
 def rank(problem: Problem, solution: Solution) -> tuple[int, ...]:
