@@ -21,6 +21,7 @@ from planner.search.arrays import Booleans, Integers
 from planner.search.bounds.busy import Busy, Ceiling
 from planner.search.bounds.features import Features
 from planner.search.bounds.floors import Floors, Pools, members
+from planner.search.bounds.room import Room
 from planner.search.options.dominance import undominated_in_groups
 from planner.search.options.table import Options
 from planner.search.problem import PoolChoice, Problem
@@ -95,6 +96,7 @@ class Fronts:
     exact: "Fronts | None" = None
     """The same without a width, which spares pruning the roles' options again."""
     made: dict[tuple[str, ...], Front] = field(default_factory=dict)
+    rooms: dict[str, Room] = field(default_factory=dict)
     loosest: dict[int, tuple[int, Front]] = field(default_factory=dict)
     """By set of roles, the greatest limit that was asked for, and the front within it."""
 
@@ -119,7 +121,7 @@ class Fronts:
         """
         front = self._grown(members(self.problem, roles))
         front = front.take(np.flatnonzero(allowed[front.at]))
-        return self._narrowed(_best(front, ()))
+        return self._narrowed(_best(front, list(front.compared_us.T)))
 
     def within(self, roles: int, pools: Pools, limit_us: int) -> Front:
         """Those of some pools that a plan within a limit may contain, but for those that do not help.
@@ -149,19 +151,46 @@ class Fronts:
         beside_us = None if ceiling is None else self.busy.outside_us(roles, ceiling.devices)
         for number in range(1, len(names) + 1):
             later = names[number:]
-            missing = sum(
-                (self.floors.at_slot[self.problem.roles.index(other)] for other in later),
-                np.zeros_like(self.floors.at_slot[0]),
-            )
-            raised = np.maximum(front.us + missing[front.at], pools.outside_us[roles, front.at])
+            raised = np.maximum(front.us + self._missing_us(front, later), pools.outside_us[roles, front.at])
             front = front.take(np.flatnonzero(self.floors.features.bound_us(raised) <= limit_us))
             if ceiling is not None and beside_us is not None:
                 rest_us = beside_us + self._busy_us(later)
                 front = front.take(np.flatnonzero(front.busy_us + rest_us[front.at] <= ceiling.busy_us))
             if later:
-                front = _best(front, self._bytes_that_matter(front, later), ordered=ceiling is not None)
+                told_by = front.busy_us[:, None] if self._is_all(roles) else front.compared_us
+                columns = (*told_by.T, *self._bytes_that_matter(front, later))
+                front = _best(front, columns, ordered=ceiling is not None)
                 front = self._merged(front, self._grown(later[:1]))
         return self._on_fewest_devices(front, pools.outside_us[roles], ordered=ceiling is not None)
+
+    def _is_all(self, roles: int) -> bool:
+        """Whether a pool of these roles is alone in its plan, so that its calls run one after another.
+
+        In either time model the plan then takes what they take together.
+        """
+        beside = any(call.us for call in self.problem.calls if call.role is None)
+        return not beside and roles == (1 << len(self.problem.roles)) - 1
+
+    def _missing_us(self, front: Front, later: Sequence[str]) -> Integers:
+        """What roles still to come take at least of each feature in the bytes that are left for each.
+
+        Each role's own bytes, the least persistent ones of the other roles to come, and what the combination
+        has must fit a device.
+        """
+        missing: Integers = np.zeros_like(front.us)
+        if later:
+            left = self._room(front)[0] - front.persistent
+            rooms = [self._room_of(role) for role in later]
+            least = sum((room.least_persistent for room in rooms), np.zeros(1, dtype=np.int64))
+            for room in rooms:
+                others = (least - room.least_persistent)[front.at]
+                missing = missing + room.within(front.at, left - others)
+        return missing
+
+    def _room_of(self, role: str) -> Room:
+        if role not in self.rooms:
+            self.rooms[role] = Room.of(self.floors, role)
+        return self.rooms[role]
 
     def _busy_us(self, roles: Sequence[str]) -> Integers:
         """What all calls of some roles take at least on each slot, shape (slots,)."""
@@ -198,7 +227,9 @@ class Fronts:
                 front = self._merged(self._grown(roles[:-1]), self._grown(roles[-1:]))
                 others = list(self.problem.roles[self.problem.roles.index(roles[-1]) + 1 :])
             matters = self._bytes_that_matter(front, others)
-            self.made[roles] = self._narrowed(_best(front, matters, ordered=len(roles) == 1))
+            self.made[roles] = self._narrowed(
+                _best(front, (*front.compared_us.T, *matters), ordered=len(roles) == 1)
+            )
         return self.made[roles]
 
     def _single(self, role: str) -> Front:
@@ -292,10 +323,10 @@ class Fronts:
         return front.take(np.union1d(fast, small))
 
 
-def _best(front: Front, bytes_columns: Sequence[Integers], *, ordered: bool = False) -> Front:
-    """The undominated combinations of each slot."""
-    columns = [*front.compared_us.T, *bytes_columns, *([front.order()] if ordered else [])]
-    return front.take(undominated_in_groups(front.at, columns))
+def _best(front: Front, columns: Sequence[Integers], *, ordered: bool = False) -> Front:
+    """The combinations of each slot that are undominated in some columns, and in the written order."""
+    compared = [*columns, *([front.order()] if ordered else [])]
+    return front.take(undominated_in_groups(front.at, compared))
 
 
 def _first_of_each(groups: Integers, scores: Integers, count: int) -> Integers:
