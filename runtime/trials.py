@@ -121,7 +121,9 @@ def _plan(scenario: Scenario, graph: DataflowGraph, strategies: dict[str, RoleSt
             stage_cost_seconds=0.0,
             tokens_per_second=0.0,
         ),
-        proof=Proof(solver="exhaustive", status="feasible", objective=0.0, bound=0.0),
+        proof=Proof(
+            solver="hand", status="feasible", time_model=scenario.time_model, objective=0.0, bound=0.0
+        ),
     )
 
 
