@@ -63,7 +63,8 @@ def _measured(scenario: planner.Scenario) -> dict[str, Any]:
 def _parts(scenario: planner.Scenario) -> dict[str, Any]:
     """CPU seconds of the option table, of the beam, of the proof and of the runners-up, one after another.
 
-    With staleness those of the asynchronous plan, which the synchronous one precedes.
+    With staleness those of the asynchronous problem by itself. The whole search only looks below the
+    synchronous plan, so that these parts may take longer than the whole.
     """
     graph = graph_of(scenario)
     table_s, problem = _timed(lambda: prepare(scenario, graph, CostModel(scenario, graph)))

@@ -7,7 +7,7 @@ import numpy as np
 
 from planner.search.arrays import Integers
 from planner.search.bounds.floors import Floors
-from planner.search.bounds.fronts import Front
+from planner.search.bounds.front import Front
 from planner.search.problem import PoolChoice
 from planner.search.problem.allocation import Slot
 

@@ -11,7 +11,8 @@ import numpy as np
 from planner.domain.placement import Placement
 from planner.search.arrays import Booleans
 from planner.search.bounds.floors import Floors
-from planner.search.bounds.fronts import Front, Fronts
+from planner.search.bounds.front import Front
+from planner.search.bounds.fronts import Fronts
 from planner.search.bounds.merging import Partials, merged
 from planner.search.bounds.resources import Resources
 from planner.search.problem import RUNNERS_UP, PoolChoice, Problem, Solution

@@ -17,7 +17,8 @@ import numpy as np
 from planner.search.arrays import Integers
 from planner.search.bounds.features import Features
 from planner.search.bounds.floors import Floors, Pools
-from planner.search.bounds.fronts import Front, Fronts
+from planner.search.bounds.front import Front
+from planner.search.bounds.fronts import Fronts
 from planner.search.bounds.merging import Keep, Partials, merged
 from planner.search.options.dominance import undominated
 from planner.search.problem import RUNNERS_UP, Answer, Problem, Solution

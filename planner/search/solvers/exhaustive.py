@@ -14,7 +14,8 @@ from planner.domain.placement import placements
 from planner.search.arrays import Integers
 from planner.search.bounds.features import Features
 from planner.search.bounds.floors import Floors, bit_set, members
-from planner.search.bounds.fronts import Front, Fronts
+from planner.search.bounds.front import Front
+from planner.search.bounds.fronts import Fronts
 from planner.search.options.dominance import undominated
 from planner.search.problem import RUNNERS_UP, Answer, Problem, Solution
 from planner.search.problem.allocation import Slot, enumerate_allocations

@@ -8,7 +8,7 @@ from ortools.sat.python import cp_model
 
 from planner.search.arrays import Integers
 from planner.search.bounds.floors import Floors, bit_set
-from planner.search.bounds.fronts import Front
+from planner.search.bounds.front import Front
 from planner.search.problem import PoolChoice, Problem
 
 

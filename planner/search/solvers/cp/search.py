@@ -13,7 +13,8 @@ from planner.errors import PlannerError
 from planner.search.bounds.busy import Ceiling
 from planner.search.bounds.features import Features
 from planner.search.bounds.floors import NEVER, Floors, Pools
-from planner.search.bounds.fronts import Front, Fronts
+from planner.search.bounds.front import Front
+from planner.search.bounds.fronts import Fronts
 from planner.search.problem import PoolChoice, Problem, Solution
 from planner.search.schedules.evaluation import evaluate_within
 from planner.search.solvers.cp.program import Program, write_program

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from planner.search.bounds.floors import Floors, members
-from planner.search.bounds.fronts import Front, Fronts
+from planner.search.bounds.front import Front
+from planner.search.bounds.fronts import Fronts
 from planner.search.problem import Problem
 from tests.planner.search.by_hand import Option, fitting_rows, problem_of, slot, takes
 from tests.planner.search.random_problems import random_problem

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from planner.search.bounds.floors import Floors
-from planner.search.bounds.fronts import Front, Fronts
+from planner.search.bounds.front import Front
+from planner.search.bounds.fronts import Fronts
 from planner.search.bounds.merging import Keep, Partials, merged
 from planner.search.problem import PoolChoice, Problem
 from tests.planner.search.by_hand import pool, problem_of, takes
