@@ -118,7 +118,7 @@ def ordered_plan(graph, placement, seconds):
     ahead = dict(zip(names, orders.ahead, strict=True))
     pools = tuple(
         pool_of(index, roles, [names[step] for step in steps], ahead)
-        for index, (roles, steps) in enumerate(zip(placement, orders.steps, strict=True))
+        for index, (roles, steps) in enumerate(zip(placement, orders.calls, strict=True))
     )
     plan = plan_of((), seconds)
     return plan.model_copy(update={"pools": pools}), orders.schedule.period_us / 1e6
