@@ -99,7 +99,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """The parser of all commands, with the options of the one that the words name."""
     parser = _Parser(prog="hybridmap", description="Plan, simulate and run RL post-training of LLMs.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    named = next((word for word in words if not word.startswith("-")), None)
+    named = words[0] if words else None
     for name, (module, what) in _COMMANDS.items():
         if name == named:
             import_module(f"hybridmap.{module}").add_parser(commands)

@@ -12,7 +12,7 @@ from planner.reporting.tables import comparison_table
 
 def add_parser(commands: Any) -> None:
     """Describe the command."""
-    parser = commands.add_parser("compare", help="hold a plan's prediction against a run")
+    parser = commands.add_parser("compare")
     parser.add_argument("plan", type=Path, metavar="PLAN")
     parser.add_argument("run", type=Path, metavar="RUN_DIR")
     screen.add_json(parser)

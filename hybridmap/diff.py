@@ -12,7 +12,7 @@ from planner.reporting.explanations import difference_report
 
 def add_parser(commands: Any) -> None:
     """Describe the command."""
-    parser = commands.add_parser("diff", help="say what differs between two plans")
+    parser = commands.add_parser("diff")
     parser.add_argument("plans", nargs=2, type=Path, metavar="PLAN")
     screen.add_json(parser)
     parser.set_defaults(command=diff)

@@ -30,7 +30,7 @@ from planner.units import format_seconds
 
 def add_parser(commands: Any) -> None:
     """Describe the command."""
-    parser = commands.add_parser("explain", help="what decides a plan, what a demand costs, what would help")
+    parser = commands.add_parser("explain")
     parser.add_argument("scenario", type=Path, metavar="PLAN|SCENARIO")
     question = parser.add_mutually_exclusive_group()
     question.add_argument(

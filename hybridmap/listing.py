@@ -27,7 +27,7 @@ _KINDS = ("models", "devices", "stacks", "algorithms", "scenarios")
 
 def add_parser(commands: Any) -> None:
     """Describe the command."""
-    parser = commands.add_parser("list", help="show known models, devices, stacks, algorithms, scenarios")
+    parser = commands.add_parser("list")
     parser.add_argument("kind", nargs="?", choices=_KINDS, help="all of them by default")
     screen.add_json(parser)
     parser.set_defaults(command=list_known)

@@ -12,7 +12,7 @@ from planner.errors import SpecError
 
 def add_parser(commands: Any) -> None:
     """Describe the command."""
-    parser = commands.add_parser("new", help="print or write a commented scenario to start from")
+    parser = commands.add_parser("new")
     parser.add_argument("out", nargs="?", type=Path, metavar="FILE", help="standard output by default")
     parser.set_defaults(command=new)
 

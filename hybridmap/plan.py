@@ -12,7 +12,7 @@ from planner.reporting.plans import plan_report
 
 def add_parser(commands: Any) -> None:
     """Describe the command."""
-    parser = commands.add_parser("plan", help="choose placement and parallel sizes, with a proof")
+    parser = commands.add_parser("plan")
     inputs.add_scenario(parser)
     add_demands(parser)
     add_search(parser)

@@ -13,7 +13,7 @@ from planner.reporting.tables import device_report
 
 def add_parser(commands: Any) -> None:
     """Describe the command."""
-    parser = commands.add_parser("profile", help="measure this machine's devices and a scenario's calls")
+    parser = commands.add_parser("profile")
     parser.add_argument("scenario", type=Path, metavar="SCENARIO")
     inputs.add_settings(parser)
     inputs.add_out(parser, "write the measurements (JSON)")

@@ -11,7 +11,7 @@ from planner.studies.paper.tables import Table, evaluation
 
 def add_parser(commands: Any) -> None:
     """Describe the command."""
-    parser = commands.add_parser("reproduce", help="hold the planner against the paper's evaluation")
+    parser = commands.add_parser("reproduce")
     parser.add_argument("what", choices=("paper",))
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--markdown", action="store_true", help="print tables as docs/paper.md keeps them")

@@ -28,7 +28,7 @@ from planner.studies.comparison import WARM_UP_ITERATIONS
 
 def add_parser(commands: Any) -> None:
     """Describe the command."""
-    parser = commands.add_parser("run", help="train for real, as planned, and compare with the prediction")
+    parser = commands.add_parser("run")
     parser.add_argument("scenario", type=Path, metavar="SCENARIO|PLAN")
     inputs.add_settings(parser)
     add_demands(parser)

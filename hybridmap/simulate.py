@@ -16,7 +16,7 @@ from planner.reporting.trace import chrome_trace
 
 def add_parser(commands: Any) -> None:
     """Describe the command."""
-    parser = commands.add_parser("simulate", help="predict the timeline of an iteration")
+    parser = commands.add_parser("simulate")
     parser.add_argument("scenario", type=Path, metavar="SCENARIO|PLAN")
     inputs.add_settings(parser)
     add_demands(parser)

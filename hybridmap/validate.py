@@ -22,7 +22,7 @@ _COLUMNS = ("rows", "evaluated", "MAPE", "median", "p90", "worst", "bias", "insi
 
 def add_parser(commands: Any) -> None:
     """Describe the command."""
-    parser = commands.add_parser("validate", help="score the cost model on measured rows")
+    parser = commands.add_parser("validate")
     parser.add_argument("kind", metavar="KIND", help=", ".join(KINDS))
     parser.add_argument("data", type=Path, metavar="DATA.csv")
     parser.add_argument("--device", metavar="NAME", help="for files that name none in a column")

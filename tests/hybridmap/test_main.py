@@ -28,6 +28,12 @@ def test_a_wrong_option_is_answered_in_json_as_well(
     assert captured.err == f"error: {answer['reason']}\n"
 
 
+COMMANDS = (
+    *("plan", "simulate", "explain", "diff", "run", "profile"),
+    *("compare", "validate", "reproduce", "list", "new"),
+)
+
+
 def test_help_lists_every_command_and_needs_no_planner() -> None:
     code = (
         "import sys; from hybridmap.__main__ import main\n"
@@ -37,20 +43,18 @@ def test_help_lists_every_command_and_needs_no_planner() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == ""
-    for command in ("plan", "simulate", "explain", "validate", "new"):
+    for command in COMMANDS:
         assert f"    {command} " in out
 
 
-@pytest.mark.parametrize("command", ["plan", "simulate", "explain", "diff", "list", "new", "validate", "run"])
-def test_a_command_is_helped_in_the_words_that_the_list_has(
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_that_is_listed_has_help_of_its_own(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lists = []
-    for named in ([], [command]):
-        with pytest.raises(SystemExit):
-            main([*named, "--help"] if not named else ["--help", *named])
-        lists.append(capsys.readouterr().out)
-    assert lists[0] == lists[1]
+    with pytest.raises(SystemExit) as left:
+        main([command, "--help"])
+    assert left.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: hybridmap {command} ")
 
 
 def test_an_interrupt_is_said_while_a_command_is_still_imported(
