@@ -12,6 +12,19 @@ from hybridmap.__main__ import main
 
 PAPER = "scenarios/paper/ppo-7b-8.yaml"
 PROGRAM = [sys.executable, "-m", "hybridmap"]
+COMMANDS = [
+    "plan",
+    "simulate",
+    "explain",
+    "diff",
+    "run",
+    "profile",
+    "compare",
+    "validate",
+    "reproduce",
+    "list",
+    "new",
+]
 
 
 @pytest.mark.parametrize("words", [["--solver", "magic"], ["--seed", "x"], ["--unknown"]])
@@ -28,12 +41,6 @@ def test_a_wrong_option_is_answered_in_json_as_well(
     assert captured.err == f"error: {answer['reason']}\n"
 
 
-COMMANDS = (
-    *("plan", "simulate", "explain", "diff", "run", "profile"),
-    *("compare", "validate", "reproduce", "list", "new"),
-)
-
-
 def test_help_lists_every_command_and_needs_no_planner() -> None:
     code = (
         "import sys; from hybridmap.__main__ import main\n"
@@ -44,7 +51,7 @@ def test_help_lists_every_command_and_needs_no_planner() -> None:
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == ""
     for command in COMMANDS:
-        assert f"    {command} " in out
+        assert f"\n    {command}" in out
 
 
 @pytest.mark.parametrize("command", COMMANDS)
