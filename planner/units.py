@@ -21,7 +21,7 @@ _BINARY_PREFIXES = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _BYTES = {f"{prefix}B": factor for prefix, factor in (_PREFIXES | _BINARY_PREFIXES).items()}
 _BITS = {f"{prefix}bit": factor / 8 for prefix, factor in _PREFIXES.items()}
 _BYTE_RATES = {f"{unit}/s": factor for unit, factor in (_BYTES | _BITS).items()}
-_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0}
+_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _FLOP_RATES = {f"{prefix}FLOP/s": factor for prefix, factor in _PREFIXES.items()}
 
 _QUANTITY = re.compile(r"\s*([0-9][0-9_]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z/]+)\s*")

@@ -78,9 +78,7 @@ def places(iteration: Iteration) -> int:
     """Sequences that run at once: as many as their mean cache leaves room for."""
     setting, one = iteration.setting, iteration.generate(1)
     lengths = setting.workload.response_tokens
-    context = setting.workload.prompt_tokens.mean + mean_progress(
-        lengths.maximum, lengths.maximum / lengths.mean - 1
-    )
+    context = setting.workload.prompt_tokens.mean + mean_progress(lengths)
     room = cache_room(engine_of(setting), one)
     return int(min(SEQUENCES, max(1, room // (context * cached_bytes(engine_of(setting), one)))))
 

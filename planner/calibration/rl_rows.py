@@ -10,11 +10,12 @@ from planner.calibration.serving_rows import node_of
 from planner.costs.setting import Setting
 from planner.domain.catalog import read_training_stack
 from planner.domain.cluster import DeviceSpec
+from planner.domain.lengths import TokenLengths
 from planner.domain.model import ModelSpec
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from planner.domain.plan import Offload, Recompute, RoleStrategy
 from planner.domain.stack import Stack
-from planner.domain.workload import TokenLengths, Workload
+from planner.domain.workload import Workload
 
 COLUMNS = (
     "algo",

@@ -24,6 +24,7 @@ from planner.domain.quantities import Value
 from planner.domain.scenario import Scenario
 from planner.domain.text import dump_json, load_json, load_yaml, write_text
 from planner.domain.timeline import Timeline
+from planner.domain.traces import COLUMNS, read_lengths
 from planner.errors import SpecError
 
 _T = TypeVar("_T", bound=Value)
@@ -130,6 +131,8 @@ class _Resolution:
             value["models"] = self._models(value["models"])
         if "cluster" in value:
             value["cluster"] = self._cluster(value["cluster"])
+        if isinstance(work := value.get("workload"), dict):
+            value["workload"] = {key: self._lengths(str(key), item) for key, item in work.items()}
         value["stack"] = self._stack(value.get("stack", {}), value.get("cluster"))
         if isinstance(run := value.get("run"), dict) and isinstance(run.get("prompts"), str):
             value["run"] = {**run, "prompts": self._existing_file(run["prompts"])}
@@ -151,6 +154,19 @@ class _Resolution:
         except SpecError as error:
             self.mistakes.append((("models", role), str(error)))
             return None
+
+    def _lengths(self, key: str, value: Any) -> Any:
+        """Lengths with the trace that they name read; anything else as it is."""
+        if key not in COLUMNS or not isinstance(value, dict) or not isinstance(value.get("trace"), str):
+            return value
+        rest = {name: item for name, item in value.items() if name != "column"}
+        try:
+            column = value.get("column")
+            path = self.relative_to / value["trace"]
+            return {**rest, "trace": read_lengths(path, kind=key, column=column and str(column))}
+        except SpecError as error:
+            self.mistakes.append((("workload", key, "trace"), str(error)))
+            return 1
 
     def _cluster(self, value: Any) -> Any:
         if isinstance(value, str):

@@ -10,6 +10,7 @@ from planner.domain.algorithm import AlgorithmOptions
 from planner.domain.capabilities import RUNTIME, Capabilities
 from planner.domain.cluster import Cluster, NodePool
 from planner.domain.dataflow import GENERATOR
+from planner.domain.job import Job, Rollouts
 from planner.domain.model import Head, ModelSpec, Precision
 from planner.domain.pins import Pins
 from planner.domain.quantities import PositiveInt, Seconds, Value
@@ -113,6 +114,9 @@ class Scenario(Value):
     apart: tuple[tuple[str, ...], ...] = ()
     """Sets of roles of which no two may share a pool."""
     run: RunSettings | None = None
+    rollouts: Rollouts = Field(default_factory=Rollouts)
+    job: Job | None = None
+    """What is to be trained in all; none for an iteration like any other."""
 
     def with_node_pools(self, change: Callable[[NodePool], NodePool]) -> "Scenario":
         """The same scenario with each node pool changed."""

@@ -1,33 +1,33 @@
 """How much data one iteration moves."""
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
-from planner.domain.quantities import PositiveInt, Value
+from planner.domain.lengths import TokenLengths
+from planner.domain.quantities import PositiveInt, Seconds, Value
 
 Work = Literal["samples", "greedy", "candidates", "samples and pretraining"]
 """What a call computes: all samples; one greedy response per prompt; all responses before those of no use are
 dropped; the samples and the pretraining data that an update learns from beside them."""
 
 
-class TokenLengths(Value):
-    """Lengths of prompts or responses: their mean and their maximum. A bare number means all equal."""
+class Turns(Value):
+    """A conversation with tools or judges: a response in parts, each but the last followed by a wait."""
 
-    mean: float = Field(gt=0)
-    maximum: PositiveInt
+    count: int = Field(ge=1, le=1000, strict=True)
+    """Equal parts of a response's tokens."""
+    wait: Seconds
+    """Mean of what a sequence waits for an answer, in which the engine keeps its cache; waits are
+    exponential, as those of independent services (Kleinrock, "Queueing Systems", section 2.4)."""
+    tokens: int = Field(default=0, ge=0, le=10**6, strict=True)
+    """Of each answer, which the engine reads like a prompt. They are no part of ``response_tokens``."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _from_number(cls, value: Any) -> Any:
-        return {"mean": value, "maximum": value} if isinstance(value, int) else value
-
-    @model_validator(mode="after")
-    def _check_mean(self) -> "TokenLengths":
-        if self.mean > self.maximum:
-            raise ValueError(f"mean ({self.mean:g}) must not exceed maximum ({self.maximum})")
-        return self
+    @property
+    def answers(self) -> int:
+        """Waits of one sequence."""
+        return self.count - 1
 
 
 class Workload(Value):
@@ -47,6 +47,8 @@ class Workload(Value):
     pretraining_tokens: float | None = Field(default=None, ge=0)
     """Pretraining tokens of one iteration, where an update learns from them as well; as many as the samples'
     by default."""
+    turns: Turns | None = None
+    """Of each response, where tools or judges answer in between; none for one turn."""
 
     @model_validator(mode="after")
     def _check_mini_batches(self) -> "Workload":
@@ -61,13 +63,18 @@ class Workload(Value):
 
     @property
     def mean_tokens(self) -> float:
-        """Mean length of prompt and response together."""
-        return self.prompt_tokens.mean + self.response_tokens.mean
+        """Mean length of prompt, response and answers between its turns together."""
+        return self.prompt_tokens.mean + self.response_tokens.mean + self.answer_tokens
 
     @property
     def maximum_tokens(self) -> int:
-        """Greatest length of prompt and response together."""
-        return self.prompt_tokens.maximum + self.response_tokens.maximum
+        """Greatest length of the same."""
+        return self.prompt_tokens.maximum + self.response_tokens.maximum + self.answer_tokens
+
+    @property
+    def answer_tokens(self) -> int:
+        """Of the answers between the turns of one response."""
+        return self.turns.answers * self.turns.tokens if self.turns else 0
 
     @property
     def total_tokens(self) -> float:

@@ -4,13 +4,14 @@ from pathlib import Path
 
 from planner.domain.algorithm import PpoOptions
 from planner.domain.cluster import Cluster, DeviceSpec, LinkSpec, NodePool
+from planner.domain.lengths import TokenLengths
 from planner.domain.model import ModelSpec
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from planner.domain.plan import CallPrediction, Plan, Pool, Prediction, Proof, RoleMemory, RoleStrategy
 from planner.domain.reading import read_scenario
 from planner.domain.scenario import RunSettings, Scenario
 from planner.domain.stack import GenerationStack, Stack, TrainingStack
-from planner.domain.workload import TokenLengths, Workload
+from planner.domain.workload import Workload
 
 QUICKSTART = Path(__file__).parents[2] / "scenarios" / "quickstart.yaml"
 

@@ -4,11 +4,11 @@ import pytest
 
 from planner.domain.algorithm import RemaxOptions
 from planner.domain.capabilities import RUNTIME
+from planner.domain.lengths import TokenLengths
 from planner.domain.model import MlaSpec, MoeSpec
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from planner.domain.runnable import plan_refusals
 from planner.domain.scenario import Service
-from planner.domain.workload import TokenLengths
 from planner.errors import PlanMismatchError
 from runtime.requirements import DryRun, bytes_per_process, check, dry_run, memory_problems
 from runtime.resource_pool import Assignment, Node, Share, assign

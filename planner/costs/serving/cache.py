@@ -1,8 +1,8 @@
 """Tokens that a paged cache must hold, and sequences that it has room for.
 
-Lengths are taken as maximum x Beta(1, k), as in `planner.costs.serving.generation`. A cache that holds every
-running sequence at its greatest length is never full; one for the total that is expected of them is smaller
-and hardly ever full, since their sum scatters little (Kwon et al. 2309.06180, section 4.5).
+A cache that holds every running sequence at its greatest length is never full; one for the total that is
+expected of them is smaller and hardly ever full, since their sum scatters little (Kwon et al. 2309.06180,
+section 4.5).
 """
 
 from functools import lru_cache
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from planner.costs.memory.generation_memory import BLOCK_TOKENS
 from planner.costs.memory.rounding import Numbers
-from planner.domain.workload import TokenLengths, Workload
+from planner.domain.lengths import TokenLengths
+from planner.domain.workload import Workload
 
 DEVIATIONS = 3.0
 """Standard deviations of the running sequences' total above its expectation that a cache is offered with."""
@@ -51,18 +52,18 @@ def running_tokens(workload: Workload) -> tuple[float, float]:
     Probability Models", section 7.5). Half a block of each sequence is empty on average.
     """
     prompt, response = workload.prompt_tokens, workload.response_tokens
-    age, squares = _ages(response.maximum / response.mean - 1)
+    age, squares = _ages(response)
     peak = int(np.argmax(age))
     longest = -(-workload.maximum_tokens // BLOCK_TOKENS) * BLOCK_TOKENS
-    mean = prompt.mean + response.maximum * float(age[peak]) + BLOCK_TOKENS / 2
+    mean = prompt.mean + workload.answer_tokens + response.maximum * float(age[peak]) + BLOCK_TOKENS / 2
     spread = response.maximum**2 * float(squares[peak] - age[peak] ** 2)
-    return min(mean, float(longest)), max(0.0, spread) + _variance(prompt)
+    return min(mean, float(longest)), max(0.0, spread) + prompt.variance
 
 
-def _ages(spread: float) -> tuple[NDArray[Any], NDArray[Any]]:
+def _ages(response: TokenLengths) -> tuple[NDArray[Any], NDArray[Any]]:
     """(Mean, mean square) of the age over the longest response, at the end of each of the steps."""
-    ends = min(1.0, _MEANS / (spread + 1)) * np.arange(_STEPS + 1) / _STEPS
-    survival = np.where(ends < 1, (1 - ends) ** spread, 0.0)
+    ends = min(1.0, _MEANS * response.mean / response.maximum) * np.arange(_STEPS + 1) / _STEPS
+    survival = response.survival(ends * response.maximum)
     ending = survival[:-1] - survival[1:]
     begun: NDArray[np.float64] = np.zeros(_STEPS)
     begun[0] = 1.0
@@ -70,9 +71,3 @@ def _ages(spread: float) -> tuple[NDArray[Any], NDArray[Any]]:
         begun[step] = begun[:step] @ ending[:step][::-1]
     mean = np.convolve(begun, survival[:-1] * ends[1:])[:_STEPS]
     return mean, np.convolve(begun, survival[:-1] * ends[1:] ** 2)[:_STEPS]
-
-
-def _variance(lengths: TokenLengths) -> float:
-    """Of maximum x Beta(1, k)."""
-    spread = lengths.maximum / lengths.mean - 1
-    return lengths.mean**2 * spread / (spread + 2)

@@ -13,6 +13,7 @@ from planner.costs.serving.cache import sequences_held
 from planner.costs.serving.engine_step import Engine
 from planner.costs.serving.step_table import Floats, StepTable, step_table
 from planner.costs.setting import Setting
+from planner.domain.lengths import TokenLengths
 from planner.domain.parallelism import GenerationStrategy
 
 _MIDPOINTS: Floats = (np.arange(24) + 0.5) / 24
@@ -54,7 +55,11 @@ def replica_seconds(
     prompts = ceil_div(sequences, workload.samples_per_prompt)
     held = sequences_held(workload, cache_tokens)
     at_once = np.where(np.asarray(cache_tokens) > 0, np.minimum(max_sequences, held), max_sequences)
-    return _prompts_seconds(setting, table, prompts) + _responses_seconds(setting, table, sequences, at_once)
+    length, turns = workload.prompt_tokens.mean, workload.turns
+    read = _prompts_seconds(setting, table, prompts, length)
+    if turns and turns.answers * turns.tokens:
+        read = read + _prompts_seconds(setting, table, sequences * turns.answers, float(turns.tokens))
+    return read + _responses_seconds(setting, table, sequences, at_once)
 
 
 def step_seconds(
@@ -86,11 +91,12 @@ def prefill_seconds(setting: Setting, generate: GenerationStrategy, prompts: int
     A prompt beyond the budget is cut into chunks, each of which attends to those before it (Agrawal et al.
     2308.16369, section 4.2). Passes follow each other through the stages (GPipe, 1811.06965, section 2.3).
     """
-    return float(_prompts_seconds(setting, step_table(engine_of(setting), generate), prompts))
+    length = setting.workload.prompt_tokens.mean
+    return float(_prompts_seconds(setting, step_table(engine_of(setting), generate), prompts, length))
 
 
-def _prompts_seconds(setting: Setting, table: StepTable, prompts: Numbers) -> Numbers:
-    stack, length = setting.stack.generation, setting.workload.prompt_tokens.mean
+def _prompts_seconds(setting: Setting, table: StepTable, prompts: Numbers, length: float) -> Numbers:
+    stack = setting.stack.generation
     at_once = np.minimum(prompts, max(1, int(stack.prefill_tokens // length)))
     chunks = math.ceil(length / stack.prefill_tokens)
     passes = np.ceil(prompts / at_once) * chunks
@@ -102,11 +108,13 @@ def _prompts_seconds(setting: Setting, table: StepTable, prompts: Numbers) -> Nu
 def decode_seconds(setting: Setting, generate: GenerationStrategy, sequences: int) -> float:
     """Responses of one replica, in waves of at most ``max_sequences``.
 
-    Response lengths are taken as maximum x Beta(1, k) with k = maximum / mean - 1, whose survival function
-    is (1 - x / maximum)^k: k = 0 is equal lengths, larger k a longer tail. All waves but the last keep their
+    All waves but the last keep their
     slots full for the mean length, since a finished sequence makes room for a waiting one; the last wave
     drains until the longest of all the iteration's responses is done: its steps are weighted with the chance
     that any response is still running. Exact for equal lengths.
+
+    Where tools answer between turns, a sequence keeps its slot while it waits, so that fewer of the slots
+    decode and each wave takes the mean wait longer.
     """
     table = step_table(engine_of(setting), generate)
     return float(_responses_seconds(setting, table, sequences, generate.max_sequences))
@@ -119,17 +127,21 @@ def _responses_seconds(
     waves = np.ceil(sequences / slots)
     last = sequences - (waves - 1) * slots
     workload = setting.workload
-    responses, prompt = workload.response_tokens, workload.prompt_tokens.mean
-    spread = responses.maximum / responses.mean - 1
-    end = _longest(spread, workload.samples)
-    survival = (1 - end * _MIDPOINTS) ** spread
-    progress = responses.maximum * end * _MIDPOINTS - 0.5
-    steady = table.seconds(slots, prompt + mean_progress(responses.maximum, spread))
+    responses, prompt = workload.response_tokens, workload.prompt_tokens.mean + workload.answer_tokens / 2
+    waiting = workload.turns.answers * workload.turns.wait if workload.turns else 0.0
+    end = _longest(responses, workload.samples)
+    survival = responses.survival(end * _MIDPOINTS)
+    progress = end * _MIDPOINTS - 0.5
+    steady = table.seconds(slots, prompt + mean_progress(responses))
+    if waiting:
+        decoding = responses.mean * steady / (responses.mean * steady + waiting)
+        slots, last = np.maximum(1.0, slots * decoding), np.maximum(1.0, last * decoding)
+        steady = table.seconds(slots, prompt + mean_progress(responses))
     draining = table.seconds(np.maximum(1.0, last * survival), prompt + progress)
     full = (waves - 1) * responses.mean * steady
     running = 1 - (1 - survival) ** workload.samples
     mean = np.mean(draining * running, axis=-1, keepdims=np.ndim(last) > 0)
-    return full + responses.maximum * end * mean
+    return full + end * mean + waves * waiting
 
 
 @lru_cache(maxsize=256)
@@ -143,11 +155,11 @@ def engine_of(setting: Setting) -> Engine:
     )
 
 
-def mean_progress(maximum: int, spread: float) -> float:
-    """Response tokens behind a running sequence, on average: E[L (L - 1)] / 2 E[L] = max / (k + 2) - 1/2."""
-    return maximum / (spread + 2) - 0.5
+def mean_progress(responses: TokenLengths) -> float:
+    """Response tokens behind a running sequence, on average: E[L (L - 1)] / 2 E[L]."""
+    return responses.mean_square / responses.mean / 2 - 0.5
 
 
-def _longest(spread: float, samples: int) -> float:
-    """What the longest of that many responses stays below in 99 of 100 iterations, over the maximum."""
-    return 1.0 if spread == 0 else 1 - (0.01 / samples) ** (1 / spread)
+def _longest(responses: TokenLengths, samples: int) -> float:
+    """What the longest of that many responses stays below in 99 of 100 iterations."""
+    return float(responses.quantile(np.array(1 - 0.01 / samples)))

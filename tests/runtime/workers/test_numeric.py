@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from planner.domain.algorithm import PpoOptions
-from planner.domain.workload import TokenLengths, Workload
+from planner.domain.lengths import TokenLengths
+from planner.domain.workload import Workload
 from runtime.workers.call import Call
 from runtime.workers.inference import last_tokens
 from runtime.workers.numeric import Estimator

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from planner.domain.lengths import TokenLengths
 from planner.domain.parallelism import ParallelStrategy
-from planner.domain.workload import TokenLengths
 from planner.errors import SpecError
 from runtime.platform import enable
 from tests.runtime.plans import quickstart_plan

@@ -10,11 +10,11 @@ from planner.costs.arrays.sync_table import Syncs
 from planner.costs.arrays.table import Configurations
 from planner.costs.passes.training import RECOMPUTE
 from planner.domain.catalog import read_model
+from planner.domain.lengths import TokenLengths
 from planner.domain.parallelism import ParallelStrategy
 from planner.domain.plan import RoleStrategy
 from planner.domain.profile import MeasuredCall, Profile
 from planner.domain.scenario import Scenario
-from planner.domain.workload import TokenLengths
 from planner.errors import SpecError
 
 PPO = trace(ALGORITHMS["ppo"], name="ppo")

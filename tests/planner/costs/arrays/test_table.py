@@ -11,9 +11,9 @@ from planner.costs.passes.inference import inference_seconds
 from planner.costs.passes.layer import KINDS
 from planner.costs.passes.training import RECOMPUTE, optimizer_step_seconds
 from planner.domain.catalog import read_model
+from planner.domain.lengths import TokenLengths
 from planner.domain.parallelism import ParallelStrategy
 from planner.domain.plan import RoleStrategy
-from planner.domain.workload import TokenLengths
 from planner.errors import SpecError
 
 MODES = list(RECOMPUTE)

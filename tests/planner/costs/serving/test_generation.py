@@ -14,8 +14,8 @@ from planner.costs.serving.generation import (
     step_seconds,
 )
 from planner.domain.catalog import read_generation_stack, read_model
+from planner.domain.lengths import TokenLengths
 from planner.domain.parallelism import GenerationStrategy
-from planner.domain.workload import TokenLengths
 
 
 def layout(pipeline=1, tensor=1, replicas=1, max_sequences=64):

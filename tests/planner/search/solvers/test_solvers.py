@@ -9,11 +9,11 @@ import pytest
 
 from planner.algorithms import ALGORITHMS, trace
 from planner.costs import CostModel
+from planner.domain.lengths import TokenLengths
 from planner.domain.pins import Pins
 from planner.domain.plan import Plan, Solver
 from planner.domain.reading import read_scenario
 from planner.domain.scenario import TimeModel
-from planner.domain.workload import TokenLengths
 from planner.errors import InfeasibleError
 from planner.search import solve
 from planner.search.problem import prepare

@@ -1,0 +1,74 @@
+"""A whole training job: how many iterations, how lengths grow, what is written, what breaks."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from planner.domain.quantities import BytesPerSecond, PositiveInt, Seconds, Value
+
+
+class Rollouts(Value):
+    """How responses reach the engines, and which ones are drawn. Only simulations look at it."""
+
+    balance: Literal["split", "queue"] = "split"
+    """Each replica gets an equal part of the prompts beforehand, as worker groups do; or a prompt goes, with
+    all its samples, to the first replica that has room for it, as a router in front of engines does."""
+    carry: float = Field(default=0.0, ge=0, le=8)
+    """Partial rollouts: responses under way beyond an iteration's samples, as a share of them. An iteration
+    ends when it has enough, and what is unfinished goes on in the next one (Kimi k1.5, 2501.12599, section
+    2.6.1)."""
+    seed: int = Field(default=0, ge=0, lt=2**32, strict=True)
+    """Of the lengths and waits that are drawn."""
+
+
+class Growth(Value):
+    """Responses that become longer (or shorter) while the model learns."""
+
+    factor: float = Field(gt=0, le=100)
+    """Length at the end over that at the start."""
+    iterations: PositiveInt | None = None
+    """Until when they change, evenly; none for the whole job."""
+
+
+class Checkpoints(Value):
+    """States of the trained roles written to storage."""
+
+    every: PositiveInt
+    """Iterations from one to the next."""
+    bandwidth: BytesPerSecond
+    """Of the storage, over all devices."""
+    asynchronous: bool = False
+    """Whether training goes on while they are written; the next one waits for the one before."""
+
+
+class Failures(Value):
+    """Devices that fail, each of which stops the job."""
+
+    mean_time_between: Seconds = Field(gt=0)
+    """Failures of one device, with its share of the node's: those of n devices come n times as often."""
+    restart: Seconds
+    """From a failure until the job runs again from its last checkpoint."""
+
+
+class Job(Value):
+    """What is to be trained in all."""
+
+    iterations: PositiveInt
+    growth: Growth | None = None
+    checkpoints: Checkpoints | None = None
+    failures: Failures | None = None
+
+    @model_validator(mode="after")
+    def _check_growth(self) -> "Job":
+        if self.growth and (self.growth.iterations or 0) > self.iterations:
+            raise ValueError(
+                f"growth.iterations ({self.growth.iterations}) exceeds iterations ({self.iterations})"
+            )
+        return self
+
+    def growth_at(self, iteration: int) -> float:
+        """Length of responses in an iteration, from 0, over that at the start."""
+        if self.growth is None:
+            return 1.0
+        last = (self.growth.iterations or self.iterations) - 1
+        return 1 + (self.growth.factor - 1) * (min(iteration / last, 1.0) if last else 1.0)
