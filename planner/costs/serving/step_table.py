@@ -108,7 +108,7 @@ class StepTable:
         tokens = sequences + np.asarray(prompts) * prompt_tokens
         layer = at(TOKENS, self.linear, tokens) + self._decode_seconds(sequences, context)
         if np.any(prompts):
-            layer = layer + self._prefill_seconds(prompts, prompt_tokens, past_tokens)
+            layer = layer + self.prefill_attention_seconds(prompts, prompt_tokens, past_tokens)
         head = at(TOKENS, self.head, sequences + np.asarray(prompts))
         first, last = self.layers
         device = np.maximum(first * layer, last * layer + head)
@@ -124,7 +124,8 @@ class StepTable:
     def _decode_seconds(self, sequences: Numbers, context: Numbers) -> Any:
         return np.where(np.asarray(sequences) > 0, bilinear(self.attention, sequences, context), 0.0)
 
-    def _prefill_seconds(self, prompts: Numbers, tokens: Numbers, past_tokens: Numbers) -> Any:
+    def prefill_attention_seconds(self, prompts: Numbers, tokens: Numbers, past_tokens: Numbers) -> Any:
+        """Attention of one layer over ``tokens`` of each prompt, behind ``past_tokens`` of its own."""
         alone = prefill_layer_seconds(
             self.engine,
             self.generate,

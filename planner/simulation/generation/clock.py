@@ -1,0 +1,158 @@
+"""Seconds of single engine steps, one number at a time: `StepTable` for a loop that asks a million times.
+
+What does not depend on the context is kept per batch, so that a decode step costs one interpolation. Equal to
+`StepTable.seconds` (held by a test).
+"""
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from planner.costs.serving.step_table import CONTEXTS, SEQUENCES, TOKENS, Floats, StepTable
+
+PREFILL_GRID = 64
+"""Tokens to which the attention of a prompt's chunk is rounded up, so that few shapes are asked for."""
+_FEW_STEPS = 4
+_LINEAR = 1e-9
+"""Share of a step's seconds by which a run of linear steps may seem not to be."""
+_CONTEXTS: list[float] = CONTEXTS.tolist()
+_TOKENS: list[float] = TOKENS.tolist()
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Decode steps of one batch: what is the same at every context, and attention at `CONTEXTS`."""
+
+    linear: float
+    head: float
+    launch: float
+    rest: float
+    """The hop to the next stage, p_g times, and the engine's own work."""
+    attention: list[float]
+
+
+@dataclass(slots=True)
+class StepClock:
+    """Steps of one replica."""
+
+    table: StepTable
+    _batches: dict[int, _Batch] = field(default_factory=dict)
+    _prefills: dict[tuple[float, int, int], float] = field(default_factory=dict)
+
+    def decode(self, batch: int, context: float) -> float:
+        """One token for each of ``batch`` running sequences of mean ``context``."""
+        row = self._batch(batch)
+        return self._step(row, row.linear + _at_context(row.attention, context))
+
+    def decode_run(self, batch: int, context: float, steps: int) -> float:
+        """So many such steps in a row, each with one token more behind every sequence.
+
+        Between two points of the table a step is a maximum of lines, and a run is cut where they meet.
+        """
+        middle = self.decode(batch, context + (steps - 1) / 2)
+        if steps > _FEW_STEPS:
+            ends = self.decode(batch, context) + self.decode(batch, context + steps - 1)
+            if abs(ends - 2 * middle) > _LINEAR * middle:
+                half = steps // 2
+                first = self.decode_run(batch, context, half)
+                return first + self.decode_run(batch, context + half, steps - half)
+        return steps * middle
+
+    def mixed(self, batch: int, context: float, *, prompts: int, tokens: float, past: float) -> float:
+        """The same with chunks of ``prompts`` beside it, each of mean ``tokens`` behind ``past`` tokens."""
+        table, pipeline = self.table, self.pipeline
+        sequences, chunks = batch / pipeline, prompts / pipeline
+        total = sequences + chunks * tokens
+        layer = _at(table.linear, total) + self._prefill(chunks, tokens, past)
+        if batch:
+            layer += _at_context(self._batch(batch).attention, context)
+        one = self._pass(layer, total, sequences + chunks)
+        return pipeline * one + table.stack.step + table.stack.sequence * batch
+
+    def prefill(self, *, prompts: int, tokens: float, past: float) -> float:
+        """One pass of prompts alone through the slowest stage."""
+        total = prompts * tokens
+        layer = _at(self.table.linear, total) + self._prefill(prompts, tokens, past)
+        return self._pass(layer, total, prompts)
+
+    def next_kink(self, context: float) -> float:
+        """The next context at which seconds stop being linear in it."""
+        index = bisect_right(_CONTEXTS, context)
+        return _CONTEXTS[index] if index < len(_CONTEXTS) else float("inf")
+
+    @property
+    def pipeline(self) -> int:
+        return self.table.generate.pipeline
+
+    def _pass(self, layer: float, tokens: float, outputs: float) -> float:
+        table = self.table
+        first, last = table.layers
+        device = max(first * layer, last * layer + _at(table.head, outputs))
+        launch = max(first, last) * table.stack.layer_launch if tokens > table.stack.graph_sequences else 0.0
+        return float(max(device, launch) + _at(table.hop, tokens))
+
+    def _step(self, row: _Batch, layer: float) -> float:
+        first, last = self.table.layers
+        device = max(first * layer, last * layer + row.head)
+        return float(self.pipeline * max(device, row.launch) + row.rest)
+
+    def _batch(self, batch: int) -> _Batch:
+        found = self._batches.get(batch)
+        if found is None:
+            found = self._batches[batch] = self._new_batch(batch)
+        return found
+
+    def _new_batch(self, batch: int) -> _Batch:
+        table, pipeline = self.table, self.pipeline
+        sequences, stack = batch / pipeline, table.stack
+        is_eager = sequences > stack.graph_sequences
+        return _Batch(
+            linear=_at(table.linear, sequences),
+            head=_at(table.head, sequences),
+            launch=float(max(table.layers)) * stack.layer_launch if is_eager else 0.0,
+            rest=pipeline * _at(table.hop, sequences) + stack.step + stack.sequence * batch,
+            attention=_attention_row(table.attention, sequences),
+        )
+
+    def _prefill(self, prompts: float, tokens: float, past: float) -> float:
+        """Attention of one layer; tokens and past rounded up to the grid, seconds down in proportion."""
+        whole = -(-int(tokens) // PREFILL_GRID) * PREFILL_GRID or PREFILL_GRID
+        behind = -(-int(past) // PREFILL_GRID) * PREFILL_GRID
+        key = (prompts, whole, behind)
+        found = self._prefills.get(key)
+        if found is None:
+            found = float(self.table.prefill_attention_seconds(prompts, whole, behind))
+            self._prefills[key] = found
+        return found * min(1.0, tokens * (past + tokens / 2) / (whole * (behind + whole / 2)))
+
+
+def _attention_row(attention: Floats, sequences: float) -> list[float]:
+    """Seconds at `CONTEXTS` of so many sequences."""
+    inside = min(max(sequences, float(SEQUENCES[0])), float(SEQUENCES[-1]))
+    row = min(int(np.searchsorted(SEQUENCES, inside, side="right")) - 1, len(SEQUENCES) - 2)
+    across = (inside - SEQUENCES[row]) / (SEQUENCES[row + 1] - SEQUENCES[row])
+    between = attention[row] * (1 - across) + attention[row + 1] * across
+    found: list[float] = (between * max(1.0, sequences / float(SEQUENCES[-1]))).tolist()
+    return found
+
+
+def _at_context(row: list[float], context: float) -> float:
+    return _between(_CONTEXTS, row, context)
+
+
+def _at(values: Floats, tokens: float) -> float:
+    index = min(bisect_right(_TOKENS, max(tokens, _TOKENS[0])) - 1, len(_TOKENS) - 2)
+    low, high = _TOKENS[index], _TOKENS[index + 1]
+    along = min(max(tokens - low, 0.0) / (high - low), 1.0)
+    found = values[index] * (1 - along) + values[index + 1] * along
+    return float(found) * max(1.0, tokens / _TOKENS[-1])
+
+
+def _between(grid: list[float], values: list[float], size: float) -> float:
+    index = min(bisect_right(grid, size if size > grid[0] else grid[0]) - 1, len(grid) - 2)
+    low, high = grid[index], grid[index + 1]
+    along = (size - low) / (high - low)
+    along = 0.0 if along < 0.0 else min(along, 1.0)
+    found = values[index] * (1 - along) + values[index + 1] * along
+    return found * (size / grid[-1]) if size > grid[-1] else found
