@@ -139,7 +139,7 @@ def _write_pictures(folder: Path, plan: planner.Plan, predicted: Timeline, measu
 
     typical = measured.of_iteration(typical_iteration(measured))
     write_text(folder / "trace.json", dump_json(chrome_trace([predicted, measured])))
-    write_timeline_figure([predicted, typical], folder / "timeline.png", title=plan.scenario.name)
+    write_timeline_figure([predicted, typical], folder / "timeline.png", title=plan.scenario.name, plan=plan)
 
 
 def typical_iteration(timeline: Timeline) -> int:
