@@ -15,11 +15,13 @@ from planner.reporting.figures.sheet import (
     DRAWN,
     LEFT,
     POINT,
+    RIGHT,
     SMALL,
     TEXT,
     Key,
     Strip,
     fitted,
+    packed,
     text_inches,
 )
 from planner.reporting.occupancy import gaps
@@ -222,13 +224,14 @@ def _write_left(axes: Axes, text: str, lane: float, *, x: float, up: float = 0.0
 
 
 def _write_busy(axes: Axes, group: _Group, words: Sequence[str]) -> None:
-    """What the pool's devices did, as many of the words as there is room for."""
-    room = (len(group.roles) + _POOL_GAP) * _LANE / POINT
+    """What the pool's devices did, in as many lines as there is room for."""
+    most = max(1, int((len(group.roles) + _POOL_GAP) * _LANE / POINT / (1.2 * SMALL)))
+    lines = list(words) if len(words) <= most else packed(words, SMALL, RIGHT - 0.12)
     axes.annotate(
-        "\n".join(words[: max(1, int(room / (1.2 * SMALL)))]),
+        "\n".join(lines[:most]),
         xy=(1, (group.top + group.bottom) / 2),
         xycoords=("axes fraction", "data"),
-        xytext=(6, 0),
+        xytext=(5, 0),
         textcoords="offset points",
         va="center",
         fontsize=SMALL,

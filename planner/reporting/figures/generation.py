@@ -72,7 +72,7 @@ def _quantities(reports: Sequence[GenerationReport]) -> list[_Quantity]:
         _Quantity(of=lambda moment: moment.tokens_per_second, label="response tokens per second"),
         _Quantity(
             of=lambda moment: moment.running,
-            label=f"sequences that run, of {' or '.join(places)} places (replicas × slots)",
+            label=f"running sequences, of {' or '.join(places)} places (replicas × slots)",
         ),
         _Quantity(
             of=lambda moment: 100 * moment.cache_share, label="KV cache held, % of its tokens", limit=100.0

@@ -226,6 +226,22 @@ def fitted(text: str, points: float, inches: float) -> str:
     return f"{text[:cut]}…"
 
 
+def packed(words: Sequence[str], points: float, inches: float) -> list[str]:
+    """Words in lines of at most a width, set apart by commas.
+
+    >>> packed(["busy 76 %", "inputs 14 %", "tail 4 %"], 7, 1.1)
+    ['busy 76 %', 'inputs 14 %, tail 4 %']
+    """
+    lines: list[str] = []
+    for word in words:
+        longer = f"{lines[-1]}, {word}" if lines else word
+        if lines and text_inches(longer, points) <= inches:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
 def spread(places: Sequence[float], *, apart: float, low: float, high: float) -> list[float]:
     """Places in rising order, moved until they are so far apart, between two ends where there is room.
 
