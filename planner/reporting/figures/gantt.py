@@ -28,7 +28,7 @@ from planner.reporting.occupancy import gaps
 
 _EDGE = 0.15
 """Inches from the sheet's edge to what is written there."""
-_LANE = 0.24
+_LANE = 0.26
 """Inches of a role's lane."""
 _POOL_GAP = 0.4
 """Lanes between two pools."""
