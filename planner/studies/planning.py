@@ -12,7 +12,7 @@ from planner.domain.dataflow import GENERATOR, DataflowGraph
 from planner.domain.plan import Plan, Solver
 from planner.domain.profile import Profile
 from planner.domain.scenario import Scenario
-from planner.domain.simulated import Simulation
+from planner.domain.simulated import JobReport, Simulation
 from planner.domain.timeline import Timeline
 from planner.errors import InfeasibleError, NoneFasterError, SearchStoppedError, SpecError
 from planner.search import SearchResult, solve
@@ -20,6 +20,7 @@ from planner.search.objectives.fastest import ANY_TIME
 from planner.search.problem import RUNNERS_UP
 from planner.simulation import simulate as play
 from planner.simulation import timeline_of
+from planner.simulation.job import job_report
 from planner.units import MICROSECOND
 
 OVERLAPPING = 5
@@ -121,7 +122,7 @@ def timeline(plan: Plan, *, iterations: int = 1) -> Timeline:
 
 
 def simulate(plan: Plan, *, iterations: int | None = None, curves: bool = True) -> Simulation:
-    """A plan's iterations with each generation event by event.
+    """A plan's iterations with each generation event by event; and the whole job, if the scenario has one.
 
     Parameters
     ----------
@@ -131,10 +132,28 @@ def simulate(plan: Plan, *, iterations: int | None = None, curves: bool = True) 
         Whether each generation is also to tell its tokens over time.
     """
     graph = planned_dataflow(plan)
-    if iterations is None:
-        overlaps = len(plan.pools) > 1 or plan.scenario.rollouts.carry > 0
-        iterations = OVERLAPPING + plan.staleness if overlaps else 1
-    return play(plan, graph, CostModel(plan.scenario, graph), iterations=iterations, curves=curves)
+    count = iterations or _iterations_of(plan)
+    found = play(plan, graph, CostModel(plan.scenario, graph), iterations=count, curves=curves)
+    return found.model_copy(update={"job": job_of(plan)}) if plan.scenario.job else found
+
+
+def job_of(plan: Plan) -> JobReport:
+    """What the whole job of a plan's scenario takes.
+
+    Raises
+    ------
+    SpecError
+        The scenario has no job; or failures would never let it be done.
+    """
+    graph = planned_dataflow(plan)
+    return job_report(plan, graph, CostModel(plan.scenario, graph), iterations=_iterations_of(plan))
+
+
+def _iterations_of(plan: Plan) -> int:
+    """As many as show the steady state."""
+    scenario = plan.scenario
+    overlaps = len(plan.pools) > 1 or scenario.services or scenario.rollouts.carry > 0
+    return OVERLAPPING + plan.staleness if overlaps else 1
 
 
 def _solved(
