@@ -60,8 +60,10 @@ class _Played:
     graph: DataflowGraph
     iterations: int
     seconds: SecondsOf
-    causes: dict[str, str] = field(default_factory=dict)
-    """What a pool waits for while it waits for a task to end, unless it is for inputs or weights."""
+    beside: dict[str, str] = field(default_factory=dict)
+    """Tasks on no pool, and what a pool waits for in their time."""
+    of_weights: set[tuple[str, str]] = field(default_factory=set)
+    """Tasks with those that they wait for because of updated weights."""
 
     def tasks(self) -> Iterator[Task]:
         """Each pool's calls in the order in which it runs them; crossings, services and numeric calls."""
@@ -73,11 +75,10 @@ class _Played:
         for index in range(self.iterations):
             for call in self.graph.calls:
                 if call.name not in placed:
-                    if call.name in services:
-                        self.causes[_name(call.name, index)] = "service"
+                    self.beside[_name(call.name, index)] = "service"
                     yield self._task(call.name, index, queue=None, seconds=services.get(call.name, 0.0))
             for wait, seconds in self.away.items():
-                self.causes[_crossing_name(wait, index)] = "link"
+                self.beside[_crossing_name(wait, index)] = "link"
                 yield self._crossing(wait, index, seconds)
 
     def gaps(self, pool: Pool, intervals: Mapping[str, Interval], end_s: float) -> dict[str, float]:
@@ -87,24 +88,29 @@ class _Played:
         for name, index in self._turns(pool):
             interval = intervals[_name(name, index)]
             if interval.start_s > free_s:
-                cause = self._cause(name, index, interval.awaited)
-                found[cause] = found.get(cause, 0.0) + interval.start_s - free_s
+                for cause, seconds in self._causes(_name(name, index), free_s, intervals):
+                    found[cause] = found.get(cause, 0.0) + seconds
             free_s = interval.end_s
         if end_s > free_s:
             found["end"] = end_s - free_s
         return found
 
-    def _cause(self, name: str, index: int, awaited: str | None) -> str:
-        """Why a call started no earlier: what the task is that it waited for last."""
-        assert awaited is not None, "a pool that is free waits only for a task"
-        if awaited in self.causes:
-            return self.causes[awaited]
-        return self._lagging.get((name, awaited.rpartition(" of iteration ")[0]), "inputs")
-
-    @cached_property
-    def _lagging(self) -> Mapping[tuple[str, str], str]:
-        """Waits for updated weights."""
-        return {(wait.target, wait.source): "weights" for wait in self.graph.dependences if wait.lag}
+    def _causes(
+        self, name: str, since_s: float, intervals: Mapping[str, Interval]
+    ) -> Iterator[tuple[str, float]]:
+        """Why a task started no earlier, and for how long: what it waited for last, and that before."""
+        until_s, cause = intervals[name].start_s, "inputs"
+        while (awaited := intervals[name].awaited) is not None:
+            if (name, awaited) in self.of_weights:
+                cause = "weights"
+            if awaited not in self.beside:
+                break
+            start_s = max(since_s, intervals[awaited].start_s)
+            if until_s > start_s:
+                yield self.beside[awaited], until_s - start_s
+            name, until_s = awaited, min(until_s, start_s)
+        if until_s > since_s:
+            yield cause, until_s - since_s
 
     def _turns(self, pool: Pool) -> Iterator[tuple[str, int]]:
         """Calls and their iterations, as the pool runs them."""
@@ -127,7 +133,10 @@ class _Played:
         for wait in self.waits.get(name, ()):
             if index >= wait.lag:
                 source = index - wait.lag
-                yield _crossing_name(wait, source) if wait in self.away else _name(wait.source, source)
+                task = _crossing_name(wait, source) if wait in self.away else _name(wait.source, source)
+                if not wait.fields and self.graph.call(wait.source).kind in ("train", "send", "receive"):
+                    self.of_weights.add((_name(name, index), task))
+                yield task
 
     @cached_property
     def waits(self) -> Mapping[str, list[Dependence]]:

@@ -14,11 +14,12 @@ from planner.costs.services import service_seconds
 from planner.costs.sync.crossing import crossings
 from planner.domain.placement import placements
 from planner.domain.plan import CallPrediction, Plan, Pool, Prediction, Proof
-from planner.domain.reading import parse_scenario, read_scenario
+from planner.domain.reading import read_scenario
 from planner.search.schedules.orders import best_orders
 from planner.simulation import timeline_of
 from planner.simulation.plans import steady_seconds
 from planner.studies import planning
+from tests.planner.simulation.crossing import crossing_plan
 
 PPO = trace(ALGORITHMS["ppo"], name="ppo")
 NAMES = tuple(call.name for call in PPO.model_calls)
@@ -162,38 +163,6 @@ def test_paper_scenarios_repeat_with_their_period(name, staleness):
     seconds = {call: prediction.seconds for call, prediction in plan.prediction.calls.items()}
     calls = slowest_circle(graph, plan.pools, seconds).calls
     assert_repeats(plan, graph, calls, plan.prediction.iteration_seconds)
-
-
-def crossing_plan(bandwidth="2 GB/s"):
-    """Asynchronous GRPO on two node pools, with a judge that takes no devices."""
-    device = {"devices_per_node": 4, "nodes": 1, "network": {"bandwidth": "25 GB/s", "latency": "5 us"}}
-    scenario = parse_scenario(
-        {
-            "name": "two",
-            "algorithm": "grpo",
-            "models": {"actor": "llama-3.2-1b", "reference": "llama-3.2-1b"},
-            "services": {"reward": {"seconds_per_sample": "50 ms", "concurrency": 8}},
-            "staleness": 1,
-            "pin": {"generator.node_pool": "new", "actor.node_pool": "old"},
-            "cluster": {
-                "node_pools": [
-                    device | {"name": "old", "device": "a100-sxm-80gb"},
-                    device | {"name": "new", "device": "h100-sxm-80gb"},
-                ],
-                "between": {"bandwidth": bandwidth, "latency": "1 ms"},
-            },
-            "workload": {
-                "prompts": 32,
-                "samples_per_prompt": 4,
-                "prompt_tokens": 512,
-                "response_tokens": 2048,
-                "mini_batches": 4,
-            },
-        },
-        where="two",
-        relative_to=Path(),
-    )
-    return planning.plan(scenario).plan
 
 
 def test_what_crosses_and_what_services_take_is_played_as_it_is_predicted():
