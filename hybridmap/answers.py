@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import planner
+from planner.domain.generated import GenerationReport
 from planner.domain.plan import RoleMemory
+from planner.domain.simulated import Idle
+from planner.domain.timeline import Span
 from planner.reporting.words import gap_of, phase_of
 
 
@@ -64,6 +67,66 @@ def error_band(plan: planner.Plan) -> dict[str, Any]:
         "iteration_seconds": [of.iteration_low, of.iteration_high],
         "calls": calls,
         "bytes": {name: list(band) for role in of.memory.values() for name, band in role.bands.items()},
+    }
+
+
+def simulation_answer(plan: planner.Plan, simulation: planner.Simulation) -> dict[str, Any]:
+    """The JSON object of ``simulate --json``."""
+    period = simulation.iteration_seconds
+    return {
+        "iterations": simulation.iterations,
+        "iteration_seconds": period,
+        "predicted_seconds": simulation.predicted_seconds,
+        "error_band": error_band(plan),
+        "tokens_per_second": simulation.tokens_per_second,
+        "calls": [_span_answer(span) for span in simulation.timeline.spans],
+        "generation": _generation_answer(simulation.generation),
+        "idle": _idle_answer(simulation.idle),
+        "memory": plan.model_dump(mode="json")["prediction"]["memory"],
+        "cost": {
+            "dollars_per_million_tokens": simulation.dollars_per_million_tokens,
+            "device_seconds_per_iteration": plan.used_devices * period,
+        },
+        "job": simulation.job.model_dump(mode="json") if simulation.job else None,
+    }
+
+
+def _span_answer(span: Span) -> dict[str, Any]:
+    return {
+        "call": span.call,
+        "role": span.role,
+        "kind": span.kind,
+        "pool": span.pool,
+        "iteration": span.iteration,
+        "start": span.start_s,
+        "end": span.end_s,
+    }
+
+
+def _generation_answer(reports: Sequence[GenerationReport]) -> dict[str, Any]:
+    """Of the last iteration in sum, its longest call's tail; and each call's own figures."""
+    last = max((each.iteration for each in reports), default=0)
+    own = [each for each in reports if each.iteration == last]
+    return {
+        "tail": max(own, key=lambda each: each.seconds).tail if own else {},
+        "tokens": sum(each.response_tokens for each in own),
+        "preemptions": sum(each.preemptions for each in own),
+        "waves": max((each.waves for each in own), default=0),
+        "calls": [each.model_dump(mode="json") for each in reports],
+    }
+
+
+def _idle_answer(idle: Sequence[Idle]) -> dict[str, Any]:
+    """Device-seconds of the simulated time: all, busy, idle by cause; and each pool's."""
+    causes: dict[str, float] = {}
+    for each in idle:
+        for cause, seconds in each.idle.items():
+            causes[cause] = causes.get(cause, 0.0) + seconds
+    return {
+        "device_seconds": sum(each.device_seconds for each in idle),
+        "busy": sum(each.busy for each in idle),
+        "causes": causes,
+        "pools": [each.model_dump(mode="json") for each in idle],
     }
 
 

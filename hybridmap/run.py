@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
             screen.show(options, str(report))
             screen.answer(options, report.as_dict())
             return
-        predicted = planner.simulate(plan)
+        predicted = planner.timeline(plan)
         screen.show(options, timeline_table(predicted, plan))
         folder = options.out or _free_folder(plan.scenario.name)
         with RunProgress(options, plan) as progress:

@@ -1,17 +1,22 @@
-"""``hybridmap simulate``: the predicted timeline of a plan, or of a scenario's best plan."""
+"""``hybridmap simulate``: a plan, or a scenario's best plan, as its iterations and its whole job would come."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import planner
 from hybridmap import inputs, screen
-from hybridmap.answers import error_band
-from hybridmap.demands import add_demands, add_search
+from hybridmap.answers import simulation_answer
+from hybridmap.demands import add_demands, add_search, search_settings
 from planner.domain.text import dump_json, refuse_unwritable, write_text
-from planner.errors import SpecError
-from planner.reporting.tables import timeline_table
+from planner.errors import InfeasibleError, SpecError
+from planner.reporting.simulations import attempts_table, simulation_report
 from planner.reporting.trace import chrome_trace
+from planner.studies.deadline import Attempt, attempts
+from planner.units import HOUR_S, parse_seconds
+
+_PICTURES = (".png", ".svg", ".pdf")
 
 
 def add_parser(commands: Any) -> None:
@@ -21,7 +26,17 @@ def add_parser(commands: Any) -> None:
     inputs.add_settings(parser)
     add_demands(parser)
     add_search(parser)
-    parser.add_argument("--iterations", type=int, default=1)
+    parser.add_argument(
+        "--iterations",
+        type=int,
+        metavar="N",
+        help="by default one, or as many as show the steady state where calls of several overlap",
+    )
+    parser.add_argument(
+        "--done-within",
+        metavar="TIME",
+        help="as '3 d': the fewest nodes that finish the scenario's job by then",
+    )
     parser.add_argument("--trace", type=Path, metavar="FILE", help="write a Chrome trace (JSON)")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write a picture (PNG, SVG or PDF)")
     screen.add_json(parser)
@@ -30,22 +45,28 @@ def add_parser(commands: Any) -> None:
 
 def simulate(options: argparse.Namespace) -> None:
     """Simulate, show, and write."""
-    if options.iterations < 1:
+    if options.iterations is not None and options.iterations < 1:
         raise SpecError(f"command line: --iterations must be at least 1, not {options.iterations}")
-    if options.plot and options.plot.suffix not in (".png", ".svg", ".pdf"):
+    if options.plot and options.plot.suffix not in _PICTURES:
         raise SpecError(f"command line: --plot {options.plot}: end the name in .png, .svg or .pdf")
     for path in filter(None, (options.trace, options.plot)):
         refuse_unwritable(path)
-    plan = _plan_of(options)
-    timeline = planner.simulate(plan, iterations=options.iterations)
-    screen.show(options, timeline_table(timeline, plan))
-    screen.answer(options, _answer(plan, timeline.model_dump(mode="json")["spans"]))
+    attempts = _attempts(options) if options.done_within else []
+    plan = _fewest(attempts) if attempts else _plan_of(options)
+    simulation = planner.simulate(plan, iterations=options.iterations)
+    tables = [attempts_table([_row(attempt) for attempt in attempts])] if attempts else []
+    screen.show(options, *tables, simulation_report(simulation, plan))
+    answer = simulation_answer(plan, simulation)
+    if attempts:
+        answer["attempts"] = [_row(attempt) for attempt in attempts]
+    screen.answer(options, answer)
     if options.trace:
-        write_text(options.trace, dump_json(chrome_trace([timeline])))
+        trace = chrome_trace([simulation.timeline], plan=plan, generation=simulation.generation)
+        write_text(options.trace, dump_json(trace))
     if options.plot:
-        from planner.reporting.figures import write_timeline_figure
+        from planner.reporting.simulation_figures import write_simulation_figure
 
-        write_timeline_figure([timeline], options.plot, title=plan.scenario.name)
+        write_simulation_figure(simulation, plan, options.plot)
 
 
 def _plan_of(options: argparse.Namespace) -> planner.Plan:
@@ -55,11 +76,61 @@ def _plan_of(options: argparse.Namespace) -> planner.Plan:
     return inputs.read_sound_plan(options.scenario)
 
 
-def _answer(plan: planner.Plan, spans: list[dict[str, Any]]) -> dict[str, Any]:
+def _attempts(options: argparse.Namespace) -> list[Attempt]:
+    """Clusters of the scenario's devices, until the fewest nodes are known that are done in time."""
+    within_s = _seconds(options.done_within)
+    if inputs.is_plan(options.scenario):
+        raise SpecError(
+            f"{options.scenario}: --done-within asks for other clusters; name a scenario, not a plan"
+        )
+    scenario = inputs.scenario_of(options)
+    found: list[Attempt] = []
+    with screen.errors_console().status("planning ...") as status:
+        for attempt in attempts(scenario, within_s, settings=search_settings(options)):
+            found.append(attempt)
+            status.update(f"planning ... {attempt.devices:,} devices: {_hours(attempt)}")
+    return found
+
+
+def _fewest(found: Sequence[Attempt]) -> planner.Plan:
+    """The plan on the fewest nodes that is done in time.
+
+    Raises
+    ------
+    InfeasibleError
+        None is.
+    """
+    done = min((attempt for attempt in found if attempt.done), key=lambda each: each.devices, default=None)
+    if done is not None and done.plan is not None:
+        return done.plan
+    best = min(found, key=lambda each: each.seconds)
+    raise InfeasibleError(
+        f"no cluster of up to {max(each.devices for each in found):,} devices finishes the job in time: the "
+        f"fastest tried takes {_hours(best)} on {best.devices:,}",
+        fix="allow more time, shorter responses or more staleness; more devices hardly shorten it",
+    )
+
+
+def _hours(attempt: Attempt) -> str:
+    return f"{attempt.seconds / HOUR_S:.3g} h" if attempt.job else "does not fit"
+
+
+def _row(attempt: Attempt) -> dict[str, Any]:
+    job = attempt.job
     return {
-        "iteration_seconds": plan.prediction.iteration_seconds,
-        "error_band": error_band(plan),
-        "tokens_per_second": plan.prediction.tokens_per_second,
-        "calls": spans,
-        "memory": plan.model_dump(mode="json")["prediction"]["memory"],
+        "devices": attempt.devices,
+        "hours": job.seconds / HOUR_S if job else None,
+        "device_hours": job.device_hours if job else None,
+        "dollars": job.dollars if job else None,
+        "done": attempt.done,
     }
+
+
+def _seconds(text: str) -> float:
+    try:
+        found = parse_seconds(text)
+    except SpecError as error:
+        raise SpecError(f"command line: --done-within: {error}") from None
+    if found <= 0:
+        raise SpecError(f"command line: --done-within: {text!r} is not above 0")
+    return found

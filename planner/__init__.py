@@ -5,7 +5,7 @@
 >>> result = planner.plan(scenario)
 >>> result.plan.proof.status
 'optimal'
->>> planner.simulate(result.plan).pools
+>>> planner.timeline(result.plan).pools
 ('pool-0',)
 
 Names are loaded when first used (PEP 562): a worker process that reads a plan should not load a solver.
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from planner.domain.plan import Plan
     from planner.domain.reading import read_plan, read_scenario, write_plan
     from planner.domain.scenario import Scenario
+    from planner.domain.simulated import Simulation
     from planner.search import SearchResult
     from planner.studies.checking import check_plan
     from planner.studies.comparison import Comparison, compare
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from planner.studies.differences import differences
     from planner.studies.explain import CallChange, Price, explain
     from planner.studies.placements import fixed_placement
-    from planner.studies.planning import SearchSettings, plan, simulate
+    from planner.studies.planning import SearchSettings, plan, simulate, timeline
     from planner.studies.scoring import Score, score
     from planner.studies.sensitivity import Gain, sensitivity
 
@@ -42,6 +43,7 @@ _HOMES = {
     "Score": "planner.studies.scoring",
     "SearchResult": "planner.search",
     "SearchSettings": "planner.studies.planning",
+    "Simulation": "planner.domain.simulated",
     "check_plan": "planner.studies.checking",
     "compare": "planner.studies.comparison",
     "critical": "planner.studies.critical",
@@ -55,6 +57,7 @@ _HOMES = {
     "score": "planner.studies.scoring",
     "sensitivity": "planner.studies.sensitivity",
     "simulate": "planner.studies.planning",
+    "timeline": "planner.studies.planning",
     "write_plan": "planner.domain.reading",
 }
 
@@ -70,6 +73,7 @@ __all__ = [
     "Score",
     "SearchResult",
     "SearchSettings",
+    "Simulation",
     "check_plan",
     "compare",
     "critical",
@@ -83,6 +87,7 @@ __all__ = [
     "score",
     "sensitivity",
     "simulate",
+    "timeline",
     "write_plan",
 ]
 

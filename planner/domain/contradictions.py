@@ -26,6 +26,7 @@ def contradictions(scenario: Scenario) -> Iterator[Mistake]:
     yield from _price_mistakes(scenario)
     yield from _length_mistakes(scenario)
     yield from _capability_mistakes(scenario)
+    yield from _growth_mistakes(scenario)
 
 
 def check_roles(scenario: Scenario, graph: DataflowGraph, *, where: str) -> None:
@@ -60,6 +61,17 @@ def _demand_mistakes(scenario: Scenario) -> Iterator[Mistake]:
                 yield (place, index), f"names {found}; name two or more roles, each once"
             for role in roles:
                 yield from _placed(scenario, role, (place, index))
+
+
+def _growth_mistakes(scenario: Scenario) -> Iterator[Mistake]:
+    """Responses that grow, but are all as long as they may be."""
+    if scenario.job and scenario.job.growth and scenario.workload.response_tokens.is_constant:
+        tokens = scenario.workload.response_tokens.maximum
+        yield (
+            ("job", "growth"),
+            f"all responses have their maximum of {tokens} tokens and cannot grow; give "
+            f"workload.response_tokens a mean below its maximum",
+        )
 
 
 def _placed(scenario: Scenario, role: str, path: Path) -> Iterator[Mistake]:

@@ -1,7 +1,7 @@
 """Iterations of a plan as a timeline: calls on their pools, in order, once what they wait for is there."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from planner.costs.services import seconds_of_services
@@ -11,17 +11,35 @@ from planner.domain.plan import Plan, Pool
 from planner.domain.timeline import Span, Timeline
 from planner.simulation.engine import Interval, Task, play
 
+SecondsOf = Callable[[str, int], float]
+"""Seconds of a call, by its name, in an iteration."""
 
-def simulate(plan: Plan, graph: DataflowGraph, *, iterations: int = 1) -> Timeline:
-    """The predicted timeline of a plan.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """Iterations as they came."""
+
+    timeline: Timeline
+    gaps: Mapping[str, Mapping[str, float]]
+    """Seconds in which each pool had nothing to run, by cause (`planner.domain.simulated.Idle`)."""
+
+
+def timeline_of(plan: Plan, graph: DataflowGraph, *, iterations: int = 1) -> Timeline:
+    """The timeline in which every call takes the seconds that the plan predicts."""
+    calls = plan.prediction.calls
+    return course_of(plan, graph, iterations=iterations, seconds=lambda name, _: calls[name].seconds).timeline
+
+
+def course_of(plan: Plan, graph: DataflowGraph, *, iterations: int, seconds: SecondsOf) -> Course:
+    """The iterations of a plan whose calls take so many seconds.
 
     Each pool runs its order over and over, in its period j each call of iteration j + ahead, and begins with
     the periods in which only calls that are ahead have something to do. A call starts when its pool is free
-    and what it waits for is there: inputs, and weights of earlier iterations; what comes from another node
-    pool has to cross first. Calls take the seconds that the plan predicts. Services take theirs beside all
-    pools and have no spans; the controller's own work takes none.
+    and what it waits for is there: inputs, and weights of earlier iterations. What comes from another node
+    pool has to cross first; what crosses at the same time shares the link between the two. Services take
+    their seconds beside all pools and have no spans; the controller's own work takes none.
     """
-    played = _Played(plan, graph, iterations)
+    played = _Played(plan, graph, iterations, seconds)
     intervals = play(list(played.tasks()))
     spans = [
         span
@@ -29,7 +47,9 @@ def simulate(plan: Plan, graph: DataflowGraph, *, iterations: int = 1) -> Timeli
         for call in graph.model_calls
         for span in _spans(plan, call, index, intervals[_name(call.name, index)])
     ]
-    return Timeline(origin="predicted", spans=tuple(sorted(spans, key=lambda span: span.start_s)))
+    timeline = Timeline(origin="predicted", spans=tuple(sorted(spans, key=lambda span: span.start_s)))
+    gaps = {pool.name: played.gaps(pool, intervals, timeline.end_s) for pool in plan.pools}
+    return Course(timeline=timeline, gaps=gaps)
 
 
 @dataclass(frozen=True)
@@ -39,21 +59,58 @@ class _Played:
     plan: Plan
     graph: DataflowGraph
     iterations: int
+    seconds: SecondsOf
+    beside: dict[str, str] = field(default_factory=dict)
+    """Tasks on no pool, and what a pool waits for in their time."""
+    of_weights: set[tuple[str, str]] = field(default_factory=set)
+    """Tasks with those that they wait for because of updated weights."""
 
     def tasks(self) -> Iterator[Task]:
         """Each pool's calls in the order in which it runs them; crossings, services and numeric calls."""
         for pool in self.plan.pools:
             for name, index in self._turns(pool):
-                seconds = self.plan.prediction.calls[name].seconds
-                yield self._task(name, index, queue=pool.name, seconds=seconds)
+                yield self._task(name, index, queue=pool.name, seconds=self.seconds(name, index))
         services = seconds_of_services(self.plan.scenario, self.graph)
         placed = {name for pool in self.plan.pools for name in pool.order}
         for index in range(self.iterations):
             for call in self.graph.calls:
                 if call.name not in placed:
+                    self.beside[_name(call.name, index)] = "service"
                     yield self._task(call.name, index, queue=None, seconds=services.get(call.name, 0.0))
             for wait, seconds in self.away.items():
-                yield _crossing(wait, index, seconds)
+                self.beside[_crossing_name(wait, index)] = "link"
+                yield self._crossing(wait, index, seconds)
+
+    def gaps(self, pool: Pool, intervals: Mapping[str, Interval], end_s: float) -> dict[str, float]:
+        """Seconds between the pool's calls by cause; from its first moment to the end of all pools' calls."""
+        found: dict[str, float] = {}
+        free_s = 0.0
+        for name, index in self._turns(pool):
+            interval = intervals[_name(name, index)]
+            if interval.start_s > free_s:
+                for cause, seconds in self._causes(_name(name, index), free_s, intervals):
+                    found[cause] = found.get(cause, 0.0) + seconds
+            free_s = interval.end_s
+        if end_s > free_s:
+            found["end"] = end_s - free_s
+        return found
+
+    def _causes(
+        self, name: str, since_s: float, intervals: Mapping[str, Interval]
+    ) -> Iterator[tuple[str, float]]:
+        """Why a task started no earlier, and for how long: what it waited for last, and that before."""
+        until_s, cause = intervals[name].start_s, "inputs"
+        while (awaited := intervals[name].awaited) is not None:
+            if (name, awaited) in self.of_weights:
+                cause = "weights"
+            if awaited not in self.beside:
+                break
+            start_s = max(since_s, intervals[awaited].start_s)
+            if until_s > start_s:
+                yield self.beside[awaited], until_s - start_s
+            name, until_s = awaited, min(until_s, start_s)
+        if until_s > since_s:
+            yield cause, until_s - since_s
 
     def _turns(self, pool: Pool) -> Iterator[tuple[str, int]]:
         """Calls and their iterations, as the pool runs them."""
@@ -76,7 +133,10 @@ class _Played:
         for wait in self.waits.get(name, ()):
             if index >= wait.lag:
                 source = index - wait.lag
-                yield _crossing_name(wait, source) if wait in self.away else _name(wait.source, source)
+                task = _crossing_name(wait, source) if wait in self.away else _name(wait.source, source)
+                if not wait.fields and self.graph.call(wait.source).kind in ("train", "send", "receive"):
+                    self.of_weights.add((_name(name, index), task))
+                yield task
 
     @cached_property
     def waits(self) -> Mapping[str, list[Dependence]]:
@@ -87,15 +147,26 @@ class _Played:
         return found
 
     @cached_property
+    def homes(self) -> Mapping[str, str]:
+        """Node pool of each role."""
+        return {role: pool.node_pool for pool in self.plan.pools for role in pool.roles}
+
+    @cached_property
     def away(self) -> Mapping[Dependence, float]:
-        """Seconds of the waits that cross from one node pool to another."""
-        homes = {role: pool.node_pool for pool in self.plan.pools for role in pool.roles}
-        return crossings(self.plan.scenario, self.graph, homes)
+        """Seconds of the waits that cross from one node pool to another, alone on the link."""
+        return crossings(self.plan.scenario, self.graph, self.homes)
 
-
-def _crossing(wait: Dependence, index: int, seconds: float) -> Task:
-    after = frozenset({_name(wait.source, index)})
-    return Task(name=_crossing_name(wait, index), queue=None, seconds=seconds, after=after, priority=index)
+    def _crossing(self, wait: Dependence, index: int, seconds: float) -> Task:
+        """All that crosses from one node pool to another shares the link in that direction."""
+        source, target = (self.graph.call(name).role for name in (wait.source, wait.target))
+        return Task(
+            name=_crossing_name(wait, index),
+            queue=None,
+            seconds=seconds,
+            after=frozenset({_name(wait.source, index)}),
+            priority=index,
+            link=f"{self.homes.get(source)} to {self.homes.get(target)}",
+        )
 
 
 def _spans(plan: Plan, call: ModelCall, index: int, interval: Interval) -> Iterator[Span]:

@@ -12,13 +12,19 @@ from planner.domain.dataflow import GENERATOR, DataflowGraph
 from planner.domain.plan import Plan, Solver
 from planner.domain.profile import Profile
 from planner.domain.scenario import Scenario
+from planner.domain.simulated import JobReport, Simulation
 from planner.domain.timeline import Timeline
 from planner.errors import InfeasibleError, NoneFasterError, SearchStoppedError, SpecError
 from planner.search import SearchResult, solve
 from planner.search.objectives.fastest import ANY_TIME
 from planner.search.problem import RUNNERS_UP
 from planner.simulation import simulate as play
+from planner.simulation import timeline_of
+from planner.simulation.job import job_report
 from planner.units import MICROSECOND
+
+OVERLAPPING = 5
+"""Iterations that are simulated by default where one begins before the one before it has ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,9 +116,44 @@ def plan(
     return SearchResult(plan=_best(found, is_open=is_open), solve_seconds=time.perf_counter() - start)
 
 
-def simulate(plan: Plan, *, iterations: int = 1) -> Timeline:
-    """The predicted timeline of a plan."""
-    return play(plan, planned_dataflow(plan), iterations=iterations)
+def timeline(plan: Plan, *, iterations: int = 1) -> Timeline:
+    """The timeline of a plan in which each call takes the seconds that the plan predicts."""
+    return timeline_of(plan, planned_dataflow(plan), iterations=iterations)
+
+
+def simulate(plan: Plan, *, iterations: int | None = None, curves: bool = True) -> Simulation:
+    """A plan's iterations with each generation event by event; and the whole job, if the scenario has one.
+
+    Parameters
+    ----------
+    iterations
+        How many; by default one, or as many as show the steady state where calls of several overlap.
+    curves
+        Whether each generation is also to tell its tokens over time.
+    """
+    graph = planned_dataflow(plan)
+    count = iterations or _iterations_of(plan)
+    found = play(plan, graph, CostModel(plan.scenario, graph), iterations=count, curves=curves)
+    return found.model_copy(update={"job": job_of(plan)}) if plan.scenario.job else found
+
+
+def job_of(plan: Plan) -> JobReport:
+    """What the whole job of a plan's scenario takes.
+
+    Raises
+    ------
+    SpecError
+        The scenario has no job; or failures would never let it be done.
+    """
+    graph = planned_dataflow(plan)
+    return job_report(plan, graph, CostModel(plan.scenario, graph), iterations=_iterations_of(plan))
+
+
+def _iterations_of(plan: Plan) -> int:
+    """As many as show the steady state."""
+    scenario = plan.scenario
+    overlaps = len(plan.pools) > 1 or scenario.services or scenario.rollouts.carry > 0
+    return OVERLAPPING + plan.staleness if overlaps else 1
 
 
 def _solved(

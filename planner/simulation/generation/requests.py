@@ -61,17 +61,21 @@ class Requests:
         )
 
 
-def draw(workload: Workload, *, seed: int, iteration: int = 0, prompts: int | None = None) -> Requests:
+def draw(
+    workload: Workload, *, seed: int, iteration: int = 0, stream: int = 0, prompts: int | None = None
+) -> Requests:
     """Lengths and waits of one iteration; the same for the same seed and iteration.
 
     Lengths are drawn one by one; the samples of a prompt are as independent as those of different prompts.
 
     Parameters
     ----------
+    stream
+        Other numbers for each of several calls of one iteration.
     prompts
         How many, where they are not the workload's.
     """
-    generator = np.random.default_rng([seed, iteration])
+    generator = np.random.default_rng([seed, iteration, stream])
     count = workload.prompts if prompts is None else prompts
     each = workload.samples_per_prompt
     answers = workload.turns.answers if workload.turns else 0

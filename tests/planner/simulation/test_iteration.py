@@ -14,10 +14,12 @@ from planner.costs.services import service_seconds
 from planner.costs.sync.crossing import crossings
 from planner.domain.placement import placements
 from planner.domain.plan import CallPrediction, Plan, Pool, Prediction, Proof
-from planner.domain.reading import parse_scenario, read_scenario
+from planner.domain.reading import read_scenario
 from planner.search.schedules.orders import best_orders
-from planner.simulation import simulate
+from planner.simulation import timeline_of
+from planner.simulation.plans import steady_seconds
 from planner.studies import planning
+from tests.planner.simulation.crossing import crossing_plan
 
 PPO = trace(ALGORITHMS["ppo"], name="ppo")
 NAMES = tuple(call.name for call in PPO.model_calls)
@@ -61,13 +63,13 @@ durations = st.fixed_dictionaries({name: st.floats(0.25, 8) for name in NAMES})
 @given(st.sampled_from(PLACEMENTS), durations)
 def test_one_iteration_of_ppo_takes_its_stage_cost(placement, seconds):
     """All preparation precedes both updates, so that stages cannot overlap."""
-    timeline = simulate(plan_of(placement, seconds), PPO)
+    timeline = timeline_of(plan_of(placement, seconds), PPO)
     assert timeline.end_s == pytest.approx(stage_cost(PPO, placement, seconds), rel=1e-9)
 
 
 @given(st.sampled_from(PLACEMENTS), durations, st.integers(1, 4))
 def test_spans_never_overlap_on_a_pool(placement, seconds, iterations):
-    timeline = simulate(plan_of(placement, seconds, reshard_s=0.125), PPO, iterations=iterations)
+    timeline = timeline_of(plan_of(placement, seconds, reshard_s=0.125), PPO, iterations=iterations)
     for pool in timeline.pools:
         spans = [span for span in timeline.spans if span.pool == pool]
         assert all(first.end_s <= second.start_s for first, second in itertools.pairwise(spans))
@@ -75,7 +77,7 @@ def test_spans_never_overlap_on_a_pool(placement, seconds, iterations):
 
 @given(st.sampled_from(PLACEMENTS), durations, st.integers(2, 4))
 def test_each_generation_waits_for_the_update_before_it(placement, seconds, iterations):
-    timeline = simulate(plan_of(placement, seconds), PPO, iterations=iterations)
+    timeline = timeline_of(plan_of(placement, seconds), PPO, iterations=iterations)
     starts = {span.iteration: span.start_s for span in timeline.spans if span.kind == "reshard"}
     updates = {span.iteration: span.end_s for span in timeline.spans if span.call == "actor.update"}
     assert all(updates[index] <= starts[index + 1] for index in range(iterations - 1))
@@ -84,8 +86,8 @@ def test_each_generation_waits_for_the_update_before_it(placement, seconds, iter
 def test_another_pools_update_runs_on_while_the_next_iteration_generates():
     seconds = dict.fromkeys(NAMES, 1.0) | {"critic.update": 2.0}
     placement = (("actor", "reference", "reward"), ("critic",))
-    timeline = simulate(plan_of(placement, seconds), PPO, iterations=2)
-    alone = simulate(plan_of(placement, seconds), PPO)
+    timeline = timeline_of(plan_of(placement, seconds), PPO, iterations=2)
+    alone = timeline_of(plan_of(placement, seconds), PPO)
     critic = next(s for s in timeline.spans if s.call == "critic.update" and s.iteration == 0)
     generate = next(s for s in timeline.spans if s.call == "actor.generate" and s.iteration == 1)
     assert critic.end_s > generate.start_s
@@ -94,13 +96,13 @@ def test_another_pools_update_runs_on_while_the_next_iteration_generates():
 
 def test_colocated_iterations_follow_each_other_without_overlap():
     seconds = {name: 1.0 + index for index, name in enumerate(NAMES)}
-    timeline = simulate(plan_of(TOGETHER, seconds), PPO, iterations=3)
+    timeline = timeline_of(plan_of(TOGETHER, seconds), PPO, iterations=3)
     assert timeline.end_s == pytest.approx(3 * sum(seconds.values()))
 
 
 def test_the_weight_sync_is_a_span_of_its_own_inside_the_call():
     seconds = dict.fromkeys(NAMES, 4.0)
-    timeline = simulate(plan_of(TOGETHER, seconds, reshard_s=1.5), PPO)
+    timeline = timeline_of(plan_of(TOGETHER, seconds, reshard_s=1.5), PPO)
     sync, generate = timeline.spans[:2]
     assert (sync.call, sync.kind, sync.seconds) == ("actor.generate/reshard", "reshard", 1.5)
     assert (generate.call, generate.kind, generate.seconds) == ("actor.generate", "generate", 2.5)
@@ -126,7 +128,7 @@ def ordered_plan(graph, placement, seconds):
 
 def assert_repeats(plan, graph, calls, seconds):
     """Calls of the slowest circle start so many seconds after their last turn, once the play has settled."""
-    timeline = simulate(plan, graph, iterations=50)
+    timeline = timeline_of(plan, graph, iterations=50)
     starts = {(span.call, span.iteration): span.start_s for span in timeline.spans}
     steady = {
         call: (starts[call, 40] - starts[call, 40 - REPEATS]) / REPEATS
@@ -163,38 +165,6 @@ def test_paper_scenarios_repeat_with_their_period(name, staleness):
     assert_repeats(plan, graph, calls, plan.prediction.iteration_seconds)
 
 
-def crossing_plan():
-    """Asynchronous GRPO on two node pools, with a judge that takes no devices."""
-    device = {"devices_per_node": 4, "nodes": 1, "network": {"bandwidth": "25 GB/s", "latency": "5 us"}}
-    scenario = parse_scenario(
-        {
-            "name": "two",
-            "algorithm": "grpo",
-            "models": {"actor": "llama-3.2-1b", "reference": "llama-3.2-1b"},
-            "services": {"reward": {"seconds_per_sample": "50 ms", "concurrency": 8}},
-            "staleness": 1,
-            "pin": {"generator.node_pool": "new", "actor.node_pool": "old"},
-            "cluster": {
-                "node_pools": [
-                    device | {"name": "old", "device": "a100-sxm-80gb"},
-                    device | {"name": "new", "device": "h100-sxm-80gb"},
-                ],
-                "between": {"bandwidth": "100 MB/s", "latency": "1 ms"},
-            },
-            "workload": {
-                "prompts": 32,
-                "samples_per_prompt": 4,
-                "prompt_tokens": 512,
-                "response_tokens": 2048,
-                "mini_batches": 4,
-            },
-        },
-        where="two",
-        relative_to=Path(),
-    )
-    return planning.plan(scenario).plan
-
-
 def test_what_crosses_and_what_services_take_is_played_as_it_is_predicted():
     plan = crossing_plan()
     graph = planned_dataflow(plan)
@@ -206,13 +176,24 @@ def test_what_crosses_and_what_services_take_is_played_as_it_is_predicted():
     )
     circle = slowest_circle(graph, plan.pools, seconds, crossings=away)
     assert_repeats(plan, graph, circle.calls, plan.prediction.iteration_seconds)
-    timeline = simulate(plan, graph, iterations=6)
+    timeline = timeline_of(plan, graph, iterations=6)
     starts = {(span.call, span.iteration): span for span in timeline.spans}
     judged = starts["actor.update", 5].start_s - starts["generator.generate", 5].end_s
     moved = starts["generator.receive", 5].start_s - starts["actor.send", 5].end_s
     assert judged >= seconds[judge.name] - 1e-9
     assert moved >= max(away.values()) - 1e-9
     assert judge.name not in {span.call for span in timeline.spans}
+
+
+def test_weights_of_two_iterations_on_a_slow_link_share_it():
+    """Each alone would have come before the generation that waits for it; the link carries one a period."""
+    plan = crossing_plan(bandwidth="100 MB/s")
+    graph = planned_dataflow(plan)
+    homes = {role: pool.node_pool for pool in plan.pools for role in pool.roles}
+    load_s = max(crossings(plan.scenario, graph, homes).values())
+    assert plan.prediction.iteration_seconds < load_s
+    steady = steady_seconds(timeline_of(plan, graph, iterations=40), ahead=1)
+    assert load_s <= steady < 1.1 * load_s
 
 
 def test_calls_that_are_ahead_begin_in_the_prologue():
@@ -234,7 +215,7 @@ def test_calls_that_are_ahead_begin_in_the_prologue():
     calls = {call.name: CallPrediction(seconds=1.0, origin="modelled") for call in graph.model_calls}
     prediction = plan.prediction.model_copy(update={"calls": calls})
     plan = plan.model_copy(update={"pools": (ahead, rest), "prediction": prediction})
-    spans = [span for span in simulate(plan, graph, iterations=2).spans if span.pool == "generator"]
+    spans = [span for span in timeline_of(plan, graph, iterations=2).spans if span.pool == "generator"]
     assert [(span.call, span.iteration, span.start_s) for span in spans[:2]] == [
         ("generator.generate", 0, 0.0),
         ("generator.generate", 1, 1.0),

@@ -12,7 +12,7 @@ from planner.domain.scenario import Scenario
 from planner.errors import InfeasibleError
 from planner.studies import planning
 from planner.studies.critical import critical
-from planner.studies.planning import SearchSettings, dataflows, plan, simulate
+from planner.studies.planning import SearchSettings, dataflows, plan, timeline
 
 Build = Callable[..., Scenario]
 
@@ -122,7 +122,7 @@ def test_the_bound_is_that_of_both_dataflows(by_staleness: list[Plan]) -> None:
 
 
 def test_a_plan_with_a_generator_is_simulated_in_its_own_dataflow(by_staleness: list[Plan]) -> None:
-    calls = {span.call for span in simulate(by_staleness[1], iterations=2).spans}
+    calls = {span.call for span in timeline(by_staleness[1], iterations=2).spans}
     assert {"generator.generate", "generator.receive", "actor.send"} <= calls
     assert "actor.generate" not in calls
 

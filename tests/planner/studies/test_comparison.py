@@ -23,7 +23,7 @@ def measured(predicted: Timeline, factors: list[float]) -> Timeline:
 
 def test_medians_of_all_but_the_warm_up_stand_beside_the_prediction(tiny: Callable[..., Scenario]) -> None:
     plan = planner.plan(tiny()).plan
-    predicted = planner.simulate(plan)
+    predicted = planner.timeline(plan)
     found = planner.compare(plan, measured(predicted, [10.0, 1.0, 3.0, 2.0]))
     assert found.predicted["total"] == pytest.approx(predicted.end_s)
     assert found.measured.keys() == found.predicted.keys()
@@ -32,5 +32,5 @@ def test_medians_of_all_but_the_warm_up_stand_beside_the_prediction(tiny: Callab
 
 def test_a_run_of_one_iteration_is_all_that_there_is(tiny: Callable[..., Scenario]) -> None:
     plan = planner.plan(tiny()).plan
-    found = planner.compare(plan, measured(planner.simulate(plan), [2.0]))
+    found = planner.compare(plan, measured(planner.timeline(plan), [2.0]))
     assert found.measured["total"] == pytest.approx(2 * found.predicted["total"])

@@ -1,0 +1,92 @@
+"""Whole jobs."""
+
+from functools import lru_cache
+
+import pytest
+
+import planner
+from planner.domain.job import Checkpoints, Failures, Growth, Job
+from planner.errors import SpecError
+from planner.studies.planning import job_of
+
+
+@lru_cache
+def plan():
+    return planner.plan(planner.read_scenario("scenarios/examples/grpo-7b.yaml")).plan
+
+
+def report(**fields):
+    job = Job(iterations=400, **fields)
+    return job_of(plan().model_copy(update={"scenario": plan().scenario.model_copy(update={"job": job})}))
+
+
+def test_a_job_like_any_other_iteration_is_so_many_of_them():
+    found = report()
+    assert found.seconds == pytest.approx(400 * planner.simulate(plan(), curves=False).iteration_seconds)
+    assert found.device_hours == pytest.approx(32 * found.seconds / 3600)
+    assert found.dollars == pytest.approx(2.25 * found.device_hours)
+    assert found.tokens == pytest.approx(400 * plan().scenario.workload.total_tokens)
+    assert (found.goodput, found.failures, found.best_checkpoint_every) == (1.0, 0.0, None)
+
+
+def test_responses_that_double_take_longer_and_are_counted():
+    found = report(growth=Growth(factor=2.0))
+    first, last = found.stretches[0], found.stretches[-1]
+    assert (first.iteration, last.iteration) == (0, 399)
+    assert last.response_tokens == pytest.approx(2 * first.response_tokens)
+    assert 1.5 * first.seconds < last.seconds < 2.5 * first.seconds
+    assert first.seconds < found.iteration_seconds < last.seconds
+    work = plan().scenario.workload
+    mean = work.prompt_tokens.mean + 1.5 * work.response_tokens.mean
+    assert found.tokens == pytest.approx(400 * work.samples * mean, rel=1e-3)
+
+
+def test_growth_that_ends_early_costs_more_than_growth_over_the_whole_job():
+    early = report(growth=Growth(factor=2.0, iterations=100))
+    assert early.seconds > report(growth=Growth(factor=2.0)).seconds
+    assert early.stretches[-1].iteration == 99
+
+
+def test_a_checkpoint_writes_parameters_and_optimizer_states():
+    """14 bytes of each of the actor's parameters: two of the weight, 12 of Adam's states and fp32 copy."""
+    found = report(checkpoints=Checkpoints(every=10, bandwidth="10 GB/s"))
+    size = 14 * plan().scenario.model_of("actor").parameters()
+    assert found.parts["checkpoints"] == pytest.approx(40 * size / 1e10)
+
+
+def test_checkpoints_behind_the_training_stop_nothing():
+    behind = report(checkpoints=Checkpoints(every=10, bandwidth="10 GB/s", asynchronous=True))
+    assert behind.parts["checkpoints"] == 0.0
+    slow = report(checkpoints=Checkpoints(every=1, bandwidth="100 MB/s", asynchronous=True))
+    assert slow.parts["checkpoints"] > 0.0
+
+
+def test_failures_of_more_devices_come_more_often_and_lower_the_goodput():
+    breaks = Failures(mean_time_between="5000 h", restart="20 min")
+    checkpoints = Checkpoints(every=20, bandwidth="2 GB/s")
+    found = report(failures=breaks, checkpoints=checkpoints)
+    assert found.failures == pytest.approx(found.seconds / 3600 / (5000 / 32))
+    assert sum(found.parts.values()) == pytest.approx(found.seconds)
+    assert found.goodput == pytest.approx(found.parts["training"] / found.seconds)
+    best = report(
+        failures=breaks, checkpoints=checkpoints.model_copy(update={"every": found.best_checkpoint_every})
+    )
+    assert best.seconds <= found.seconds
+
+
+def test_a_job_that_is_not_there_is_asked_for():
+    with pytest.raises(SpecError, match="job: missing"):
+        job_of(plan())
+
+
+def test_equal_lengths_that_should_grow_are_refused_with_what_to_change(tmp_path):
+    text = (
+        "name: grows\nalgorithm: ppo\ncluster: 1x8xh100-sxm-80gb\n"
+        "models: {actor: llama-2-7b, critic: llama-2-7b, reference: llama-2-7b, reward: llama-2-7b}\n"
+        "workload: {prompts: 64, prompt_tokens: 100, response_tokens: 100}\n"
+        "job: {iterations: 10, growth: {factor: 2}}\n"
+    )
+    path = tmp_path / "grows.yaml"
+    path.write_text(text)
+    with pytest.raises(SpecError, match=r"job\.growth: all responses have their maximum of 100 tokens"):
+        planner.read_scenario(path)
