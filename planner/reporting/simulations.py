@@ -1,6 +1,7 @@
 """A simulation on a terminal: calls, generations, what devices waited for, and the whole job."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -149,6 +150,21 @@ def job_table(job: JobReport) -> Table:
     table = blank_table("The whole job", "measure", "value")
     for measure, value in _job_rows(job):
         table.add_row(measure, value)
+    return table
+
+
+def attempts_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Clusters that were tried for a job: devices, what it takes on them, and whether it is done in time."""
+    priced = any(row["dollars"] is not None for row in rows)
+    columns = ("devices", "hours", "device-hours", *(["dollars"] if priced else []), "in time")
+    table = blank_table("Clusters for the job", *columns, whole=columns)
+    for row in rows:
+        figures = [row["hours"], row["device_hours"], *([row["dollars"]] if priced else [])]
+        table.add_row(
+            f"{row['devices']:,}",
+            *(f"{figure:,.1f}" if figure is not None else "-" for figure in figures),
+            "yes" if row["done"] else "no" if row["hours"] is not None else "does not fit",
+        )
     return table
 
 

@@ -18,16 +18,13 @@ from planner.domain.plan import Plan
 from planner.domain.simulated import Simulation
 from planner.domain.timeline import Span, Timeline
 from planner.errors import SpecError
-from planner.reporting.figures import (
-    write_generation_figure,
-    write_simulation_figure,
-    write_timeline_figure,
-)
+from planner.reporting.figures import write_timeline_figure
 from planner.reporting.figures.gantt import timeline_strip
 from planner.reporting.figures.generation import comparison_strips, generation_strips, tail_labels
 from planner.reporting.figures.memory import memory_strips
 from planner.reporting.figures.palette import BLUE, GREEN, ORANGE, RED, tinted
 from planner.reporting.figures.sheet import DRAWN, STYLE, Strip, sheet, spread, text_inches
+from planner.reporting.simulation_figures import write_generation_figure, write_simulation_figure
 
 Build = Callable[[int], Simulation]
 BEGINNINGS = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}

@@ -9,6 +9,7 @@ from rich.console import Console, RenderableType
 from planner.domain.plan import Plan
 from planner.domain.simulated import Idle, JobReport, Simulation
 from planner.reporting.simulations import (
+    attempts_table,
     generation_table,
     idle_table,
     job_table,
@@ -133,3 +134,16 @@ def test_nothing_of_a_report_is_cut(two_pools: Plan, simulated: Build, job: JobR
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= width
     assert "2.00, 3.50, 4.00, 4.00 s" in text
+
+
+def test_clusters_that_were_tried_are_rows_with_what_they_take() -> None:
+    rows = [
+        {"devices": 8, "hours": None, "device_hours": None, "dollars": None, "done": False},
+        {"devices": 1024, "hours": 30.04, "device_hours": 480.6, "dollars": 1081.4, "done": False},
+        {"devices": 32, "hours": 20.0, "device_hours": 640.0, "dollars": 1440.0, "done": True},
+    ]
+    text = text_of(attempts_table(rows))
+    assert cells(text, "8") == ["8", "-", "-", "-", "does not fit"]
+    assert cells(text, "1,024") == ["1,024", "30.0", "480.6", "1,081.4", "no"]
+    assert cells(text, "32") == ["32", "20.0", "640.0", "1,440.0", "yes"]
+    assert "dollars" not in text_of(attempts_table([row | {"dollars": None} for row in rows]))
