@@ -105,7 +105,7 @@ def write_sheet(strips: Sequence[Strip], path: Path, *, title: str, note: str, e
     picture = io.BytesIO()
     with rc_context(STYLE):
         figure = sheet(strips, title, note, end_s)
-        figure.savefig(picture, dpi=160, format=kind, metadata=_METADATA[kind])
+        figure.savefig(picture, dpi=130, format=kind, metadata=_METADATA[kind])
     write_bytes(path, picture.getvalue())
 
 
