@@ -24,7 +24,7 @@ from planner.reporting.figures.sheet import (
     packed,
     text_inches,
 )
-from planner.reporting.occupancy import gaps
+from planner.reporting.occupancy import Interval, gaps
 
 _EDGE = 0.15
 """Inches from the sheet's edge to what is written there."""
@@ -130,32 +130,44 @@ def _draw_iterations(axes: Axes, rows: Sequence[Sequence[Span]], end_s: float) -
             middle = (index + 0.5) * _THIN
             colour = "#6b6b6b" if span.iteration % 2 == 0 else "#b3b3b3"
             _bar(axes, span, middle, height=0.84 * _THIN, colour=colour, end_s=end_s)
-            _write_in(axes, span, middle - 0.03, [f"{span.iteration}"], colour, end_s)
+            _write_on(axes, span, middle - 0.03, [f"{span.iteration}"], colour, end_s)
     if rows:
         _write_left(axes, "iteration", _THIN * len(rows) / 2, x=LEFT - 0.08, fontsize=SMALL)
 
 
 def _draw_group(axes: Axes, timeline: Timeline, group: _Group, end_s: float) -> None:
-    for start, end in gaps(timeline, group.pool):
-        if _inches(end - start, end_s) > POINT:
-            size = (end - start, group.bottom - group.top)
-            axes.add_patch(Rectangle((start, group.top), *size, **_IDLE))
+    waits = [(start, end) for start, end in gaps(timeline, group.pool) if _inches(end - start, end_s) > POINT]
+    for start, end in waits:
+        size = (end - start, group.bottom - group.top)
+        axes.add_patch(Rectangle((start, group.top), *size, **_IDLE))
     for edge in range(len(group.roles) + 1):
         is_inner = 0 < edge < len(group.roles)
         axes.axhline(group.top + edge, color=RULE if is_inner else FAINT, linewidth=0.5, zorder=1.5)
-    for span in timeline.spans:
-        if span.pool == group.pool:
-            _draw_span(axes, span, group.lane(span.role), end_s, len(timeline.iterations) > 1)
+    is_numbered = len(timeline.iterations) > 1
+    for role in group.roles:
+        lane = [span for span in timeline.spans if (span.pool, span.role) == (group.pool, role)]
+        for span in lane:
+            free = _free_seconds(span, lane, waits, end_s)
+            _draw_span(axes, span, group.lane(role), end_s, free=free, is_numbered=is_numbered)
 
 
-def _draw_span(axes: Axes, span: Span, middle: float, end_s: float, is_numbered: bool) -> None:
+def _free_seconds(span: Span, lane: Sequence[Span], waits: Sequence[Interval], end_s: float) -> float:
+    """From a span's end until there is something in its lane again."""
+    later = [other.start_s for other in lane if other is not span and other.end_s > span.end_s]
+    hatched = [start for start, end in waits if end > span.end_s]
+    return min([*later, *hatched, end_s]) - span.end_s
+
+
+def _draw_span(
+    axes: Axes, span: Span, middle: float, end_s: float, *, free: float, is_numbered: bool
+) -> None:
     full = KINDS[span.kind]
     is_sync = span.kind in KIND_WORDS
     colour = tinted(full, _TINT) if span.iteration % 2 and not is_sync else full
     _bar(axes, span, middle, height=0.84, colour=colour, end_s=end_s, zorder=3 if is_sync else 2)
     method = span.call.partition("/")[2] or span.call.partition(".")[2] or span.call
     words = [f"{span.iteration} · {method}", f"{span.iteration}"] if is_numbered else [method]
-    _write_in(axes, span, middle, words, colour, end_s)
+    _write_on(axes, span, middle, words, colour, end_s, free=free)
 
 
 def _bar(
@@ -179,21 +191,28 @@ def _inches(seconds: float, end_s: float) -> float:
     return seconds / end_s * DRAWN if end_s else 0.0
 
 
-def _write_in(axes: Axes, span: Span, middle: float, words: Sequence[str], colour: str, end_s: float) -> None:
-    """The first of the words that fits into a span's bar, if any does."""
-    room = _inches(span.seconds, end_s) - 4 * POINT
-    fitting = next((word for word in words if text_inches(word, SMALL) <= room), None)
-    if fitting is not None:
-        axes.text(
-            (span.start_s + span.end_s) / 2,
-            middle,
-            fitting,
-            ha="center",
-            va="center_baseline",
-            fontsize=SMALL,
-            color=readable_on(colour),
-            zorder=4,
-        )
+def _write_on(
+    axes: Axes,
+    span: Span,
+    middle: float,
+    words: Sequence[str],
+    colour: str,
+    end_s: float,
+    *,
+    free: float = 0.0,
+) -> None:
+    """The first of the words that fits into a span's bar, or else beside it, if any does."""
+    inside, beside = _inches(span.seconds, end_s) - 4 * POINT, _inches(free, end_s) - 5 * POINT
+    style: dict[str, Any] = {"va": "center_baseline", "fontsize": SMALL, "zorder": 4}
+    for word in words:
+        if text_inches(word, SMALL) <= inside:
+            place = (span.start_s + span.end_s) / 2
+            axes.text(place, middle, word, ha="center", color=readable_on(colour), **style)
+            return
+        if text_inches(word, SMALL) <= beside:
+            place = span.end_s + 2.5 * POINT / DRAWN * end_s
+            axes.text(place, middle, word, ha="left", **style)
+            return
 
 
 def _name_group(axes: Axes, group: _Group, plan: Plan | None) -> None:

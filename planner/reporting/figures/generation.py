@@ -121,7 +121,16 @@ def _mark_tail(axes: Axes, found: Sequence[tuple[GenerationReport, float]], top:
         {share: start_s + seconds for share, seconds in report.tail.items()} for report, start_s in found
     ]
     for word, seconds in tail_labels(tails, end_s):
-        axes.text(seconds, 1.1 * top, word, ha="center", va="bottom", fontsize=_MARK, zorder=3)
+        axes.text(
+            seconds,
+            1.1 * top,
+            word,
+            ha="center",
+            va="bottom",
+            fontsize=_MARK,
+            zorder=3,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
+        )
 
 
 def tail_labels(tails: Sequence[Mapping[str, float]], end_s: float) -> Iterator[tuple[str, float]]:

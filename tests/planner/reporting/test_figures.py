@@ -85,6 +85,45 @@ def test_a_pool_is_hatched_where_it_runs_nothing(two_pools: Plan, simulated: Bui
     ]
 
 
+def test_calls_are_named_in_their_bars_or_beside_them_where_the_lane_is_free(
+    two_pools: Plan, simulated: Build
+) -> None:
+    one = drawn(timeline_strip(simulated(1).timeline, end_s=10.0, plan=two_pools))
+    places = {text.get_text(): text.get_position()[0] for text in one.texts}
+    assert places["generate"] == 3.0
+    assert places["reshard"] == 0.5
+    many = drawn(timeline_strip(simulated(3).timeline, end_s=30.0, plan=two_pools))
+    found = {text.get_text(): text.get_position()[0] for text in many.texts}
+    assert found["0 · generate"] == 3.0
+    assert "0 · logprobs" not in found  # it would lie upon the hatched second after it
+
+
+def test_a_short_call_is_named_beside_its_bar_while_another_role_has_the_pool() -> None:
+    spans = (
+        Span(
+            pool="pool",
+            role="reward",
+            call="reward.scores",
+            kind="infer",
+            iteration=0,
+            start_s=0.0,
+            end_s=1.0,
+        ),
+        Span(
+            pool="pool",
+            role="actor",
+            call="actor.update",
+            kind="train",
+            iteration=0,
+            start_s=1.0,
+            end_s=40.0,
+        ),
+    )
+    axes = drawn(timeline_strip(Timeline(origin="predicted", spans=spans), end_s=40.0))
+    (place,) = (text.get_position()[0] for text in axes.texts if text.get_text() == "scores")
+    assert 1.0 < place < 2.0
+
+
 def test_every_second_iteration_is_lighter_and_all_have_a_bar_of_their_own(
     two_pools: Plan, simulated: Build
 ) -> None:
