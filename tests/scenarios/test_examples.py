@@ -43,3 +43,17 @@ def test_two_kinds_of_devices_share_the_work_within_the_time() -> None:
     plan = best("grpo-7b-two-devices")
     assert {pool.node_pool for pool in plan.pools} == {"h100", "l40s"}
     assert plan.prediction.iteration_seconds <= 300
+
+
+def test_generation_ahead_leaves_a_quarter_of_the_devices_to_the_updates() -> None:
+    ahead, synchronous = best("grpo-32b-asynchronous"), best("grpo-32b")
+    assert ahead.proof.objective < 0.95 * synchronous.proof.bound
+    assert {pool.roles: pool.devices for pool in ahead.pools}[("actor",)] == 32
+
+
+def test_the_32b_jobs_mostly_generate_and_differ_in_nothing_but_staleness() -> None:
+    ahead, synchronous = best("grpo-32b-asynchronous").scenario, best("grpo-32b").scenario
+    assert ahead.model_copy(update={"name": synchronous.name, "staleness": 0}) == synchronous
+    for plan in (best("grpo-32b"), best("dapo-32b")):
+        calls = plan.prediction.calls
+        assert calls["actor.generate"].seconds > 0.6 * plan.prediction.iteration_seconds
