@@ -1,9 +1,10 @@
 """What the files of hypothetical clusters say of their plans."""
 
+from collections.abc import Callable
+
 import pytest
 
 import planner
-from planner.domain.cluster import NodePool
 from planner.domain.pins import Pins
 from planner.domain.plan import Plan
 from planner.domain.scenario import Scenario
@@ -15,10 +16,6 @@ def read(name: str, folder: str = "hypothetical") -> Scenario:
 
 def best(scenario: Scenario) -> Plan:
     return planner.plan(scenario).plan
-
-
-def seconds(scenario: Scenario) -> float:
-    return best(scenario).prediction.iteration_seconds
 
 
 def node_pool_of(plan: Plan, role: str) -> str:
@@ -50,16 +47,16 @@ def test_pins_of_large_clusters_cost_nothing(name: str) -> None:
     assert best(free).proof.objective == best(pinned).proof.objective
 
 
-def test_generation_comes_out_on_the_cheap_devices() -> None:
-    plan = best(read("grpo-8b-h100-l40s"))
+def test_generation_comes_out_on_the_cheap_devices(plan_of: Callable[[str], Plan]) -> None:
+    plan = plan_of("hypothetical/grpo-8b-h100-l40s")
     assert plan.staleness == 1
     assert node_pool_of(plan, "generator") == "l40s"
     assert node_pool_of(plan, "actor") == node_pool_of(plan, "reference") == "h100"
 
 
-def test_generation_on_the_expensive_devices_is_slower_and_cheaper() -> None:
+def test_generation_on_the_expensive_devices_is_slower_and_cheaper(plan_of: Callable[[str], Plan]) -> None:
     scenario = read("grpo-8b-h100-l40s")
-    chosen = best(scenario).prediction
+    chosen = plan_of("hypothetical/grpo-8b-h100-l40s").prediction
     pin = Pins.model_validate({"generator.node_pool": "h100"})
     pinned = best(scenario.model_copy(update={"pin": pin})).prediction
     assert pinned.iteration_seconds > 1.7 * chosen.iteration_seconds
@@ -69,12 +66,8 @@ def test_generation_on_the_expensive_devices_is_slower_and_cheaper() -> None:
 
 def test_on_two_nodes_of_expensive_devices_generation_is_faster_there() -> None:
     scenario = read("grpo-8b-h100-l40s")
-    h100 = scenario.cluster.node_pool("h100")
-    assert node_pool_of(best(scenario.with_node_pool(more_nodes(h100, 2))), "generator") == "h100"
-
-
-def more_nodes(pool: NodePool, nodes: int) -> NodePool:
-    return pool.model_copy(update={"nodes": nodes})
+    two = scenario.cluster.node_pool("h100").model_copy(update={"nodes": 2})
+    assert node_pool_of(best(scenario.with_node_pool(two)), "generator") == "h100"
 
 
 def test_the_fast_network_is_all_that_differs_from_the_example() -> None:
@@ -85,8 +78,13 @@ def test_the_fast_network_is_all_that_differs_from_the_example() -> None:
     assert fast.model_copy(update={"name": example.name, "cluster": example.cluster}) == example
 
 
-def test_a_fast_network_buys_a_little_and_changes_the_placement() -> None:
-    fast, example = read("ppo-large-judges-fast-network"), read("ppo-large-judges", "examples")
-    assert seconds(example) > 1.05 * seconds(fast)
-    assert best(fast).placement != best(example).placement
-    assert seconds(with_network(fast, 200e9)) == pytest.approx(seconds(fast), rel=0.001)
+def test_a_fast_network_buys_a_little_and_changes_the_placement(plan_of: Callable[[str], Plan]) -> None:
+    fast, example = (
+        plan_of("hypothetical/ppo-large-judges-fast-network"),
+        plan_of("examples/ppo-large-judges"),
+    )
+    period = fast.prediction.iteration_seconds
+    assert 1.05 * period < example.prediction.iteration_seconds < 1.2 * period
+    assert fast.placement != example.placement
+    less = with_network(fast.scenario, 200e9)
+    assert best(less).prediction.iteration_seconds == pytest.approx(period, rel=0.001)
