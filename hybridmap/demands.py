@@ -10,6 +10,8 @@ import planner
 from hybridmap.settings import Setting
 from planner.domain.plan import Solver
 from planner.domain.scenario import FixedPlacement, Objective, TimeModel
+from planner.errors import SpecError
+from planner.units import parse_seconds
 
 _OBJECTIVES = (*get_args(Objective), "tokens")
 _GREATEST_SEED = 2**31 - 1
@@ -22,7 +24,9 @@ def add_demands(parser: argparse.ArgumentParser) -> None:
     """Add the options that stand for keys of a scenario."""
     group = parser.add_argument_group("what to ask for", "each overrides the scenario's key of that name")
     group.add_argument("--minimise", choices=_OBJECTIVES, metavar="WHAT", help=", ".join(_OBJECTIVES))
-    group.add_argument("--within", type=_positive, metavar="SECONDS", help="longest permitted iteration")
+    group.add_argument(
+        "--within", type=_duration, metavar="TIME", help="longest permitted iteration, as 300 or '5 min'"
+    )
     group.add_argument(
         "--time-model",
         choices=get_args(TimeModel),
@@ -90,6 +94,15 @@ def _positive(text: str) -> float:
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
     return value
+
+
+def _duration(text: str) -> float:
+    """Seconds, with a unit or without."""
+    try:
+        found = parse_seconds(text)
+    except SpecError:
+        return _positive(text)
+    return _positive(f"{found!r}")
 
 
 def _natural(text: str) -> int:

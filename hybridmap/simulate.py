@@ -1,4 +1,4 @@
-"""``hybridmap simulate``: a plan, or a scenario's best plan, as its iterations and its whole job would come."""
+"""``hybridmap simulate``: a plan, or a scenario's best plan, as its iterations and its job would come."""
 
 import argparse
 from collections.abc import Sequence

@@ -14,6 +14,7 @@
     └── WorkerError                       a worker died: role, rank, cause, and its own first traceback
 """
 
+import math
 from dataclasses import dataclass
 
 
@@ -74,16 +75,25 @@ class InfeasibleError(PlannerError):
         All changes that were found to help, the nearest first.
     shortage
         The bytes that are short, where it is bytes.
+    fastest_s
+        What the fastest plan takes, where one fits but is too slow.
     """
 
     def __init__(
-        self, reason: str, *, fix: str, fixes: tuple[Fix, ...] = (), shortage: Shortage | None = None
+        self,
+        reason: str,
+        *,
+        fix: str,
+        fixes: tuple[Fix, ...] = (),
+        shortage: Shortage | None = None,
+        fastest_s: float = math.inf,
     ) -> None:
         super().__init__(f"{reason}; {fix}")
         self.reason = reason
         self.fix = fix
         self.fixes = fixes
         self.shortage = shortage
+        self.fastest_s = fastest_s
 
 
 class BrokenPlanError(InfeasibleError):

@@ -1,5 +1,6 @@
 """Prices, gains and differences of plans on a terminal."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,13 +19,22 @@ from planner.reporting.words import (
     iteration_words,
     proof_words,
 )
-from planner.units import format_seconds
+from planner.units import format_bytes, format_bytes_per_s, format_flops_per_s, format_seconds
 
 SHOWN_CALLS = 3
 """Calls named in one cell of a table."""
 
 _NOTHING = 1e-9
 """Shares below are rounding."""
+
+_QUANTITY = re.compile(r"([\d.e+-]+) (B|B/s|FLOP/s|s)")
+"""As plans write one."""
+_FORMATS: dict[str, Callable[[float], str]] = {
+    "B": format_bytes,
+    "B/s": format_bytes_per_s,
+    "FLOP/s": format_flops_per_s,
+    "s": format_seconds,
+}
 
 CallGrowth = tuple[str, float | None, float | None]
 """A call's name and its seconds in two plans; none where a plan has no such call."""
@@ -130,13 +140,17 @@ def difference_report(sections: Mapping[str, Mapping[str, tuple[Any, Any]]]) -> 
 def _difference_table(name: str, pairs: Mapping[str, tuple[Any, Any]]) -> Table:
     table = blank_table(name.capitalize(), "what", "first", "second")
     for key, (one, other) in pairs.items():
-        table.add_row(key, _value(one), _value(other))
+        table.add_row(key, *(_value(value, in_bytes=name == "memory") for value in (one, other)))
     return table
 
 
-def _value(value: Any) -> str:
+def _value(value: Any, *, in_bytes: bool) -> str:
     if value is None:
         return "-"
+    if in_bytes:
+        return format_bytes(value)
+    if isinstance(value, str) and (quantity := _QUANTITY.fullmatch(value)):
+        return _FORMATS[quantity[2]](float(quantity[1]))
     if isinstance(value, float):
         return f"{value:,.6g}"
     if isinstance(value, list):

@@ -14,7 +14,7 @@ from planner.domain.profile import Profile
 from planner.domain.scenario import Scenario
 from planner.domain.simulated import JobReport, Simulation
 from planner.domain.timeline import Timeline
-from planner.errors import InfeasibleError, NoneFasterError, SearchStoppedError, SpecError
+from planner.errors import InfeasibleError, NoneFasterError, PlannerError, SearchStoppedError, SpecError
 from planner.search import SearchResult, solve
 from planner.search.objectives.fastest import ANY_TIME
 from planner.search.problem import RUNNERS_UP
@@ -111,7 +111,7 @@ def plan(
         except (InfeasibleError, SearchStoppedError) as error:
             failures.append(error)
     if not found:
-        raise next((error for error in failures if isinstance(error, SearchStoppedError)), failures[0])
+        raise _failure(failures)
     is_open = any(isinstance(error, SearchStoppedError) for error in failures)
     return SearchResult(plan=_best(found, is_open=is_open), solve_seconds=time.perf_counter() - start)
 
@@ -119,6 +119,13 @@ def plan(
 def timeline(plan: Plan, *, iterations: int = 1) -> Timeline:
     """The timeline of a plan in which each call takes the seconds that the plan predicts."""
     return timeline_of(plan, planned_dataflow(plan), iterations=iterations)
+
+
+def _failure(failures: Sequence[InfeasibleError | SearchStoppedError]) -> PlannerError:
+    """Of several dataflows' failures the one to tell: that nothing is known, or the least that is missing."""
+    stopped = [error for error in failures if isinstance(error, SearchStoppedError)]
+    infeasible = [error for error in failures if isinstance(error, InfeasibleError)]
+    return stopped[0] if stopped else min(infeasible, key=lambda error: error.fastest_s)
 
 
 def simulate(plan: Plan, *, iterations: int | None = None, curves: bool = True) -> Simulation:

@@ -45,6 +45,7 @@ def test_the_answer_has_every_promised_key(capsys: pytest.CaptureFixture[str]) -
         (["--minimise", "tokens"], "minimise=tokens_per_second"),
         (["--minimise", "devices", "--within", "60"], "minimise=devices within=60s"),
         (["--within", "60"], "within=60s"),
+        (["--within", "1 min"], "within=60s"),
         (["--time-model", "stage"], "time_model=stage"),
         (["--staleness", "1"], "staleness=1"),
         (["--runnable"], "capabilities=runtime"),

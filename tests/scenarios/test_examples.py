@@ -1,5 +1,7 @@
 """What the examples are there to show."""
 
+from collections.abc import Callable
+
 import pytest
 
 import planner
@@ -43,3 +45,25 @@ def test_two_kinds_of_devices_share_the_work_within_the_time() -> None:
     plan = best("grpo-7b-two-devices")
     assert {pool.node_pool for pool in plan.pools} == {"h100", "l40s"}
     assert plan.prediction.iteration_seconds <= 300
+
+
+def test_generation_ahead_leaves_a_quarter_of_the_devices_to_the_updates(
+    plan_of: Callable[[str], Plan],
+) -> None:
+    ahead, synchronous = plan_of("examples/grpo-32b-asynchronous"), plan_of("examples/grpo-32b")
+    assert ahead.proof.objective < 0.95 * synchronous.proof.bound
+    assert {pool.roles: pool.devices for pool in ahead.pools}[("actor",)] == 32
+
+
+def test_the_asynchronous_job_differs_in_nothing_but_staleness() -> None:
+    ahead, synchronous = (
+        planner.read_scenario(f"scenarios/examples/{name}.yaml")
+        for name in ("grpo-32b-asynchronous", "grpo-32b")
+    )
+    assert ahead.model_copy(update={"name": synchronous.name, "staleness": 0}) == synchronous
+
+
+@pytest.mark.parametrize("name", ["grpo-32b", "dapo-32b"])
+def test_most_of_a_job_with_long_responses_is_generation(name: str, plan_of: Callable[[str], Plan]) -> None:
+    prediction = plan_of(f"examples/{name}").prediction
+    assert prediction.calls["actor.generate"].seconds > 0.6 * prediction.iteration_seconds

@@ -23,9 +23,13 @@ def test_every_role_of_a_shipped_scenario_has_a_model_or_a_service(path: Path) -
     assert scenario.name == path.stem or path.stem == "template"
 
 
-@pytest.mark.parametrize("path", sorted((FOLDER / "examples").glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_example_is_in_the_index(path: Path) -> None:
-    assert f"| `examples/{path.name}` |" in (FOLDER / "README.md").read_text()
+@pytest.mark.parametrize(
+    "path",
+    [path for folder in ("examples", "hypothetical") for path in sorted((FOLDER / folder).glob("*.yaml"))],
+    ids=lambda path: path.stem,
+)
+def test_every_example_and_hypothetical_cluster_is_in_the_index(path: Path) -> None:
+    assert f"| `{path.parent.name}/{path.name}` |" in (FOLDER / "README.md").read_text()
 
 
 @pytest.mark.parametrize("value", [Scenario, Cluster, NodePool, Workload, Service, RunSettings])

@@ -152,4 +152,5 @@ def _refuse_within(problem: Problem, scenario: Scenario, fastest: Fastest) -> No
         f"{scenario.within:g} s ({scenario.time_model}); the fastest takes {seconds:.6g} s",
         fix=longer.words,
         fixes=(longer,),
+        fastest_s=seconds,
     )

@@ -40,7 +40,9 @@ def with_fixes(
     """The same error with all changes that help; where none is found, with its own words or what to try."""
     found = (*error.fixes, *fixes(scenario, graph, costs))
     fix = found[0].words if found else error.fix or _HOPELESS
-    return InfeasibleError(error.reason, fix=fix, fixes=found, shortage=error.shortage)
+    return InfeasibleError(
+        error.reason, fix=fix, fixes=found, shortage=error.shortage, fastest_s=error.fastest_s
+    )
 
 
 _HOPELESS = (

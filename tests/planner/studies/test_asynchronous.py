@@ -130,3 +130,11 @@ def test_a_plan_with_a_generator_is_simulated_in_its_own_dataflow(by_staleness: 
 def test_the_checker_without_a_solver_finds_the_same_period(tiny: Build, by_staleness: list[Plan]) -> None:
     found = plan(tiny(workload=LONG, staleness=1), settings=SearchSettings(solver="dp")).plan
     assert found.proof.objective == by_staleness[1].proof.objective
+
+
+def test_a_limit_that_is_too_short_is_refused_with_the_faster_dataflows_seconds(tiny: Build) -> None:
+    free = plan(tiny(staleness=1)).plan
+    assert free.staleness == 1
+    with pytest.raises(InfeasibleError, match="the fastest takes") as refusal:
+        plan(tiny(staleness=1, within="1 ms"))
+    assert refusal.value.fastest_s == pytest.approx(free.prediction.iteration_seconds, rel=1e-4)
