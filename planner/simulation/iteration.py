@@ -11,6 +11,9 @@ from planner.domain.plan import Plan, Pool
 from planner.domain.timeline import Span, Timeline
 from planner.simulation.engine import Interval, Task, play
 
+SERVICES = "services"
+"""Where the spans of calls lie that take no devices."""
+
 SecondsOf = Callable[[str, int], float]
 """Seconds of a call, by its name, in an iteration."""
 
@@ -37,14 +40,14 @@ def course_of(plan: Plan, graph: DataflowGraph, *, iterations: int, seconds: Sec
     the periods in which only calls that are ahead have something to do. A call starts when its pool is free
     and what it waits for is there: inputs, and weights of earlier iterations. What comes from another node
     pool has to cross first; what crosses at the same time shares the link between the two. Services take
-    their seconds beside all pools and have no spans; the controller's own work takes none.
+    their seconds beside all pools, their spans lie in no pool of the plan; the controller's work takes none.
     """
     played = _Played(plan, graph, iterations, seconds)
     intervals = play(list(played.tasks()))
     spans = [
         span
         for index in range(iterations)
-        for call in graph.model_calls
+        for call in (*graph.model_calls, *graph.service_calls)
         for span in _spans(plan, call, index, intervals[_name(call.name, index)])
     ]
     timeline = Timeline(origin="predicted", spans=tuple(sorted(spans, key=lambda span: span.start_s)))
@@ -171,6 +174,17 @@ class _Played:
 
 def _spans(plan: Plan, call: ModelCall, index: int, interval: Interval) -> Iterator[Span]:
     """The call's span; for generation beside training, that of the weight sync before it as well."""
+    if call.name not in plan.prediction.calls:
+        yield Span(
+            pool=SERVICES,
+            role=call.role,
+            call=call.name,
+            kind=call.kind,
+            iteration=index,
+            start_s=interval.start_s,
+            end_s=interval.end_s,
+        )
+        return
     pool = plan.pool_of(call.role).name
     synced_s = interval.start_s + plan.prediction.calls[call.name].reshard_seconds
     if call.kind == "generate" and call.role != GENERATOR:
