@@ -12,7 +12,9 @@ import numpy as np
 from planner.costs.serving.step_table import CONTEXTS, SEQUENCES, TOKENS, Floats, StepTable
 
 PREFILL_GRID = 64
-"""Tokens to which the attention of a prompt's chunk is rounded up, so that few shapes are asked for."""
+"""Tokens between two points at which the attention of a prompt's chunk is asked for."""
+_FEWEST = 2
+"""Tokens of the grid's first point; a single one would be a decode step."""
 _FEW_STEPS = 4
 _LINEAR = 1e-9
 """Share of a step's seconds by which a run of linear steps may seem not to be."""
@@ -116,15 +118,27 @@ class StepClock:
         )
 
     def _prefill(self, prompts: float, tokens: float, past: float) -> float:
-        """Attention of one layer; tokens and past rounded up to the grid, seconds down in proportion."""
-        whole = -(-int(tokens) // PREFILL_GRID) * PREFILL_GRID or PREFILL_GRID
-        behind = -(-int(past) // PREFILL_GRID) * PREFILL_GRID
-        key = (prompts, whole, behind)
+        """Attention of one layer, linear between the points of a grid of tokens and past."""
+        row, column = int(tokens // PREFILL_GRID), int(past // PREFILL_GRID)
+        low = max(row * PREFILL_GRID, _FEWEST)
+        along = max(0.0, (tokens - low) / ((row + 1) * PREFILL_GRID - low))
+        behind = past / PREFILL_GRID - column
+        corners = (
+            (row, column, (1 - along) * (1 - behind)),
+            (row + 1, column, along * (1 - behind)),
+            (row, column + 1, (1 - along) * behind),
+            (row + 1, column + 1, along * behind),
+        )
+        return sum(share * self._prefill_at(prompts, *point) for *point, share in corners if share)
+
+    def _prefill_at(self, prompts: float, row: int, column: int) -> float:
+        key = (prompts, row, column)
         found = self._prefills.get(key)
         if found is None:
-            found = float(self.table.prefill_attention_seconds(prompts, whole, behind))
+            tokens, past = max(row * PREFILL_GRID, _FEWEST), column * PREFILL_GRID
+            found = float(self.table.prefill_attention_seconds(prompts, tokens, past))
             self._prefills[key] = found
-        return found * min(1.0, tokens * (past + tokens / 2) / (whole * (behind + whole / 2)))
+        return found
 
 
 def _attention_row(attention: Floats, sequences: float) -> list[float]:

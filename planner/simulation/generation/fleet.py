@@ -1,8 +1,9 @@
 """All replicas of one call: who gets which prompts, and when each of them is done."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from math import ceil
 from typing import Literal
 
@@ -82,28 +83,25 @@ class Fleet:
             yield Part(replica=replica, times=len(numbers), asked=high - low)
 
     def _queued(self, requests: Requests, until: float) -> Iterator[Part]:
-        """Prompts in their order, each with all its samples to the replica that first has room for them."""
-        waiting = iter(list(_groups(requests)))
+        """Prompts in their order, each with all its samples to the replica that first has room for them.
+
+        Replicas stand in line by their own clocks, so that no prompt is given away before its time.
+        """
+        waiting = deque(_groups(requests))
         replicas = [self._replica(requests) for _ in range(self.replicas)]
         asked = [0] * self.replicas
-        upcoming = next(waiting, None)
-        while upcoming is not None:
-            number = min(range(self.replicas), key=lambda index: (replicas[index].load, index))
-            if not _takes(replicas[number], len(upcoming)):
-                break
-            asked[number] += _ask(replicas[number], requests, upcoming)
-            upcoming = next(waiting, None)
-        line = [(0.0, number) for number in range(self.replicas) if not replicas[number].is_done]
-        heapify(line)
+        line = [(0.0, 0, number) for number in range(self.replicas)]
         while line:
-            _, number = heappop(line)
-            replica = replicas[number]
-            goes_on = replica.advance(until)
-            while upcoming is not None and _takes(replica, len(upcoming)):
-                asked[number] += _ask(replica, requests, upcoming)
-                upcoming = next(waiting, None)
-            if goes_on and not replica.is_done:
-                heappush(line, (replica.time, number))
+            _, _, number = heappop(line)
+            replica, goes_on = replicas[number], True
+            if waiting and _takes(replica, len(waiting[0])):
+                asked[number] += _ask(replica, requests, waiting.popleft())
+            elif replica.is_done:
+                continue
+            else:
+                goes_on = replica.advance(until)
+            if goes_on:
+                heappush(line, (replica.time, replica.load, number))
         for replica, count in zip(replicas, asked, strict=True):
             yield Part(replica=replica, asked=count)
 
@@ -146,16 +144,19 @@ def _key(requests: Requests, low: int, high: int) -> bytes:
 
 
 def _responses(requests: Requests, numbers: Sequence[int]) -> Iterator[Response]:
+    """As the replica sees them; one that was waiting for an answer when it was cut off has it by now."""
     for number in numbers:
         produced, waits = int(requests.produced[number]), requests.waits[number].tolist()
-        stops = [stop for stop in _stops(int(requests.response[number]), len(waits)) if stop > produced]
+        stops = _stops(int(requests.response[number]), len(waits))
+        later = [stop for stop in stops if stop > produced]
         yield Response(
             index=number,
             group=int(requests.group[number]),
             prompt=int(requests.prompt[number]),
-            stops=stops[::-1],
-            waits=waits[len(waits) - len(stops) + 1 :][::-1],
+            stops=later[::-1],
+            waits=waits[len(waits) - len(later) + 1 :][::-1],
             produced=produced,
+            own=produced + (len(stops) - len(later)) * requests.answer_tokens,
         )
 
 
