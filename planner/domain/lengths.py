@@ -56,8 +56,8 @@ class TokenLengths(Value):
             )
         if self.quantiles is not None and (self.sigma is not None or not _are_quantiles(self)):
             raise ValueError(
-                f"quantiles are {QUANTILES + 1} rising lengths up to the maximum, of the same mean and without "
-                "sigma; write a histogram or a trace instead"
+                f"quantiles are {QUANTILES + 1} rising lengths up to the maximum, of the same mean and with "
+                "no sigma; write a histogram or a trace instead"
             )
         return self
 

@@ -83,19 +83,21 @@ class Fleet:
             yield Part(replica=replica, times=len(numbers), asked=high - low)
 
     def _queued(self, requests: Requests, until: float) -> Iterator[Part]:
-        """Prompts in their order, each with all its samples to the replica that first has room for them.
+        """Prompts in their order, each with all its samples to the replica that first has a place free.
 
         Replicas stand in line by their own clocks, so that no prompt is given away before its time.
         """
-        waiting = deque(_groups(requests))
+        waiting, responses = deque(_groups(requests)), list(_responses(requests, range(len(requests))))
         replicas = [self._replica(requests) for _ in range(self.replicas)]
         asked = [0] * self.replicas
         line = [(0.0, 0, number) for number in range(self.replicas)]
         while line:
             _, _, number = heappop(line)
             replica, goes_on = replicas[number], True
-            if waiting and _takes(replica, len(waiting[0])):
-                asked[number] += _ask(replica, requests, waiting.popleft())
+            if waiting and _takes(replica):
+                for index in (group := waiting.popleft()):
+                    replica.ask(responses[index])
+                asked[number] += len(group)
             elif replica.is_done:
                 continue
             else:
@@ -109,17 +111,9 @@ class Fleet:
         return Replica(clock=self.clock, limits=self.limits, answer_tokens=requests.answer_tokens)
 
 
-def _takes(replica: Replica, responses: int) -> bool:
-    """Whether a replica has places for so many more, or nothing to do."""
-    if replica.is_done:
-        return True
-    return replica.load + responses <= replica.limits.sequences and not replica.is_blocked
-
-
-def _ask(replica: Replica, requests: Requests, numbers: Sequence[int]) -> int:
-    for response in _responses(requests, numbers):
-        replica.ask(response)
-    return len(numbers)
+def _takes(replica: Replica) -> bool:
+    """Whether a replica has a place free for one more, or nothing to do."""
+    return replica.is_done or (replica.load < replica.limits.sequences and not replica.is_blocked)
 
 
 def _bounds(count: int, replicas: int) -> list[tuple[int, int]]:
@@ -145,14 +139,16 @@ def _key(requests: Requests, low: int, high: int) -> bytes:
 
 def _responses(requests: Requests, numbers: Sequence[int]) -> Iterator[Response]:
     """As the replica sees them; one that was waiting for an answer when it was cut off has it by now."""
-    for number in numbers:
-        produced, waits = int(requests.produced[number]), requests.waits[number].tolist()
-        stops = _stops(int(requests.response[number]), len(waits))
+    of = np.asarray(numbers)
+    columns = (requests.group[of], requests.prompt[of], requests.response[of], requests.produced[of])
+    rows = zip(numbers, *(column.tolist() for column in columns), requests.waits[of].tolist(), strict=True)
+    for number, group, prompt, response, produced, waits in rows:
+        stops = _stops(response, len(waits))
         later = [stop for stop in stops if stop > produced]
         yield Response(
             index=number,
-            group=int(requests.group[number]),
-            prompt=int(requests.prompt[number]),
+            group=group,
+            prompt=prompt,
             stops=later[::-1],
             waits=waits[len(waits) - len(later) + 1 :][::-1],
             produced=produced,
@@ -162,6 +158,8 @@ def _responses(requests: Requests, numbers: Sequence[int]) -> Iterator[Response]
 
 def _stops(response: int, answers: int) -> list[int]:
     """Tokens at the end of each turn; of short responses some turns are empty, and left out."""
+    if not answers:
+        return [response]
     turns = answers + 1
     return sorted({ceil(response * turn / turns) for turn in range(1, turns)} | {response})
 
