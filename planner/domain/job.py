@@ -12,7 +12,7 @@ class Rollouts(Value):
 
     balance: Literal["split", "queue"] = "split"
     """Each replica gets an equal part of the prompts beforehand, as worker groups do; or a prompt goes, with
-    all its samples, to the first replica that has room for it, as a router in front of engines does."""
+    all its samples, to the first replica that has a place free, as a router in front of engines does."""
     carry: float = Field(default=0.0, ge=0, le=8)
     """Partial rollouts: responses under way beyond an iteration's samples, as a share of them. An iteration
     ends when it has enough, and what is unfinished goes on in the next one (Kimi k1.5, 2501.12599, section

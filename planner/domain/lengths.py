@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 from statistics import NormalDist
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,8 +54,11 @@ class TokenLengths(Value):
                 f"no lognormal that is cut at {self.maximum} has a mean of {self.mean:g}; write a smaller "
                 "mean or a greater maximum"
             )
-        if self.quantiles is not None and (self.sigma is not None or len(self.quantiles) != QUANTILES + 1):
-            raise ValueError(f"quantiles are {QUANTILES + 1} rising lengths, and go without sigma")
+        if self.quantiles is not None and (self.sigma is not None or not _are_quantiles(self)):
+            raise ValueError(
+                f"quantiles are {QUANTILES + 1} rising lengths up to the maximum, of the same mean and with "
+                "no sigma; write a histogram or a trace instead"
+            )
         return self
 
     @property
@@ -106,8 +109,11 @@ class TokenLengths(Value):
             return TokenLengths(mean=tokens, maximum=tokens)
         if self.quantiles is not None:
             return _of_quantiles([factor * length for length in self.quantiles], self.maximum)
-        longest = _LONGEST_MEAN if self.sigma is not None else 1.0
-        return self.model_copy(update={"mean": min(self.mean * factor, longest * self.maximum)})
+        if self.sigma is None:
+            return self.model_copy(update={"mean": min(self.mean * factor, float(self.maximum))})
+        mu = _mu_of(self.mean, self.sigma, self.maximum) + math.log(factor)
+        mean = min(_cut_mean(mu, self.sigma, self.maximum), _LONGEST_MEAN * self.maximum)
+        return self.model_copy(update={"mean": mean})
 
     @property
     def _is_beta(self) -> bool:
@@ -123,52 +129,68 @@ def _described(value: dict[str, Any]) -> dict[str, Any]:
     if "histogram" in value or "trace" in value:
         if "sigma" in value:
             raise ValueError(f"sigma is a lognormal's; {ways[0]} has a shape already")
-        edges, counts = _frequencies(value)
-        return _of_frequencies(edges, counts, value.get("maximum")).model_dump()
+        rest = {key: item for key, item in value.items() if key not in (*_WAYS, "maximum")}
+        return {**rest, **_of_frequencies(value).model_dump()}
     if "median" not in value:
         return value
     rest = {key: item for key, item in value.items() if key != "median"}
     median, sigma, maximum = (value.get(key) for key in ("median", "sigma", "maximum"))
-    if not all(_is_positive(number) for number in (median, sigma, maximum)):
+    if not (_is_positive(median) and _is_positive(sigma) and _is_positive(maximum)):
         raise ValueError("a median needs numbers above 0 for itself, sigma and maximum")
-    return {**rest, "mean": _cut_mean(math.log(float(median or 1)), float(sigma or 1), float(maximum or 1))}
+    if median >= maximum:
+        raise ValueError(f"median ({median:g}) must be less than maximum ({maximum:g})")
+    return {**rest, "mean": _cut_mean(math.log(median), sigma, maximum)}
 
 
-def _is_positive(number: Any) -> bool:
-    return isinstance(number, int | float) and not isinstance(number, bool) and 0 < number < math.inf
+def _is_positive(number: Any) -> TypeGuard[float]:
+    return _is_number(number) and number > 0
 
 
-def _frequencies(value: dict[str, Any]) -> tuple[list[float], list[float]]:
-    """(Edges, counts) of a histogram; of a trace's lengths, each a bin of its own."""
+def _is_number(number: Any) -> TypeGuard[float]:
+    return isinstance(number, int | float) and not isinstance(number, bool) and abs(number) <= _LARGEST
+
+
+def _of_frequencies(value: dict[str, Any]) -> TokenLengths:
+    """Lengths of a histogram, or of a trace, each of whose lengths has the same share."""
     if "trace" in value:
-        lengths = value["trace"]
-        if not isinstance(lengths, list) or not lengths or not all(map(_is_positive, lengths)):
-            raise ValueError("a trace is a file of lengths above 0, or a list of them")
-        return sorted(map(float, lengths)), []
-    histogram = value["histogram"]
+        lengths = _trace(value["trace"])
+        maximum = _limit(value.get("maximum"), lengths[-1])
+        shares = np.linspace(0, 1, QUANTILES + 1)
+        cut = np.minimum(lengths, maximum)
+        return _of_quantiles(np.quantile(cut, shares, method="hazen").tolist(), maximum)
+    edges, counts = _histogram(value["histogram"])
+    maximum = _limit(value.get("maximum"), edges[-1])
+    below = np.concatenate([[0.0], np.cumsum(counts)]) / np.sum(counts)
+    return _of_quantiles(np.interp(np.linspace(0, 1, QUANTILES + 1), below, edges).tolist(), maximum)
+
+
+def _trace(lengths: Any) -> list[float]:
+    """Sorted."""
+    if not isinstance(lengths, list) or not lengths or not all(map(_is_positive, lengths)):
+        raise ValueError("a trace is a file of lengths above 0, or a list of them")
+    return sorted(map(float, lengths))
+
+
+def _histogram(histogram: Any) -> tuple[list[float], list[float]]:
+    """(Edges, counts)."""
     if not isinstance(histogram, dict) or set(histogram) != {"edges", "counts"}:
         raise ValueError("a histogram is {edges: [0, 512, 1024], counts: [3, 1]}")
     edges, counts = histogram["edges"], histogram["counts"]
     if not isinstance(edges, list) or not isinstance(counts, list) or len(edges) != len(counts) + 1:
         raise ValueError("a histogram has one edge more than counts")
-    numbers = all(isinstance(item, int | float) and math.isfinite(item) for item in (*edges, *counts))
-    if not numbers or any(low >= high for low, high in pairwise(edges)) or edges[0] < 0:
+    if not all(map(_is_number, edges)) or any(low >= high for low, high in pairwise(edges)) or edges[0] < 0:
         raise ValueError("a histogram's edges are rising numbers from 0 on")
-    if min(counts, default=0) < 0 or sum(counts) <= 0:
+    if not all(map(_is_number, counts)) or min(counts, default=0) < 0 or sum(counts) <= 0:
         raise ValueError("a histogram's counts are numbers from 0 on, at least one of them above 0")
     return list(map(float, edges)), list(map(float, counts))
 
 
-def _of_frequencies(edges: Sequence[float], counts: Sequence[float], maximum: Any) -> TokenLengths:
-    """Lengths with these frequencies; of a trace, whose counts are empty, the sorted lengths themselves."""
-    limit = math.ceil(edges[-1]) if maximum is None else maximum
-    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-        raise ValueError(f"maximum is a whole number of tokens, not {maximum!r}")
-    shares = np.linspace(0, 1, QUANTILES + 1)
-    if counts:
-        below = np.concatenate([[0.0], np.cumsum(counts)]) / np.sum(counts)
-        return _of_quantiles(np.interp(shares, below, edges).tolist(), limit)
-    return _of_quantiles(np.quantile(edges, shares).tolist(), limit)
+def _limit(maximum: Any, longest: float) -> int:
+    """The maximum, or where none is given the longest length."""
+    found = math.ceil(longest) if maximum is None else maximum
+    if not isinstance(found, int) or isinstance(found, bool) or not 1 <= found <= _LARGEST:
+        raise ValueError(f"maximum is a whole number of tokens above 0, not {maximum!r:.40}")
+    return found
 
 
 def _of_quantiles(quantiles: Sequence[float], maximum: int) -> TokenLengths:
@@ -177,6 +199,16 @@ def _of_quantiles(quantiles: Sequence[float], maximum: int) -> TokenLengths:
     if mean == maximum:
         return TokenLengths(mean=maximum, maximum=maximum)
     return TokenLengths(mean=mean, maximum=maximum, quantiles=tuple(cut.tolist()))
+
+
+def _are_quantiles(lengths: TokenLengths) -> bool:
+    """Whether the quantiles are those of lengths with this mean and maximum."""
+    found = np.array(lengths.quantiles)
+    if len(found) != QUANTILES + 1 or not np.all(np.isfinite(found)):
+        return False
+    mean = float(np.mean((found[1:] + found[:-1]) / 2))
+    inside = found[0] >= 0 and found[-1] <= lengths.maximum
+    return bool(inside and np.all(np.diff(found) >= 0) and math.isclose(mean, lengths.mean, rel_tol=1e-6))
 
 
 @lru_cache(maxsize=256)
@@ -207,5 +239,7 @@ def _cut_mean(mu: float, sigma: float, maximum: float) -> float:
     return math.exp(mu + sigma**2 / 2) * normal.cdf(at - sigma) + maximum * (1 - normal.cdf(at))
 
 
+_LARGEST = 10**12
+"""Number in a histogram or a trace."""
 _LONGEST_MEAN = 0.999
 """Of the maximum, what the mean of a lognormal that is cut there stays below."""

@@ -1,6 +1,7 @@
 """Measured lengths of prompts and responses: CSV with a header, JSON lines, or one number a line."""
 
 import csv
+import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -37,10 +38,13 @@ def read_lengths(path: Path, *, kind: str, column: str | None = None) -> list[fl
     if lines[0][1].lstrip().startswith("{"):
         found = _of_objects(path, lines, wanted)
     elif column or not _is_number(lines[0][1]):
-        found = _of_columns(path, lines, wanted)
+        found = _of_columns(path, text, wanted)
     else:
         found = iter(lines)
-    return [_length(path, number, word) for number, word in found]
+    lengths = [_length(path, number, word) for number, word in found]
+    if not lengths:
+        raise SpecError(f"{path}: has a header but no lengths; write one a line below it")
+    return lengths
 
 
 def _text(path: Path) -> str:
@@ -58,22 +62,27 @@ def _of_objects(
     for number, line in lines:
         try:
             value = json.loads(line)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             raise SpecError(f"{path}: line {number}: is not JSON: {line[:40]!r}") from None
         if not isinstance(value, dict):
             raise SpecError(f"{path}: line {number}: is not an object such as {{{wanted[0]!r}: 512}}")
         yield number, str(value[_column(path, list(value), wanted, line=number)])
 
 
-def _of_columns(
-    path: Path, lines: Sequence[tuple[int, str]], wanted: Sequence[str]
-) -> Iterator[tuple[int, str]]:
-    header = next(csv.reader([lines[0][1]]))
-    names = [name.strip() for name in header]
-    index = names.index(_column(path, names, wanted, line=lines[0][0]))
-    for number, line in lines[1:]:
-        cells = next(csv.reader([line]))
-        yield number, cells[index] if index < len(cells) else ""
+def _of_columns(path: Path, text: str, wanted: Sequence[str]) -> Iterator[tuple[int, str]]:
+    rows = csv.reader(io.StringIO(text), strict=True)
+    index = None
+    try:
+        for cells in rows:
+            if not any(cell.strip() for cell in cells):
+                continue
+            if index is None:
+                names = [name.strip() for name in cells]
+                index = names.index(_column(path, names, wanted, line=rows.line_num))
+            else:
+                yield rows.line_num, cells[index] if index < len(cells) else ""
+    except csv.Error as error:
+        raise SpecError(f"{path}: line {rows.line_num}: is not CSV: {error}") from None
 
 
 def _column(path: Path, names: Sequence[str], wanted: Sequence[str], *, line: int) -> str:
@@ -88,7 +97,10 @@ def _column(path: Path, names: Sequence[str], wanted: Sequence[str], *, line: in
 
 def _length(path: Path, number: int, word: str) -> float:
     if not _is_number(word) or not 0 < float(word) <= 1e9:
-        raise SpecError(f"{path}: line {number}: {word.strip()[:40]!r} is not a number of tokens above 0")
+        raise SpecError(
+            f"{path}: line {number}: {word.strip()[:40]!r} is not a number of tokens above 0; correct the "
+            "line or leave it out"
+        )
     return float(word)
 
 

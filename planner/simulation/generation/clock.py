@@ -12,7 +12,9 @@ import numpy as np
 from planner.costs.serving.step_table import CONTEXTS, SEQUENCES, TOKENS, Floats, StepTable
 
 PREFILL_GRID = 64
-"""Tokens to which the attention of a prompt's chunk is rounded up, so that few shapes are asked for."""
+"""Tokens between two points at which the attention of a prompt's chunk is asked for."""
+_FEWEST = 2
+"""Tokens of the grid's first point; a single one would be a decode step."""
 _FEW_STEPS = 4
 _LINEAR = 1e-9
 """Share of a step's seconds by which a run of linear steps may seem not to be."""
@@ -24,12 +26,20 @@ _TOKENS: list[float] = TOKENS.tolist()
 class _Batch:
     """Decode steps of one batch: what is the same at every context, and attention at `CONTEXTS`."""
 
+    pipeline: int
+    layers: tuple[float, float]
+    """Of the first and of the last stage."""
     linear: float
     head: float
     launch: float
     rest: float
     """The hop to the next stage, p_g times, and the engine's own work."""
     attention: list[float]
+
+    def seconds(self, context: float) -> float:
+        """Of one step."""
+        layer, (first, last) = self.linear + _between(_CONTEXTS, self.attention, context), self.layers
+        return self.pipeline * max(first * layer, last * layer + self.head, self.launch) + self.rest
 
 
 @dataclass(slots=True)
@@ -42,17 +52,17 @@ class StepClock:
 
     def decode(self, batch: int, context: float) -> float:
         """One token for each of ``batch`` running sequences of mean ``context``."""
-        row = self._batch(batch)
-        return self._step(row, row.linear + _at_context(row.attention, context))
+        return self._batch(batch).seconds(context)
 
     def decode_run(self, batch: int, context: float, steps: int) -> float:
         """So many such steps in a row, each with one token more behind every sequence.
 
         Between two points of the table a step is a maximum of lines, and a run is cut where they meet.
         """
-        middle = self.decode(batch, context + (steps - 1) / 2)
+        row = self._batch(batch)
+        middle = row.seconds(context + (steps - 1) / 2)
         if steps > _FEW_STEPS:
-            ends = self.decode(batch, context) + self.decode(batch, context + steps - 1)
+            ends = row.seconds(context) + row.seconds(context + steps - 1)
             if abs(ends - 2 * middle) > _LINEAR * middle:
                 half = steps // 2
                 first = self.decode_run(batch, context, half)
@@ -66,7 +76,7 @@ class StepClock:
         total = sequences + chunks * tokens
         layer = _at(table.linear, total) + self._prefill(chunks, tokens, past)
         if batch:
-            layer += _at_context(self._batch(batch).attention, context)
+            layer += _between(_CONTEXTS, self._batch(batch).attention, context)
         one = self._pass(layer, total, sequences + chunks)
         return pipeline * one + table.stack.step + table.stack.sequence * batch
 
@@ -92,11 +102,6 @@ class StepClock:
         launch = max(first, last) * table.stack.layer_launch if tokens > table.stack.graph_sequences else 0.0
         return float(max(device, launch) + _at(table.hop, tokens))
 
-    def _step(self, row: _Batch, layer: float) -> float:
-        first, last = self.table.layers
-        device = max(first * layer, last * layer + row.head)
-        return float(self.pipeline * max(device, row.launch) + row.rest)
-
     def _batch(self, batch: int) -> _Batch:
         found = self._batches.get(batch)
         if found is None:
@@ -107,24 +112,39 @@ class StepClock:
         table, pipeline = self.table, self.pipeline
         sequences, stack = batch / pipeline, table.stack
         is_eager = sequences > stack.graph_sequences
+        first, last = (float(layers) for layers in table.layers)
         return _Batch(
+            pipeline=pipeline,
+            layers=(first, last),
             linear=_at(table.linear, sequences),
             head=_at(table.head, sequences),
-            launch=float(max(table.layers)) * stack.layer_launch if is_eager else 0.0,
+            launch=max(first, last) * stack.layer_launch if is_eager else 0.0,
             rest=pipeline * _at(table.hop, sequences) + stack.step + stack.sequence * batch,
             attention=_attention_row(table.attention, sequences),
         )
 
     def _prefill(self, prompts: float, tokens: float, past: float) -> float:
-        """Attention of one layer; tokens and past rounded up to the grid, seconds down in proportion."""
-        whole = -(-int(tokens) // PREFILL_GRID) * PREFILL_GRID or PREFILL_GRID
-        behind = -(-int(past) // PREFILL_GRID) * PREFILL_GRID
-        key = (prompts, whole, behind)
+        """Attention of one layer, linear between the points of a grid of tokens and past."""
+        row, column = int(tokens // PREFILL_GRID), int(past // PREFILL_GRID)
+        low = max(row * PREFILL_GRID, _FEWEST)
+        along = max(0.0, (tokens - low) / ((row + 1) * PREFILL_GRID - low))
+        behind = past / PREFILL_GRID - column
+        corners = (
+            (row, column, (1 - along) * (1 - behind)),
+            (row + 1, column, along * (1 - behind)),
+            (row, column + 1, (1 - along) * behind),
+            (row + 1, column + 1, along * behind),
+        )
+        return sum(share * self._prefill_at(prompts, *point) for *point, share in corners if share)
+
+    def _prefill_at(self, prompts: float, row: int, column: int) -> float:
+        key = (prompts, row, column)
         found = self._prefills.get(key)
         if found is None:
-            found = float(self.table.prefill_attention_seconds(prompts, whole, behind))
+            tokens, past = max(row * PREFILL_GRID, _FEWEST), column * PREFILL_GRID
+            found = float(self.table.prefill_attention_seconds(prompts, tokens, past))
             self._prefills[key] = found
-        return found * min(1.0, tokens * (past + tokens / 2) / (whole * (behind + whole / 2)))
+        return found
 
 
 def _attention_row(attention: Floats, sequences: float) -> list[float]:
@@ -135,10 +155,6 @@ def _attention_row(attention: Floats, sequences: float) -> list[float]:
     between = attention[row] * (1 - across) + attention[row + 1] * across
     found: list[float] = (between * max(1.0, sequences / float(SEQUENCES[-1]))).tolist()
     return found
-
-
-def _at_context(row: list[float], context: float) -> float:
-    return _between(_CONTEXTS, row, context)
 
 
 def _at(values: Floats, tokens: float) -> float:

@@ -1,8 +1,9 @@
 """All replicas of one call: who gets which prompts, and when each of them is done."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from math import ceil
 from typing import Literal
 
@@ -82,28 +83,27 @@ class Fleet:
             yield Part(replica=replica, times=len(numbers), asked=high - low)
 
     def _queued(self, requests: Requests, until: float) -> Iterator[Part]:
-        """Prompts in their order, each with all its samples to the replica that first has room for them."""
-        waiting = iter(list(_groups(requests)))
+        """Prompts in their order, each with all its samples to the replica that first has a place free.
+
+        Replicas stand in line by their own clocks, so that no prompt is given away before its time.
+        """
+        waiting, responses = deque(_groups(requests)), list(_responses(requests, range(len(requests))))
         replicas = [self._replica(requests) for _ in range(self.replicas)]
         asked = [0] * self.replicas
-        upcoming = next(waiting, None)
-        while upcoming is not None:
-            number = min(range(self.replicas), key=lambda index: (replicas[index].load, index))
-            if not _takes(replicas[number], len(upcoming)):
-                break
-            asked[number] += _ask(replicas[number], requests, upcoming)
-            upcoming = next(waiting, None)
-        line = [(0.0, number) for number in range(self.replicas) if not replicas[number].is_done]
-        heapify(line)
+        line = [(0.0, 0, number) for number in range(self.replicas)]
         while line:
-            _, number = heappop(line)
-            replica = replicas[number]
-            goes_on = replica.advance(until)
-            while upcoming is not None and _takes(replica, len(upcoming)):
-                asked[number] += _ask(replica, requests, upcoming)
-                upcoming = next(waiting, None)
-            if goes_on and not replica.is_done:
-                heappush(line, (replica.time, number))
+            _, _, number = heappop(line)
+            replica, goes_on = replicas[number], True
+            if waiting and _takes(replica):
+                for index in (group := waiting.popleft()):
+                    replica.ask(responses[index])
+                asked[number] += len(group)
+            elif replica.is_done:
+                continue
+            else:
+                goes_on = replica.advance(until)
+            if goes_on:
+                heappush(line, (replica.time, replica.load, number))
         for replica, count in zip(replicas, asked, strict=True):
             yield Part(replica=replica, asked=count)
 
@@ -111,17 +111,9 @@ class Fleet:
         return Replica(clock=self.clock, limits=self.limits, answer_tokens=requests.answer_tokens)
 
 
-def _takes(replica: Replica, responses: int) -> bool:
-    """Whether a replica has places for so many more, or nothing to do."""
-    if replica.is_done:
-        return True
-    return replica.load + responses <= replica.limits.sequences and not replica.is_blocked
-
-
-def _ask(replica: Replica, requests: Requests, numbers: Sequence[int]) -> int:
-    for response in _responses(requests, numbers):
-        replica.ask(response)
-    return len(numbers)
+def _takes(replica: Replica) -> bool:
+    """Whether a replica has a place free for one more, or nothing to do."""
+    return replica.is_done or (replica.load < replica.limits.sequences and not replica.is_blocked)
 
 
 def _bounds(count: int, replicas: int) -> list[tuple[int, int]]:
@@ -146,21 +138,28 @@ def _key(requests: Requests, low: int, high: int) -> bytes:
 
 
 def _responses(requests: Requests, numbers: Sequence[int]) -> Iterator[Response]:
-    for number in numbers:
-        produced, waits = int(requests.produced[number]), requests.waits[number].tolist()
-        stops = [stop for stop in _stops(int(requests.response[number]), len(waits)) if stop > produced]
+    """As the replica sees them; one that was waiting for an answer when it was cut off has it by now."""
+    of = np.asarray(numbers)
+    columns = (requests.group[of], requests.prompt[of], requests.response[of], requests.produced[of])
+    rows = zip(numbers, *(column.tolist() for column in columns), requests.waits[of].tolist(), strict=True)
+    for number, group, prompt, response, produced, waits in rows:
+        stops = _stops(response, len(waits))
+        later = [stop for stop in stops if stop > produced]
         yield Response(
             index=number,
-            group=int(requests.group[number]),
-            prompt=int(requests.prompt[number]),
-            stops=stops[::-1],
-            waits=waits[len(waits) - len(stops) + 1 :][::-1],
+            group=group,
+            prompt=prompt,
+            stops=later[::-1],
+            waits=waits[len(waits) - len(later) + 1 :][::-1],
             produced=produced,
+            own=produced + (len(stops) - len(later)) * requests.answer_tokens,
         )
 
 
 def _stops(response: int, answers: int) -> list[int]:
     """Tokens at the end of each turn; of short responses some turns are empty, and left out."""
+    if not answers:
+        return [response]
     turns = answers + 1
     return sorted({ceil(response * turn / turns) for turn in range(1, turns)} | {response})
 

@@ -117,6 +117,8 @@ class Replica:
     places: int = 0
     is_filled: bool = False
     """Whether the pass before this one was one of prompts alone, so that all stages have work."""
+    is_full: bool = False
+    """Whether some were sent back before this step, which takes none in then."""
 
     @property
     def is_done(self) -> bool:
@@ -133,13 +135,13 @@ class Replica:
         return len(self.waiting) + self.taken_in
 
     def ask(self, sequence: Sequence) -> None:
-        """One more response to generate; what an earlier iteration produced of it is read like a prompt."""
-        sequence.own = sequence.produced
+        """One more response to generate; what it has already is read like a prompt."""
         self.waiting.append(sequence)
 
     def advance(self, until: float = FOREVER) -> bool:
-        """The next run of steps, or wait for an answer; False if not even a step ends before ``until``."""
+        """The next run of steps, or wait for an answer; False if it does not end before ``until``."""
         self._take_back()
+        self._preempt()
         self._take_sharers()
         if self.reading or (self.waiting and self._has_room(self.waiting[0])):
             return self._read(until)
@@ -188,13 +190,14 @@ class Replica:
                 self._run(sequence)
 
     def _has_room(self, sequence: Sequence) -> bool:
-        """Whether the sequence may be taken in; alone it always may."""
-        if self.taken_in >= self.limits.sequences:
+        """Whether the sequence may be taken in beside the next tokens of all; alone it always may."""
+        if self.taken_in >= self.limits.sequences or self.is_full:
             return False
         capacity = self.limits.cache_tokens
         if capacity is None or not self.taken_in:
             return True
-        return self.held + self._needs(sequence) <= (1 - WATERMARK) * capacity
+        free = max(WATERMARK * capacity, len(self.running) + 1)
+        return self.held + self._needs(sequence) + free <= capacity
 
     def _needs(self, sequence: Sequence) -> int:
         """Tokens of the cache that it takes when it is taken in."""
@@ -233,10 +236,15 @@ class Replica:
         sequence.own += tokens
         sequence.produced += tokens
 
+    @property
+    def _decoding_beside(self) -> int:
+        """Sequences that decode in a step with prompts; they change when a sharer is taken in."""
+        return len(self.running) if self.limits.chunked else 0
+
     def _read(self, until: float) -> bool:
         """One step with prompts in it."""
-        batch = len(self.running) if self.limits.chunked else 0
-        taken = self._chunks(max(1, self.limits.step_tokens - batch))
+        taken = self._chunks(max(1, self.limits.step_tokens - self._decoding_beside))
+        batch = self._decoding_beside
         total, chunks = sum(size for _, size in taken), len(taken)
         past = sum(size * (one.prompt + one.own - one.left) for one, size in taken) / total
         seconds = self._read_seconds(batch, chunks, total / chunks, past)
@@ -296,33 +304,36 @@ class Replica:
 
     def _decode(self, until: float) -> bool:
         """All steps until a sequence stops, the cache is full, or an answer comes."""
-        self._preempt()
         batch, context = len(self.running), self.context / len(self.running)
+        whole = self._steps_to_event(batch, context)
+        if self.away:
+            whole = max(1, self._steps_before(self.away[0][0], whole, batch, context))
+        steps = self._steps_before(until, whole, batch, context)
+        if steps:
+            start = self.time
+            self.time = start + self.clock.decode_run(batch, context, steps)
+            self.is_filled = False
+            self._step(steps)
+            self._note(start, steps * batch, batch)
+            self._end()
+        return steps == whole
+
+    def _steps_to_event(self, batch: int, context: float) -> int:
+        """At most so many are alike: until a sequence stops, the cache is full, or the table has a kink."""
         while self.ends[0][1] not in self.running:
             heappop(self.ends)
         steps = self.ends[0][0] - self.steps
         capacity = self.limits.cache_tokens
-        if capacity is not None:
+        if capacity is not None and self.taken_in > 1:
             steps = min(steps, max(1, (capacity - self.held) // batch))
         kink = self.clock.next_kink(context) - context
-        steps = min(steps, max(1, ceil(kink))) if kink < steps else steps
-        deadline = min(until, self.away[0][0]) if self.away else until
-        if deadline < FOREVER:
-            steps = self._steps_before(deadline, steps, batch, context)
-            if not steps and until <= deadline:
-                return False
-            steps = max(steps, 1)
-        start = self.time
-        self.time = start + self.clock.decode_run(batch, context, steps)
-        self.is_filled = False
-        self._step(steps)
-        self._note(start, steps * batch, batch)
-        self._end()
-        return True
+        return min(steps, max(1, ceil(kink))) if kink < steps else steps
 
     def _steps_before(self, deadline: float, most: int, batch: int, context: float) -> int:
-        """How many steps end by then; by bisection, as they become slower."""
-        low, high = 0, most
+        """How many of these steps end by then; by bisection."""
+        if deadline == FOREVER or self.time + self.clock.decode_run(batch, context, most) <= deadline:
+            return most
+        low, high = 0, most - 1
         while low < high:
             middle = (low + high + 1) // 2
             end = self.time + self.clock.decode_run(batch, context, middle)
@@ -359,28 +370,39 @@ class Replica:
         self.finished.append((self.time, sequence.index))
 
     def _preempt(self) -> None:
-        """Send the youngest back while the next tokens have no place."""
-        capacity = self.limits.cache_tokens
-        if capacity is None:
-            return
-        while self.held + len(self.running) > capacity and self._evict():
-            self.preemptions += 1
+        """Send sequences back while the next tokens have no place."""
+        capacity, before = self.limits.cache_tokens, self.preemptions
+        if capacity is not None:
+            while self.held + len(self.running) > capacity and self.taken_in > 1:
+                self._evict()
+                self.preemptions += 1
+        self.is_full = self.preemptions > before
 
-    def _evict(self) -> bool:
+    def _evict(self) -> None:
         """Take the cache from the sequence away whose answer comes last, or else from the youngest."""
         cached = [item for item in self.away if item[2].is_cached]
         if cached:
             last = max(cached)[2]
             last.is_cached = False
             self._let_go(last)
-            return True
-        if len(self.running) < 2:
-            return False
-        youngest = next(reversed(self.running.values()))
-        self._stop(youngest)
+            return
+        youngest = self._youngest()
         self._let_go(youngest)
         self.waiting.appendleft(youngest)
-        return True
+
+    def _youngest(self) -> Sequence:
+        """The last one that was taken in, stopped; followers go before the one that reads for them."""
+        if not self.reading:
+            youngest = next(reversed(self.running.values()))
+            self._stop(youngest)
+            return youngest
+        group = self.reading[-1].group
+        if self.followers.get(group):
+            return self.followers[group].pop()
+        youngest = self.reading.pop()
+        if all(one.group != group for one in self.reading):
+            self.followers.pop(group, None)
+        return youngest
 
     def _note(self, start: float, tokens: int, running: int) -> None:
         self.runs.append(Run(start, self.time, tokens, running, self.held))

@@ -126,7 +126,7 @@ def _curve(
             end_s=factor * float(edges[index + 1]),
             tokens_per_second=tokens[index] / factor,
             running=running[index],
-            cache_share=held[index] / room,
+            cache_share=min(1.0, held[index] / room),
         )
         for index in range(moments)
     ]
