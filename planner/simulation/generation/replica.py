@@ -45,8 +45,10 @@ class Run(NamedTuple):
     tokens: int
     """Response tokens generated."""
     running: int
+    before: int
+    """Tokens in the cache at its start."""
     held: int
-    """Tokens in the cache at its end."""
+    """The same at its end."""
 
 
 @dataclass(slots=True, eq=False)
@@ -252,9 +254,10 @@ class Replica:
             return False
         start, self.time = self.time, self.time + seconds
         self.read_tokens += total
+        before = self.held
         self._step(1 if batch else 0)
         done = [one for one, size in taken if self._reads_to_the_end(one, size)]
-        self._note(start, batch + len(done), batch)
+        self.runs.append(Run(start, self.time, batch + len(done), batch, before, self.held))
         for sequence in done:
             self.reading.remove(sequence)
             sequence.produced += 1
@@ -310,11 +313,11 @@ class Replica:
             whole = max(1, self._steps_before(self.away[0][0], whole, batch, context))
         steps = self._steps_before(until, whole, batch, context)
         if steps:
-            start = self.time
+            start, before = self.time, self.held
             self.time = start + self.clock.decode_run(batch, context, steps)
             self.is_filled = False
             self._step(steps)
-            self._note(start, steps * batch, batch)
+            self.runs.append(Run(start, self.time, steps * batch, batch, before, self.held))
             self._end()
         return steps == whole
 
@@ -403,6 +406,3 @@ class Replica:
         if all(one.group != group for one in self.reading):
             self.followers.pop(group, None)
         return youngest
-
-    def _note(self, start: float, tokens: int, running: int) -> None:
-        self.runs.append(Run(start, self.time, tokens, running, self.held))

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from planner.costs.serving.generation import engine_of
 from planner.costs.serving.step_table import StepTable, step_table
 from planner.costs.setting import Setting
-from planner.domain.generated import GenerationReport, Moment
+from planner.domain.generated import GenerationReport
 from planner.domain.parallelism import GenerationStrategy
 from planner.simulation.generation.clock import StepClock
+from planner.simulation.generation.curve import curve
 from planner.simulation.generation.fleet import Balance, Fleet, Outcome, Part
 from planner.simulation.generation.replica import Limits
 from planner.simulation.generation.requests import Requests
@@ -87,7 +88,7 @@ def report(
             cause: factor * seconds * strategy.pipeline * strategy.tensor
             for cause, seconds in _idle_seconds(parts, end, strategy.replicas).items()
         },
-        curve=tuple(_curve(outcome, setting, strategy, factor, moments)) if moments else (),
+        curve=tuple(curve(outcome, setting, strategy, factor, moments)) if moments else (),
     )
 
 
@@ -98,55 +99,6 @@ def _idle_seconds(parts: Sequence[Part], end: float, replicas: int) -> dict[str,
         "tail": replicas * end - busy,
         "tools": sum(part.times * part.replica.waited_s for part in parts),
     }
-
-
-def _curve(
-    outcome: Outcome, setting: Setting, strategy: GenerationStrategy, factor: float, moments: int
-) -> list[Moment]:
-    edges = np.linspace(0, outcome.end_s, moments + 1)
-    runs = [(run, part.times) for part in outcome.parts for run in part.replica.runs]
-    start = np.array([run.start_s for run, _ in runs])
-    end = np.array([run.end_s for run, _ in runs])
-    times = np.array([times for _, times in runs], dtype=np.float64)
-    seconds = np.maximum(end - start, 1e-12)
-    width = outcome.end_s / moments
-
-    def mean(rates: Floats) -> list[float]:
-        """Of the moments, of what is so much per second during each run."""
-        found: list[float] = (np.diff(_integral(start, end, rates * times, edges)) / width).tolist()
-        return found
-
-    tokens = mean(np.array([run.tokens for run, _ in runs]) / seconds)
-    running = mean(np.array([run.running for run, _ in runs], dtype=np.float64))
-    held = mean(np.array([run.held for run, _ in runs], dtype=np.float64))
-    room = _room(setting, strategy) * strategy.replicas
-    return [
-        Moment(
-            start_s=factor * float(edges[index]),
-            end_s=factor * float(edges[index + 1]),
-            tokens_per_second=tokens[index] / factor,
-            running=running[index],
-            cache_share=min(1.0, held[index] / room),
-        )
-        for index in range(moments)
-    ]
-
-
-def _integral(start: Floats, end: Floats, rates: Floats, at: Floats) -> Floats:
-    """Of all rates together, from 0 to each of the times ``at``."""
-    times = np.concatenate([[0.0], start, end])
-    steps = np.concatenate([[0.0], rates, -rates])
-    order = np.argsort(times, kind="stable")
-    times, level = times[order], np.cumsum(steps[order])
-    total = np.concatenate([[0.0], np.cumsum(level[:-1] * np.diff(times))])
-    found: Floats = np.interp(at, times, total)
-    return found
-
-
-def _room(setting: Setting, strategy: GenerationStrategy) -> int:
-    """Tokens that one replica's cache has room for."""
-    longest = setting.workload.maximum_tokens
-    return strategy.cache_tokens or strategy.max_sequences * longest
 
 
 def _repeated(values: Sequence[float], part: Part) -> Floats:
