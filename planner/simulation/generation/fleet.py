@@ -10,9 +10,10 @@ from typing import Literal
 import numpy as np
 
 from planner.simulation.generation.clock import StepClock
-from planner.simulation.generation.replica import FOREVER, Limits, Replica
-from planner.simulation.generation.replica import Sequence as Response
+from planner.simulation.generation.replica import FOREVER, Replica
 from planner.simulation.generation.requests import Requests, Whole
+from planner.simulation.generation.sequences import Limits
+from planner.simulation.generation.sequences import Sequence as Response
 
 Balance = Literal["split", "queue"]
 

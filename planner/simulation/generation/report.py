@@ -14,8 +14,8 @@ from planner.domain.parallelism import GenerationStrategy
 from planner.simulation.generation.clock import StepClock
 from planner.simulation.generation.curve import curve
 from planner.simulation.generation.fleet import Balance, Fleet, Outcome, Part
-from planner.simulation.generation.replica import Limits
 from planner.simulation.generation.requests import Requests
+from planner.simulation.generation.sequences import Limits
 
 Floats = NDArray[np.float64]
 

@@ -11,7 +11,8 @@ from planner.costs.serving.generation import engine_of
 from planner.costs.serving.step_table import step_table
 from planner.domain.parallelism import GenerationStrategy
 from planner.simulation.generation.clock import StepClock
-from planner.simulation.generation.replica import FOREVER, Limits, Replica, Sequence
+from planner.simulation.generation.replica import FOREVER, Replica
+from planner.simulation.generation.sequences import Limits, Sequence
 
 some = settings(deadline=None, max_examples=150)
 
