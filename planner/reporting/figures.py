@@ -1,4 +1,4 @@
-"""Pictures; the only file that draws."""
+"""Pictures of timelines."""
 
 import io
 from collections.abc import Sequence

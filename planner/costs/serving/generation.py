@@ -91,6 +91,8 @@ def prefill_seconds(setting: Setting, generate: GenerationStrategy, prompts: int
 
 def _prompts_seconds(setting: Setting, table: StepTable, prompts: Numbers) -> Numbers:
     stack, length = setting.stack.generation, setting.workload.prompt_tokens.mean
+    if not stack.keeps_cache:
+        return 0.0 * np.asarray(prompts)
     at_once = np.minimum(prompts, max(1, int(stack.prefill_tokens // length)))
     chunks = math.ceil(length / stack.prefill_tokens)
     passes = np.ceil(prompts / at_once) * chunks
