@@ -13,7 +13,7 @@ and comparing options of different device counts (colocated roles must share one
 
 An option of a role that trains and generates is a training half (layout, micro-batch, recompute, offload)
 and a generation half (p_g, t_g, sequences at once, cache), which belong together when p_g divides p and t_g
-divides t. The training half enters generation through the weight sync only: through p, t, c and e, whose
+divides t, or as the serving engine has it (`planner.search.options.raw.under`). The training half enters generation through the weight sync only: through p, t, c and e, whose
 micro-DP groups it moves weights in, through the devices, and through whether weights come back from host
 memory (`planner.search.options.halves.KEY`; d follows from these, and chunks move nothing). The halves have
 calls of their own, persistent and host bytes do not depend on the generation half, and transient bytes are
