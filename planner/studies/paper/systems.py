@@ -61,7 +61,7 @@ SHIPPED: Mapping[System, Mapping[str, int | bool]] = MappingProxyType(
 DeepSpeed-Chat: ``per_device_generation_batch_size 1`` of its only script for Llama 2
 (microsoft/DeepSpeedExamples @1ac64496, run_llama2_7b.sh; 16 by default). OpenRLHF: ``micro_rollout_batch_size
 16`` of its script of HybridFlow's very workload, 1,024 prompts of 1,024 + 1,024 tokens in 8 updates
-(train_ppo_llama_ray.sh of 2024; 8 by default, 32 in later versions). NeMo-Aligner:
+(train_ppo_llama_ray.sh before packing; 8 by default, 32 in later versions). NeMo-Aligner:
 ``rollout_micro_batch_size: 8`` (NVIDIA/NeMo-Aligner @003b655f, gpt_ppo_actor.yaml), through NeMo's
 generation, which does keep keys and values (NVIDIA/NeMo @00780235, text_generation_strategy.py).
 """
