@@ -72,6 +72,25 @@ def row_progress(words: str, *, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda count: bar.advance(task, count)
 
 
+@contextmanager
+def step_progress(words: str, *, total: int) -> Iterator[Callable[[str], None]]:
+    """A bar on a terminal, and the step that is being taken; nothing elsewhere.
+
+    What is yielded is called with each step's name.
+    """
+    console = screen.errors_console()
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn())
+    with Progress(
+        *columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task(words, total=total)
+
+        def advance(step: str) -> None:
+            bar.update(task, advance=1, description=step)
+
+        yield advance
+
+
 def format_phases(seconds_by_call: Mapping[str, float]) -> str:
     """Seconds of each call that takes any, the role named only where two roles have the method.
 

@@ -6,6 +6,7 @@ from planner.algorithms.grpo import grpo
 from planner.algorithms.known import ALGORITHMS, dataflow_of
 from planner.algorithms.ppo import ppo
 from planner.algorithms.remax import remax
+from planner.algorithms.rescored import rescored
 from planner.algorithms.rloo import rloo
 from planner.algorithms.safe_rlhf import safe_rlhf
 from planner.algorithms.trace import Algorithm, trace
@@ -20,6 +21,7 @@ __all__ = [
     "planned_dataflow",
     "ppo",
     "remax",
+    "rescored",
     "rloo",
     "safe_rlhf",
     "trace",

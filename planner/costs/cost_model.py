@@ -263,7 +263,7 @@ def _generation_bytes(setting: Setting, strategy: RoleStrategy) -> dict[str, int
     assert strategy.generate is not None, "a role that generates has a generation layout"
     kinds = generation_bytes(setting, strategy.generate)
     weights = kinds.pop("generation_weights")
-    if strategy.train is None and strategy.infer is None:
+    if (strategy.train is None and strategy.infer is None) or setting.stack.generation.resharding == "none":
         return kinds
     back = training_shard_bytes(setting, strategy.layout) if strategy.offload == "all" else 0
     if back > sum(kinds.values()):

@@ -41,7 +41,7 @@ def check_roles(scenario: Scenario, graph: DataflowGraph, *, where: str) -> None
     """
     mistakes = [
         *_role_mistakes(scenario, graph),
-        *_demand_mistakes(scenario),
+        *_demand_mistakes(scenario, has_generator=GENERATOR in graph.roles),
         *_phase_mistakes(scenario, graph),
         *_work_mistakes(scenario, graph),
     ]
@@ -49,10 +49,12 @@ def check_roles(scenario: Scenario, graph: DataflowGraph, *, where: str) -> None
         raise SpecError("\n".join(describe(path, message, where=where) for path, message in mistakes))
 
 
-def _demand_mistakes(scenario: Scenario) -> Iterator[Mistake]:
+def _demand_mistakes(scenario: Scenario, *, has_generator: bool = False) -> Iterator[Mistake]:
     """Demands on roles that are not there or take no devices."""
+    known = {*scenario.models, *([GENERATOR] if has_generator or scenario.staleness else [])}
     for key in scenario.pin.root:
-        yield from _placed(scenario, key.role, ("pin", str(key)))
+        if key.role not in known:
+            yield from _misplaced(scenario, key.role, ("pin", str(key)))
     for place in ("colocate", "apart"):
         for index, group in enumerate(getattr(scenario, place)):
             roles = dict.fromkeys(group)
@@ -60,7 +62,8 @@ def _demand_mistakes(scenario: Scenario) -> Iterator[Mistake]:
                 found = ", ".join(group) or "nothing"
                 yield (place, index), f"names {found}; name two or more roles, each once"
             for role in roles:
-                yield from _placed(scenario, role, (place, index))
+                if role not in known:
+                    yield from _misplaced(scenario, role, (place, index))
 
 
 def _growth_mistakes(scenario: Scenario) -> Iterator[Mistake]:
@@ -74,9 +77,7 @@ def _growth_mistakes(scenario: Scenario) -> Iterator[Mistake]:
         )
 
 
-def _placed(scenario: Scenario, role: str, path: Path) -> Iterator[Mistake]:
-    if role in scenario.models or (role == GENERATOR and scenario.staleness):
-        return
+def _misplaced(scenario: Scenario, role: str, path: Path) -> Iterator[Mistake]:
     if role == GENERATOR:
         yield path, f"{role} is a role of its own only with staleness: 1 or more; the actor generates else"
     elif role in scenario.services:

@@ -22,6 +22,15 @@ ANY = "any"
 RankOrder = Literal["pipeline-data", "data-pipeline"]
 """Which ranks are neighbours after those of a tensor and context group."""
 
+Resharding = Literal["micro-data", "everywhere", "none"]
+"""How a role's training weights come to its serving engine (HybridFlow, table 1 and section 5.4).
+
+``micro-data``: gathered inside micro-DP groups, p_g divides p and t_g divides t (HybridFlow).
+``everywhere``: whole layers gathered over all devices, once for each batch of prompts, into any t_g
+(DeepSpeed-Chat). ``none``: the engine generates with the training weights where they lie, p_g = p and t_g = t
+(NeMo-Aligner).
+"""
+
 
 class Speeds(Value):
     """Speed of kernels inside a long job over that of the device's kernels alone."""
@@ -101,6 +110,10 @@ class GenerationStack(Value):
     """Tokens of one prefill pass (vLLM's ``max_num_batched_tokens``)."""
     chunked: bool = True
     """Whether a prompt may be cut between two passes."""
+    max_sequences: PositiveInt | None = None
+    """Sequences that one replica decodes at once at most (vLLM's ``max_num_seqs``); none for what fits."""
+    device_sequences: PositiveInt | None = None
+    """The same for each of the replica's devices (DeepSpeed-Chat's ``per_device_generation_batch_size``)."""
     memory_share: float = Field(default=0.9, gt=0, le=1)
     """Of the device, for weights and cache (vLLM's ``gpu_memory_utilization``)."""
     sustained: float = Field(default=1.0, gt=0, le=1)
@@ -111,6 +124,12 @@ class GenerationStack(Value):
     """Taking in one tensor of a weight sync."""
     reload: float | None = Field(default=None, gt=0, le=1)
     """Share of the host link at which weight buffers come back; none where ``wake`` has it."""
+    resharding: Resharding = "micro-data"
+    """How weights come from a training layout on the same devices."""
+    keeps_cache: bool = True
+    """Whether keys and values are kept; without, each new token's whole context passes the model again."""
+    tensor_call: Seconds = 0.0
+    """Announcing one tensor of a sync from other devices to one replica, one replica after the other."""
     record: FitRecord | None = None
     """Of the seconds per output token."""
     first_token: FitRecord | None = None

@@ -96,6 +96,8 @@ class Generated:
 
     call: ModelCall
     table: GenerationTable
+    weights: Whole
+    """Bytes of the engine's own weights."""
     sync: Floats
     """Seconds of the weight sync."""
     returning_s: Floats
@@ -106,16 +108,19 @@ class Generated:
 
 def generated(calls: Sequence[tuple[ModelCall, Setting]], pairs: Syncs) -> list[Generated]:
     """The role's calls that generate, in every pair of a training layout and a generation strategy."""
-    return [
-        Generated(
-            call=call,
-            table=generation_table(setting, pairs.generate),
-            sync=sync_seconds(setting, pairs),
-            returning_s=returning_seconds(setting, pairs.train),
-            returning=returning_bytes(setting, pairs.train),
-        )
-        for call, setting in calls
-    ]
+    return [_generated(call, setting, pairs) for call, setting in calls]
+
+
+def _generated(call: ModelCall, setting: Setting, pairs: Syncs) -> Generated:
+    table = generation_table(setting, pairs.generate)
+    return Generated(
+        call=call,
+        table=table,
+        weights=table.weights * (setting.stack.generation.resharding != "none"),
+        sync=sync_seconds(setting, pairs),
+        returning_s=returning_seconds(setting, pairs.train),
+        returning=returning_bytes(setting, pairs.train),
+    )
 
 
 def generation_costs(
@@ -131,7 +136,7 @@ def generation_costs(
     for each in calls:
         whole = each.table.seconds + (each.sync + returns * each.returning_s)
         seconds[each.call.name] = correct(each.call, whole, _PairLikeness(pairs, offload))
-        peak = each.table.weights + np.maximum(each.table.beside, returns * each.returning)
+        peak = each.weights + np.maximum(each.table.beside, returns * each.returning)
         transient = np.maximum(transient, peak)
     return RoleCosts(seconds=seconds, persistent=nothing, transient=transient, host=nothing)
 

@@ -15,7 +15,9 @@ from planner.costs.memory.stages import stages_of
 from planner.costs.setting import Setting
 from planner.costs.sync.transition import (
     engine_seconds,
+    layers_gather_seconds,
     onload_seconds,
+    prompt_batches,
     training_shard_bytes,
 )
 from planner.domain.cluster import NodePool
@@ -35,10 +37,21 @@ class Syncs:
 
 def sync_seconds(setting: Setting, pairs: Syncs) -> Floats:
     """Seconds of every sync of weights that are on the devices; rows need not differ, nor be sorted."""
+    if setting.stack.generation.resharding != "micro-data":
+        return _engine_seconds(setting, pairs) + _ungrouped_seconds(setting, pairs.generate)
     alike = _alike(pairs, setting.node_pool)
     some = Syncs(train=taken(pairs.train, alike.rows), generate=taken(pairs.generate, alike.rows))
     spread: Floats = alike.spread(_engine_seconds(setting, some) + _moving_seconds(setting, some))
     return spread
+
+
+def _ungrouped_seconds(setting: Setting, rows: Generations) -> Floats:
+    """What is gathered without micro-DP groups: whole layers over all devices, or nothing."""
+    if setting.stack.generation.resharding == "none":
+        return np.zeros(len(rows))
+    devices = rows.pipeline * rows.tensor * rows.replicas
+    batches = prompt_batches(setting, rows.replicas, rows.max_sequences)
+    return np.asarray(batches * layers_gather_seconds(setting, devices), dtype=np.float64)
 
 
 def _alike(pairs: Syncs, node_pool: NodePool) -> Groups:

@@ -43,7 +43,7 @@ def with_receives(
     """The same costs with the calls that receive weights into these layouts."""
     devices = rows.pipeline * rows.tensor * rows.replicas
     for call, setting in calls:
-        seconds = np.broadcast_to(receiving_seconds(setting, devices), len(rows))
+        seconds = np.broadcast_to(receiving_seconds(setting, devices, replicas=rows.replicas), len(rows))
         costs = replace(
             costs,
             seconds={**costs.seconds, call.name: seconds},

@@ -67,20 +67,22 @@ def bytes_beside_weights(
     """Cache and working set of replicas of one p_g and t_g, by kind.
 
     The cache holds ``cache_tokens``, or where they are 0 ``max_sequences`` sequences of the greatest length.
-    Captured graphs share one pool, as large as the largest batch's working set. Counts are numbers, or arrays
-    of one length.
+    Without a cache whole sequences are worked on. Captured graphs share one pool, as large as the largest
+    batch's working set. Counts are numbers, or arrays of one length.
     """
     model, workload, stack = setting.model, setting.workload, setting.stack.generation
     replica = -(-workload.samples // replicas)
     sequences, longest = lesser(max_sequences, replica), workload.prompt_tokens.maximum
     prefill = lesser(replica * longest, stack.prefill_tokens)
     tokens = greater(greater(prefill, 0 if stack.chunked else longest), sequences)
+    if not stack.keeps_cache:
+        tokens = sequences * workload.maximum_tokens
     captured = lesser(stack.graph_sequences, sequences) if setting.device.kind == "cuda" else 0
     block, working = cache_bytes(setting, generate, 1), working_bytes_per_token(setting, generate)
     whole = sequences * -(-workload.maximum_tokens // BLOCK_TOKENS)
     blocks = choose(cache_tokens > 0, -(-cache_tokens // BLOCK_TOKENS), whole)
     return {
-        "kv_cache": blocks * block,
+        "kv_cache": blocks * block * stack.keeps_cache,
         "activations": tokens * working,
         "logits": sequences * model.vocab * (setting.element_bytes + 4),
         "graphs": captured * working,

@@ -97,6 +97,8 @@ def prefill_seconds(setting: Setting, generate: GenerationStrategy, prompts: int
 
 def _prompts_seconds(setting: Setting, table: StepTable, prompts: Numbers, length: float) -> Numbers:
     stack = setting.stack.generation
+    if not stack.keeps_cache:
+        return 0.0 * np.asarray(prompts)
     at_once = np.minimum(prompts, max(1, int(stack.prefill_tokens // length)))
     chunks = math.ceil(length / stack.prefill_tokens)
     passes = np.ceil(prompts / at_once) * chunks

@@ -83,8 +83,11 @@ class StepTable:
         """One token for each of ``batch`` sequences of mean ``context``, ``prompts`` taken in beside them.
 
         With p_g stages the sequences run as p_g parts, so that every stage reads its weights p_g times.
-        Beside the device, the engine schedules, samples and detokenizes.
+        Beside the device, the engine schedules, samples and detokenizes. An engine without a cache takes in
+        whole sequences anew.
         """
+        if not self.stack.keeps_cache:
+            return self._seconds_anew(batch, context)
         pipeline, stack = self.pipeline, self.stack
         part = self.pass_seconds(
             np.asarray(batch) / pipeline,
@@ -94,6 +97,13 @@ class StepTable:
             past_tokens=past_tokens,
         )
         return pipeline * part + stack.step + stack.sequence * np.asarray(batch)
+
+    def _seconds_anew(self, batch: Numbers, context: Numbers) -> Any:
+        """One token for each of ``batch`` sequences, of which nothing is kept from the step before."""
+        part = self.pass_seconds(
+            0.0, 0.0, prompts=np.asarray(batch) / self.pipeline, prompt_tokens=np.asarray(context) + 1
+        )
+        return self.pipeline * part + self.stack.step + self.stack.sequence * np.asarray(batch)
 
     def pass_seconds(
         self,

@@ -26,7 +26,7 @@ def send_seconds(setting: Setting, strategy: RoleStrategy) -> float:
 
 def receive_seconds(setting: Setting, strategy: RoleStrategy) -> float:
     """One receive of the generator."""
-    return float(receiving_seconds(setting, strategy.layout.devices))
+    return float(receiving_seconds(setting, strategy.layout.devices, replicas=strategy.layout.data))
 
 
 def send_bytes(setting: Setting, strategy: RoleStrategy) -> dict[str, int]:
@@ -48,14 +48,15 @@ def sending_seconds(setting: Setting, devices: Numbers) -> Numbers:
     return tensor_count(setting.model) * np.asarray(seconds, dtype=np.float64)
 
 
-def receiving_seconds(setting: Setting, devices: Numbers) -> Numbers:
+def receiving_seconds(setting: Setting, devices: Numbers, *, replicas: Numbers = 1) -> Numbers:
     """Broadcasting all weights to so many devices of the generator, and its engines' handling of them.
 
-    A number or an array. The gathered tensors come from another device of its nodes, or from the link between
-    node pools.
+    Numbers or arrays. The gathered tensors come from another device of its nodes, or from the link between
+    node pools. Some trainers announce each tensor to one replica after the other.
     """
     seconds = spreading_seconds(setting.node_pool, devices, _tensor_bytes(setting), beside=True)
-    handling = setting.stack.generation.tensor_sync
+    engine = setting.stack.generation
+    handling = engine.tensor_sync + engine.tensor_call * np.asarray(replicas)
     return tensor_count(setting.model) * (np.asarray(seconds, dtype=np.float64) + handling)
 
 

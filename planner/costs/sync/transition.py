@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from planner.costs.links.collectives import Channel, all_gather_seconds, channel, group_channel
+from planner.costs.links.collectives import Channel, Numbers, all_gather_seconds, channel, group_channel
+from planner.costs.memory.rounding import ceil_div, lesser
 from planner.costs.memory.stages import Stage, kinds_of_stages, stages_of
 from planner.costs.setting import Setting
 from planner.domain.cluster import NodePool
@@ -57,11 +58,9 @@ def transition(
             peak_bytes=weights,
             redundant_bytes=vanilla_redundant_bytes(weights, train),
         )
-    everywhere = channel(setting.node_pool, size=train.devices, stride=1, devices=train.devices)
-    layer = float(all_gather_seconds(everywhere, weights / setting.model.layers))
     return Transition(
         bytes=deepspeed_chat_bytes(weights, train),
-        seconds=fixed + GATHERS * setting.model.layers * layer,
+        seconds=fixed + GATHERS * float(layers_gather_seconds(setting, train.devices)),
         peak_bytes=weights,
         redundant_bytes=deepspeed_chat_redundant_bytes(weights, train),
     )
@@ -95,12 +94,43 @@ def vanilla_redundant_bytes(weight_bytes: float, train: ParallelStrategy) -> flo
 def reshard_seconds(
     setting: Setting, train: ParallelStrategy, generate: GenerationStrategy, *, offload: Offload = "none"
 ) -> float:
-    """One weight sync of HybridFlow's engine: the engines' own work, and the all-gather of micro-DP groups.
+    """One weight sync, as the serving engine takes weights in: its own work, and what is gathered.
 
-    Context-parallel ranks hold the same weights, each with micro-DP groups of its own. Routed experts that
-    training spreads are gathered over the expert ranks as well.
+    In micro-DP groups, context-parallel ranks hold the same weights, each with groups of its own. Routed
+    experts that training spreads are gathered over the expert ranks as well.
     """
-    return _reshard_seconds(setting, train, (generate.pipeline, generate.tensor, generate.replicas), offload)
+    if setting.stack.generation.resharding == "micro-data":
+        sizes = (generate.pipeline, generate.tensor, generate.replicas)
+        return _reshard_seconds(setting, train, sizes, offload)
+    returning = onload_seconds(setting, train) if offload == "all" else 0.0
+    return engine_seconds(setting, generate) + returning + _moving_seconds(setting, generate)
+
+
+def _moving_seconds(setting: Setting, generate: GenerationStrategy) -> float:
+    """Of an engine without micro-DP groups."""
+    if setting.stack.generation.resharding == "none":
+        return 0.0
+    batches = prompt_batches(setting, generate.replicas, generate.max_sequences)
+    return float(batches * layers_gather_seconds(setting, generate.devices))
+
+
+def prompt_batches(setting: Setting, replicas: Numbers, max_sequences: Numbers) -> Numbers:
+    """Batches of prompts that a replica is handed one after the other; numbers or arrays.
+
+    DeepSpeed-Chat's engine gathers its layers anew for each (DeepSpeed, runtime/hybrid_engine.py).
+    """
+    sequences = ceil_div(setting.workload.samples, replicas)
+    return ceil_div(sequences, lesser(max_sequences, sequences))
+
+
+def layers_gather_seconds(setting: Setting, devices: Numbers) -> Numbers:
+    """All layers of the model gathered over so many devices, one after the other.
+
+    Each receives (n - 1) / n of the weights (HybridFlow, table 2).
+    """
+    weights = setting.model.parameters() * setting.element_bytes
+    everywhere = channel(setting.node_pool, size=devices, stride=1, devices=devices)
+    return setting.model.layers * all_gather_seconds(everywhere, weights / setting.model.layers)
 
 
 @lru_cache(maxsize=65536)

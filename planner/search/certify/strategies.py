@@ -9,6 +9,7 @@ from planner.domain.parallelism import ParallelStrategy
 from planner.domain.pins import PinKey
 from planner.domain.plan import Plan, Pool, RoleStrategy
 from planner.domain.runnable import plan_refusals, scenario_refusals, strategy_refusals
+from planner.domain.stack import Resharding
 from planner.search.certify.violation import Violation
 
 Rules = dict[str, tuple[bool, str]]
@@ -27,7 +28,8 @@ def strategy_violations(plan: Plan, graph: DataflowGraph) -> Iterator[Violation]
                 yield Violation(rule="phases", message=message)
                 continue
             rules = _layout_rules(strategy.layout, plan.scenario.model_of(role), node_pool, pool.devices)
-            rules |= _generation_rules(strategy, pool.devices) | _pass_rules(strategy, plan)
+            resharding = plan.scenario.stack.generation.resharding
+            rules |= _generation_rules(strategy, pool.devices, resharding) | _pass_rules(strategy, plan)
             for rule, (holds, message) in rules.items():
                 if not holds:
                     yield Violation(rule=rule, message=f"{role}: {message}")
@@ -57,18 +59,22 @@ def _layout_rules(layout: ParallelStrategy, model: ModelSpec, node_pool: NodePoo
     }
 
 
-def _generation_rules(strategy: RoleStrategy, devices: int) -> Rules:
+def _generation_rules(strategy: RoleStrategy, devices: int, resharding: Resharding) -> Rules:
     generate, layout = strategy.generate, strategy.layout
     if generate is None:
         return {}
+    sizes, own = (generate.pipeline, generate.tensor), (layout.pipeline, layout.tensor)
+    divide = all(whole % part == 0 for whole, part in zip(own, sizes, strict=True))
+    reaches = {"micro-data": divide, "everywhere": True, "none": sizes == own}
     return {
         "generation layout": (
             generate.devices == devices,
             f"{generate} does not fill {devices} devices",
         ),
         "generation sizes": (
-            layout.pipeline % generate.pipeline == 0 and layout.tensor % generate.tensor == 0,
-            f"p_g={generate.pipeline}, t_g={generate.tensor} do not divide those of {layout}",
+            reaches[resharding],
+            f"p_g={generate.pipeline}, t_g={generate.tensor} "
+            + (f"are not those of {layout}" if resharding == "none" else f"do not divide those of {layout}"),
         ),
     }
 

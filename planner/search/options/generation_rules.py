@@ -27,7 +27,7 @@ def raw_generations(subject: Subject, counts: Sequence[int]) -> Columns:
 
 def _shapes(subject: Subject, counts: Sequence[int]) -> Iterator[tuple[int, ...]]:
     """(devices, p_g, t_g, replicas, sequences at once)."""
-    waves: dict[int, list[int]] = {}
+    waves: dict[tuple[int, int], list[int]] = {}
     for devices in counts:
         for tensor in generation_tensor_sizes(subject, devices):
             for pipeline in generation_pipeline_sizes(subject, devices // tensor):
@@ -35,9 +35,10 @@ def _shapes(subject: Subject, counts: Sequence[int]) -> Iterator[tuple[int, ...]
                 if not has_responses(subject, replicas):
                     continue
                 sequences = math.ceil(subject.responses / replicas)
-                if sequences not in waves:
-                    waves[sequences] = at_once(subject, sequences)
-                for most in waves[sequences]:
+                key = sequences, most_at_once(subject, tensor * pipeline)
+                if key not in waves:
+                    waves[key] = at_once(subject, *key)
+                for most in waves[key]:
                     yield devices, pipeline, tensor, replicas, most
 
 
@@ -69,9 +70,19 @@ def has_responses(subject: Subject, replicas: int) -> bool:
     return enough and subject.allows("replicas", replicas, phase="generate")
 
 
-def at_once(subject: Subject, sequences: int) -> list[int]:
-    """Sequences that a replica decodes at once: its own, evenly in each of the counts of `waves`."""
-    sizes = dict.fromkeys(math.ceil(sequences / count) for count in waves(sequences))
+def most_at_once(subject: Subject, devices: int) -> int:
+    """Sequences that a replica of so many devices takes at once; all responses if its engine says none."""
+    stack = subject.scenario.stack.generation
+    of_devices = stack.device_sequences and stack.device_sequences * devices
+    return min(stack.max_sequences or subject.responses, of_devices or subject.responses)
+
+
+def at_once(subject: Subject, sequences: int, most: int) -> list[int]:
+    """Sequences that a replica decodes at once: its own, evenly in each of the counts of `waves`.
+
+    No more than its engine takes.
+    """
+    sizes = dict.fromkeys(min(most, math.ceil(sequences / count)) for count in waves(sequences))
     return [size for size in sizes if subject.allows("max_sequences", size, phase="generate")]
 
 

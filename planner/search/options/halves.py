@@ -109,7 +109,8 @@ def generation_half(subject: Subject, costs: Costs, training: Half) -> Half:
     counts = np.unique(layouts["devices"])
     raw = raw_generations(subject, counts.tolist())
     slots = zip(_split(raw, counts), _split(layouts, counts), strict=True)
-    rows = concatenated([under(generation, own) for generation, own in slots])
+    resharding = subject.scenario.stack.generation.resharding
+    rows = concatenated([under(generation, own, resharding) for generation, own in slots])
     if not len(rows["devices"]):
         return _empty(rows)
     returns = np.unique(training.rows["returns"]).tolist()

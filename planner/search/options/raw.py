@@ -9,6 +9,7 @@ from planner.domain.cluster import NodePool
 from planner.domain.dataflow import DataflowGraph
 from planner.domain.plan import Offload
 from planner.domain.scenario import Scenario
+from planner.domain.stack import Resharding
 from planner.search.options.generation_rules import raw_generations
 from planner.search.options.layout_rules import offloads, raw_layouts
 from planner.search.options.rows import Columns, Strategies, concatenated, crossed, taken
@@ -25,7 +26,7 @@ def raw_strategies(
         return Strategies(rows=raw_generations(subject, counts), phase=None)
     rows = offloaded(raw_layouts(subject, counts), offloads(subject))
     if subject.generates:
-        rows = under(raw_generations(subject, counts), rows)
+        rows = under(raw_generations(subject, counts), rows, scenario.stack.generation.resharding)
     return Strategies(rows=rows, phase=subject.phase)
 
 
@@ -51,9 +52,18 @@ def offloaded(rows: Columns, kinds: Sequence[Offload]) -> Columns:
     return concatenated([nothing, *parts])
 
 
-def under(generation: Columns, training: Columns) -> Columns:
-    """Rows of one device count with each generation strategy of theirs: p_g divides p, and t_g divides t."""
+def under(generation: Columns, training: Columns, resharding: Resharding = "micro-data") -> Columns:
+    """Rows of one device count with each generation strategy that their weights can come to.
+
+    In micro-DP groups p_g divides p and t_g divides t, without a resharding they are equal, and weights that
+    are gathered over all devices come to any.
+    """
     shapes = {name: column for name, column in generation.items() if name != "devices"}
-    divides = training["pipeline"][:, None] % shapes["generate_pipeline"] == 0
-    divides &= training["tensor"][:, None] % shapes["generate_tensor"] == 0
+    pipeline, tensor = training["pipeline"][:, None], training["tensor"][:, None]
+    if resharding == "everywhere":
+        return crossed(training, shapes, True)
+    if resharding == "none":
+        alike = (pipeline == shapes["generate_pipeline"]) & (tensor == shapes["generate_tensor"])
+        return crossed(training, shapes, alike)
+    divides = (pipeline % shapes["generate_pipeline"] == 0) & (tensor % shapes["generate_tensor"] == 0)
     return crossed(training, shapes, divides)

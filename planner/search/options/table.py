@@ -11,15 +11,16 @@ suffices. Three shortcuts would be wrong: adding persistent to transient bytes (
 greatest transient counts), adding up the seconds of different calls (other pools wait for some of them only),
 and comparing options of different device counts (colocated roles must share one).
 
-An option of a role that trains and generates is a training half (layout, micro-batch, recompute, offload)
-and a generation half (p_g, t_g, sequences at once, cache), which belong together when p_g divides p and t_g
-divides t. The training half enters generation through the weight sync only: through p, t, c and e, whose
-micro-DP groups it moves weights in, through the devices, and through whether weights come back from host
-memory (`planner.search.options.halves.KEY`; d follows from these, and chunks move nothing). The halves have
-calls of their own, persistent and host bytes do not depend on the generation half, and transient bytes are
-the greater of the two. Each of these rises with each half's value, so a half that is dominated among those of
-the same key makes only dominated options: the halves are pruned first, then their products. A half that does
-not fit a device alone makes no option that fits, and is dropped before.
+An option of a role that trains and generates is a training half (layout, micro-batch, recompute, offload) and
+a generation half (p_g, t_g, sequences at once, cache), which belong together when p_g divides p and t_g
+divides t, or as the serving engine has it (`planner.search.options.raw.under`). The training half enters
+generation through the weight sync only: through p, t, c and e, whose micro-DP groups it moves weights in,
+through the devices, and through whether weights come back from host memory
+(`planner.search.options.halves.KEY`; d follows from these, and chunks move nothing). The halves have calls of
+their own, persistent and host bytes do not depend on the generation half, and transient bytes are the greater
+of the two. Each of these rises with each half's value, so a half that is dominated among those of the same
+key makes only dominated options: the halves are pruned first, then their products. A half that does not fit a
+device alone makes no option that fits, and is dropped before.
 
 Where nobody limits host memory its bytes only break ties: of plans of one objective and as many devices the
 one of the least sum of all calls' seconds is taken, then that of the fewest bytes. An option that is no

@@ -1,11 +1,18 @@
 """What HybridFlow's evaluation states (EuroSys'25, section 8), and what can be read off its figures."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 from planner.domain.placement import Placement
 
 Size = Literal["7b", "13b", "34b", "70b"]
 Algorithm = Literal["ppo", "remax", "safe-rlhf"]
+
+MODELS: Mapping[str, Size] = MappingProxyType(
+    {"llama-2-7b": "7b", "llama-2-13b": "13b", "codellama-34b": "34b", "llama-2-70b": "70b"}
+)
+"""Sizes of the catalog's models; 34B is taken to be CodeLlama's."""
 
 COLOCATE: Placement = (("actor", "critic", "reference", "reward"),)
 SPLIT: Placement = (("actor", "reference"), ("critic", "reward"))
@@ -60,3 +67,48 @@ SHORTER = 0.603
 
 ITERATION_SECONDS: dict[tuple[Size, int], int] = {("7b", 128): 56, ("70b", 128): 260}
 """PPO, read off figure 9 (15 to 30 % uncertain)."""
+
+AXIS = (8, 16, 32, 64, 96, 128)
+"""Devices on the axes of figures 9 to 11, each size from its minimum on."""
+
+SPEEDUPS: Mapping[tuple[Algorithm, Size], tuple[float, float]] = MappingProxyType(
+    {
+        ("ppo", "7b"): (1.68, 8.63),
+        ("ppo", "13b"): (2.70, 18.96),
+        ("ppo", "34b"): (2.41, 20.57),
+        ("ppo", "70b"): (5.17, 17.98),
+        ("remax", "13b"): (2.49, 3.66),
+    }
+)
+"""Least and greatest speed-up over any system on any number of devices, below those figures."""
+
+MEAN_SPEEDUPS: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {"deepspeed-chat": (3.67, 7.84), "openrlhf": (3.25, 5.93), "nemo-aligner": (12.52, 20.57)}
+)
+"""Mean and greatest speed-up over each system in PPO (section 8.2)."""
+
+ALL_SPEEDUPS = (1.53, 20.57)
+"""Least and greatest of all (abstract)."""
+
+SPEEDUP_ON_8 = 2.09
+"""The least on 8 devices (section 8.2)."""
+
+SPEEDUP_7B_128 = 1.68
+"""Over the best system, OpenRLHF, for 7B on 128 devices (section 8.2)."""
+
+REDUCTIONS = (0.552, 0.712)
+"""By how much transitions are shorter than DeepSpeed-Chat's: on average, and most, for 70B (section 8.4)."""
+
+SEARCH_SECONDS: Mapping[tuple[Size, int], int] = MappingProxyType(
+    {
+        ("7b", 8): 10,
+        ("7b", 16): 30,
+        ("13b", 24): 65,
+        ("13b", 32): 110,
+        ("34b", 48): 220,
+        ("34b", 64): 370,
+        ("70b", 96): 800,
+        ("70b", 128): 1400,
+    }
+)
+"""Of one search, read off figure 16's logarithmic axis."""

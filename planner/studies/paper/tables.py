@@ -1,7 +1,7 @@
 """The evaluation as tables of text: the paper's figure beside ours."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from planner.studies.paper import minima, placements
 from planner.studies.paper.facts import (
@@ -13,20 +13,43 @@ from planner.studies.paper.facts import (
     pools,
     standing,
 )
+from planner.studies.paper.fixed import Bars, fixed_bars
 from planner.studies.paper.generation import Bar, bars, choices, syncs
 from planner.studies.paper.placements import Case
 from planner.studies.paper.published import GENERATION_SECONDS, MINIMA, Algorithm, Size
+from planner.studies.paper.searches import Search, searches
 from planner.studies.paper.seconds import totals
+from planner.studies.paper.system_facts import flat_fact, speedup_facts, transition_facts
+from planner.studies.paper.system_tables import (
+    fixed_table,
+    search_table,
+    throughput_tables,
+    transition_table,
+)
+from planner.studies.paper.systems import SETUPS
+from planner.studies.paper.table import Table
+from planner.studies.paper.throughput import Comparison, comparing, points
+from planner.studies.paper.transitions import Transitions, transitions
 from planner.units import GIB
+
+__all__ = ["STEPS", "Evaluation", "Measures", "Table", "evaluation"]
+
+Watch = Callable[[str], None]
+"""Told of each step of an evaluation before it is taken."""
+
+STEPS = 8 + len(list(points()))
+"""Of an evaluation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """Cells as text."""
+class Measures:
+    """What the figures of the paper show, as we have it."""
 
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    comparisons: tuple[Comparison, ...] = ()
+    placements: tuple[Bars, ...] = ()
+    transitions: tuple[Transitions, ...] = ()
+    generation: tuple[Bar, ...] = ()
+    searches: tuple[Search, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,29 +58,75 @@ class Evaluation:
 
     facts: tuple[Fact, ...]
     tables: tuple[Table, ...]
+    measures: Measures = field(default_factory=Measures)
 
     @property
     def held(self) -> int:
         return sum(fact.holds for fact in self.facts)
 
 
-def evaluation() -> Evaluation:
-    """Every published fact, and the tables that say more. Plans all of the paper's scenarios: minutes."""
-    by_stage, generated = list(placements.cases()), bars()
-    facts = [fit_fact(fit) for algorithm in MINIMA for fit in minima.fits(algorithm)]
-    facts += [placement_fact(case) for case in by_stage]
-    facts += [choice_fact(choice) for choice in choices()]
-    facts += generation_facts(generated)
-    tables = (
-        _facts_table(facts),
-        _layouts_table(by_stage, list(placements.cases_in_layouts())),
-        _time_models_table(by_stage, list(placements.steady_cases())),
-        _generation_table(generated),
-        _sync_table(),
-        _seconds_table(),
-        _minima_table(),
+def evaluation(watch: Watch = lambda words: None, *, helpers: int = 0) -> Evaluation:
+    """Every published fact, and the tables that say more. Plans all of the paper's scenarios: minutes.
+
+    Parameters
+    ----------
+    helpers
+        Processes that compare systems meanwhile.
+    """
+    with comparing(watch, helpers=helpers) as compared:
+        return _evaluation(watch, compared)
+
+
+def _evaluation(watch: Watch, compared: Callable[[], list[Comparison]]) -> Evaluation:
+    watch("figure 12: placements")
+    by_stage = list(placements.cases())
+    watch("figure 14: t_g")
+    chosen, generated = list(choices()), tuple(bars())
+    watch("figure 16: searches")
+    timed = tuple(searches())
+    watch("fewest devices")
+    fitting = [fit for algorithm in MINIMA for fit in minima.fits(algorithm)]
+    others = _other_tables(by_stage, watch)
+    watch("figure 12: fixed placements")
+    fixed = tuple(fixed_bars(by_stage))
+    comparisons = compared()
+    measures = Measures(
+        comparisons=tuple(comparisons),
+        placements=fixed,
+        transitions=tuple(transitions(comparisons)),
+        generation=generated,
+        searches=timed,
     )
-    return Evaluation(facts=tuple(facts), tables=tables)
+    facts = [*map(fit_fact, fitting), *map(placement_fact, by_stage), *map(choice_fact, chosen)]
+    facts += [*generation_facts(generated), *_system_facts(measures)]
+    tables = (_facts_table(facts), *_measured_tables(measures), *others)
+    return Evaluation(facts=tuple(facts), tables=tables, measures=measures)
+
+
+def _system_facts(measures: Measures) -> Iterator[Fact]:
+    for setup in SETUPS:
+        yield from speedup_facts(measures.comparisons, setup)
+    yield flat_fact(measures.transitions)
+    for setup in SETUPS:
+        yield from transition_facts(measures.transitions, setup)
+
+
+def _measured_tables(measures: Measures) -> Iterator[Table]:
+    yield from throughput_tables(measures.comparisons)
+    yield fixed_table(measures.placements)
+    yield _generation_table(measures.generation)
+    yield transition_table(measures.transitions)
+    yield search_table(measures.searches)
+
+
+def _other_tables(by_stage: Sequence[Case], watch: Watch) -> Iterator[Table]:
+    """Made at once, one step after the other."""
+    watch("placements in the paper's layouts")
+    in_layouts = _layouts_table(by_stage, list(placements.cases_in_layouts()))
+    watch("placements by the period")
+    in_both = _time_models_table(by_stage, list(placements.steady_cases()))
+    watch("seconds of an iteration")
+    return iter((in_layouts, in_both, _sync_table(), _seconds_table(), _minima_table()))
 
 
 def _facts_table(facts: Sequence[Fact]) -> Table:
