@@ -20,6 +20,8 @@ _LINEAR = 1e-9
 """Share of a step's seconds by which a run of linear steps may seem not to be."""
 _CONTEXTS: list[float] = CONTEXTS.tolist()
 _TOKENS: list[float] = TOKENS.tolist()
+_ANEW: list[float] = np.arange(0.0, 32769.0, 32.0).tolist()
+"""Contexts at which an engine without a cache is asked for its steps; they are linear between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +44,24 @@ class _Batch:
         return self.pipeline * max(first * layer, last * layer + self.head, self.launch) + self.rest
 
 
+@dataclass(frozen=True, slots=True)
+class _Anew:
+    """Steps of one batch in an engine that keeps no cache: whole sequences pass the model again."""
+
+    at: list[float]
+    """Seconds at `_ANEW`."""
+
+    def seconds(self, context: float) -> float:
+        """Of one step."""
+        return _between(_ANEW, self.at, context)
+
+
 @dataclass(slots=True)
 class StepClock:
     """Steps of one replica."""
 
     table: StepTable
-    _batches: dict[int, _Batch] = field(default_factory=dict)
+    _batches: dict[int, _Batch | _Anew] = field(default_factory=dict)
     _prefills: dict[tuple[float, int, int], float] = field(default_factory=dict)
 
     def decode(self, batch: int, context: float) -> float:
@@ -71,12 +85,14 @@ class StepClock:
 
     def mixed(self, batch: int, context: float, *, prompts: int, tokens: float, past: float) -> float:
         """The same with chunks of ``prompts`` beside it, each of mean ``tokens`` behind ``past`` tokens."""
-        table, pipeline = self.table, self.pipeline
+        table, pipeline, row = self.table, self.pipeline, self._batch(batch)
         sequences, chunks = batch / pipeline, prompts / pipeline
         total = sequences + chunks * tokens
         layer = _at(table.linear, total) + self._prefill(chunks, tokens, past)
+        if isinstance(row, _Anew):
+            return row.seconds(context) + pipeline * self._pass(layer, total, chunks)
         if batch:
-            layer += _between(_CONTEXTS, self._batch(batch).attention, context)
+            layer += _between(_CONTEXTS, row.attention, context)
         one = self._pass(layer, total, sequences + chunks)
         return pipeline * one + table.stack.step + table.stack.sequence * batch
 
@@ -102,14 +118,16 @@ class StepClock:
         launch = max(first, last) * table.stack.layer_launch if tokens > table.stack.graph_sequences else 0.0
         return float(max(device, launch) + _at(table.hop, tokens))
 
-    def _batch(self, batch: int) -> _Batch:
+    def _batch(self, batch: int) -> _Batch | _Anew:
         found = self._batches.get(batch)
         if found is None:
             found = self._batches[batch] = self._new_batch(batch)
         return found
 
-    def _new_batch(self, batch: int) -> _Batch:
+    def _new_batch(self, batch: int) -> _Batch | _Anew:
         table, pipeline = self.table, self.pipeline
+        if not table.stack.keeps_cache:
+            return _Anew(np.asarray(table.seconds(batch, np.array(_ANEW))).tolist())
         sequences, stack = batch / pipeline, table.stack
         is_eager = sequences > stack.graph_sequences
         first, last = (float(layers) for layers in table.layers)

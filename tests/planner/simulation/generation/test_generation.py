@@ -47,6 +47,8 @@ GRID = [
         ("qwen3-30b-a3b", "sglang", 2),
         ("deepseek-v3", "vllm", 8),
         ("opt-13b", "trtllm", 1),
+        ("llama-2-7b", "nemo-aligner", 8),
+        ("llama-2-13b", "deepspeed-chat", 4),
     )
     for samples in (1, 16)
 ]
