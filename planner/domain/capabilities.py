@@ -48,6 +48,12 @@ class Capabilities(Value):
     """Whether samples may be dropped and generated anew."""
     pretraining: bool = False
     """Whether updates may learn from pretraining data."""
+    turns: bool = False
+    """Whether tools or judges may answer between the turns of a response."""
+    queue: bool = False
+    """Whether prompts may be given to whichever replica has room."""
+    carry: bool = False
+    """Whether unfinished responses may go on in the next iteration."""
 
 
 RUNTIME = Capabilities(algorithms=("ppo",), families=("llama", "qwen2", "qwen3"), precisions=("bf16", "fp32"))

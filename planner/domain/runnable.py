@@ -35,6 +35,18 @@ def scenario_refusals(can: Capabilities, scenario: Scenario) -> Iterator[str]:
         yield f"workload.resampling: {work.resampling:g} is not run yet, only 1 is"
     if work.pretraining_tokens is not None and not can.pretraining:
         yield f"workload.pretraining_tokens: {work.pretraining_tokens:g} are not trained on yet"
+    yield from _rollout_refusals(can, scenario)
+
+
+def _rollout_refusals(can: Capabilities, scenario: Scenario) -> Iterator[str]:
+    """Why a scenario's responses can't be generated so."""
+    work, rollouts = scenario.workload, scenario.rollouts
+    if work.turns and work.turns.answers and not can.turns:
+        yield f"workload.turns.count: {work.turns.count} is not run yet, only 1 is"
+    if rollouts.balance == "queue" and not can.queue:
+        yield "rollouts.balance: 'queue' is not run yet, only 'split' is"
+    if rollouts.carry and not can.carry:
+        yield f"rollouts.carry: {rollouts.carry:g} is not run yet, only 0 is"
 
 
 def strategy_refusals(

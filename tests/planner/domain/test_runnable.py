@@ -4,11 +4,13 @@ import pytest
 
 from planner.domain.algorithm import RemaxOptions
 from planner.domain.capabilities import RUNTIME, Capabilities
+from planner.domain.job import Rollouts
 from planner.domain.model import MlaSpec, MoeSpec
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from planner.domain.plan import Plan, RoleStrategy
 from planner.domain.runnable import plan_refusals, scenario_refusals, strategy_refusals
 from planner.domain.scenario import Scenario, Service
+from planner.domain.workload import Turns
 from tests.runtime.plans import tiny_plan
 
 EVERYTHING = Capabilities(
@@ -55,7 +57,8 @@ def wished(scenario: Scenario) -> Scenario:
         "rope_type": "yarn",
         "vocab": 63,
     }
-    work = {"resampling": 1.5, "pretraining_tokens": 64.0}
+    turns = Turns(count=2, wait="1 s")
+    work = {"resampling": 1.5, "pretraining_tokens": 64.0, "turns": turns}
     return scenario.model_copy(
         update={
             "algorithm": RemaxOptions(),
@@ -64,6 +67,7 @@ def wished(scenario: Scenario) -> Scenario:
             "staleness": 2,
             "services": {"reward": Service(seconds_per_sample="1 s")},
             "workload": scenario.workload.model_copy(update=work),
+            "rollouts": Rollouts(balance="queue", carry=0.5),
         }
     )
 
