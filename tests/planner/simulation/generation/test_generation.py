@@ -385,3 +385,22 @@ def test_another_seed_says_something_else(setting_of):
     first, again, other = (told(setting, layout(), seed=seed) for seed in (1, 1, 2))
     assert first.model_dump_json() == again.model_dump_json()
     assert first.seconds != other.seconds
+
+
+@pytest.mark.parametrize(
+    ("lengths", "replicas", "slots"),
+    [
+        ({"mean": 1500, "maximum": 8192}, 32, 64),
+        ({"mean": 3000, "maximum": 4096}, 32, 64),
+        ({"mean": 3000, "maximum": 4096}, 32, 16),
+        ({"mean": 1500, "maximum": 8192, "sigma": 1.0}, 32, 64),
+        ({"mean": 1500, "maximum": 8192}, 8, 32),
+    ],
+)
+def test_of_varied_lengths_the_closed_form_is_near_the_mean_of_many_draws(
+    setting_of, lengths, replicas, slots
+):
+    setting = setting_of(prompts=64 * replicas, response_tokens=lengths)
+    strategy = layout(replicas=replicas, max_sequences=slots)
+    mean = np.mean([seconds(setting, strategy, seed=seed) for seed in range(3)])
+    assert generation_seconds(setting, strategy) == pytest.approx(mean, rel=0.07)
