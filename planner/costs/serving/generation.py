@@ -5,6 +5,7 @@ The one description of an engine's step is `planner.costs.serving.engine_step`; 
 
 import math
 from functools import lru_cache
+from statistics import NormalDist
 
 import numpy as np
 
@@ -59,7 +60,7 @@ def replica_seconds(
     read = _prompts_seconds(setting, table, prompts, length)
     if turns and turns.answers * turns.tokens:
         read = read + _prompts_seconds(setting, table, sequences * turns.answers, float(turns.tokens))
-    return read + _responses_seconds(setting, table, sequences, at_once)
+    return read + _responses_seconds(setting, table, sequences, at_once, replicas)
 
 
 def step_seconds(
@@ -123,8 +124,13 @@ def decode_seconds(setting: Setting, generate: GenerationStrategy, sequences: in
 
 
 def _responses_seconds(
-    setting: Setting, table: StepTable, sequences: Numbers, max_sequences: Numbers
+    setting: Setting, table: StepTable, sequences: Numbers, max_sequences: Numbers, replicas: Numbers = 1
 ) -> Numbers:
+    """Of the last replica of several to be done.
+
+    That is one with a long response, or one with many tokens. Each lengthens what an average replica takes by
+    seconds that are taken as independent, so that their squares add up.
+    """
     slots = np.minimum(max_sequences, sequences)
     waves = np.ceil(sequences / slots)
     last = sequences - (waves - 1) * slots
@@ -139,11 +145,40 @@ def _responses_seconds(
         decoding = responses.mean * steady / (responses.mean * steady + waiting)
         slots, last = np.maximum(1.0, slots * decoding), np.maximum(1.0, last * decoding)
         steady = table.seconds(slots, prompt + mean_progress(responses))
-    draining = table.seconds(np.maximum(1.0, last * survival), prompt + progress)
+    batch = np.maximum(1.0, last * survival)
+    draining = table.seconds(batch, prompt + progress)
     full = (waves - 1) * responses.mean * steady
     running = 1 - (1 - survival) ** workload.samples
-    mean = np.mean(draining * running, axis=-1, keepdims=np.ndim(last) > 0)
-    return full + end * mean + waves * waiting
+    whole = full + end * _mean(draining * running, last) + waves * waiting
+    if responses.is_constant:
+        return whole
+    own = 1 - (1 - survival) ** sequences
+    longer = end * _mean(draining * (running - own), last)
+    more = end / len(_MIDPOINTS) * (table.seconds(batch + 1, prompt + progress) - draining)
+    before = (waves - 1) * slots * responses.variance * (steady / slots) ** 2
+    busier = _largest_of(replicas) * np.sqrt(before + last * _variance(more, survival))
+    return whole - longer + np.hypot(longer, busier)
+
+
+def _mean(seconds: Numbers, of: Numbers) -> Numbers:
+    """Over the points of a wave's decline, for each row of ``of``."""
+    return np.mean(seconds, axis=-1, keepdims=np.ndim(of) > 0)
+
+
+def _variance(more: Numbers, survival: Floats) -> Numbers:
+    """Of the seconds that a response adds to its wave: those ``more`` at each point that it reaches."""
+    keep = np.ndim(more) > 1
+    mean = np.sum(more * survival, axis=-1, keepdims=keep)
+    reached = np.cumsum(more, axis=-1) - more / 2
+    return np.maximum(0.0, 2 * np.sum(reached * more * survival, axis=-1, keepdims=keep) - mean**2)
+
+
+def _largest_of(count: Numbers) -> Numbers:
+    """Expected largest of so many standard normal numbers (Blom, "Statistical Estimates", 1958)."""
+    shares = (np.asarray(count, dtype=np.float64) - 0.375) / (np.asarray(count) + 0.25)
+    kinds, of = np.unique(shares, return_inverse=True)
+    found = np.array([NormalDist().inv_cdf(float(share)) for share in kinds])
+    return found[of].reshape(np.shape(count))[()]
 
 
 @lru_cache(maxsize=256)

@@ -1,8 +1,5 @@
 """Files of measured lengths: what is read, and what each mistake says, file and line first."""
 
-import subprocess
-import sys
-
 import pytest
 import yaml
 
@@ -136,9 +133,3 @@ def test_prompts_and_responses_take_their_own_column_of_one_file(tmp_path):
     assert workload.prompt_tokens.mean == pytest.approx(20)
     assert workload.response_tokens.mean == pytest.approx(200)
     assert (workload.prompt_tokens.maximum, workload.response_tokens.maximum) == (30, 4096)
-
-
-def hybridmap(*words, folder):
-    return subprocess.run(
-        [sys.executable, "-m", "hybridmap", *words], cwd=folder, capture_output=True, text=True, check=False
-    )

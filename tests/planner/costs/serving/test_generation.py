@@ -157,3 +157,34 @@ def test_many_sequences_per_replica_make_wide_tensor_groups_slow(setting):
         for tensor in (1, 2, 4, 8)
     }
     assert max(seconds, key=seconds.__getitem__) == 8
+
+
+VARIED = TokenLengths(mean=700, maximum=4096)
+
+
+def test_one_replica_is_no_busier_than_itself(setting):
+    """Its seconds are those of its responses; of several, the last one to be done takes longer."""
+    varied = with_responses(setting, 700, 4096)
+    alone = prefill_seconds(varied, layout(), 1024) + decode_seconds(varied, layout(), 1024)
+    assert generation_seconds(varied, layout()) == pytest.approx(alone, rel=1e-12)
+
+
+def test_the_busiest_of_more_replicas_is_further_above_the_mean(setting):
+    """Each with 64 responses at once, and as many in all that any is the longest."""
+    per_replica = {}
+    for replicas in (2, 16, 128):
+        work = setting.workload.model_copy(
+            update={"prompts": 64 * replicas, "mini_batches": 1, "response_tokens": VARIED}
+        )
+        own = replace(setting, workload=work)
+        alone = prefill_seconds(own, layout(), 64) + decode_seconds(own, layout(), 64)
+        per_replica[replicas] = generation_seconds(own, layout(replicas=replicas)) / alone
+    assert 1.005 < per_replica[2] < per_replica[16] < per_replica[128] < 1.2
+
+
+def test_replicas_that_have_the_same_to_do_are_done_together(setting):
+    """Equal lengths."""
+    for replicas in (1, 4, 64):
+        sequences = 1024 // replicas
+        own = prefill_seconds(setting, layout(), sequences) + decode_seconds(setting, layout(), sequences)
+        assert generation_seconds(setting, layout(replicas=replicas)) == pytest.approx(own, rel=1e-12)
