@@ -111,10 +111,9 @@ def _prompts_seconds(setting: Setting, table: StepTable, prompts: Numbers, lengt
 def decode_seconds(setting: Setting, generate: GenerationStrategy, sequences: int) -> float:
     """Responses of one replica, in waves of at most ``max_sequences``.
 
-    All waves but the last keep their
-    slots full for the mean length, since a finished sequence makes room for a waiting one; the last wave
-    drains until the longest of all the iteration's responses is done: its steps are weighted with the chance
-    that any response is still running. Exact for equal lengths.
+    All waves but the last keep their slots full for the mean length, since a finished sequence makes room for
+    a waiting one; the last wave drains until the longest of all the iteration's responses is done: its steps
+    are weighted with the chance that any response is still running. Exact for equal lengths.
 
     Where tools answer between turns, a sequence keeps its slot while it waits, so that fewer of the slots
     decode and each wave takes the mean wait longer.

@@ -9,8 +9,10 @@ from functools import lru_cache
 import pytest
 
 import planner
+from planner.domain.capabilities import Capabilities
 from planner.domain.job import Rollouts
 from planner.domain.lengths import TokenLengths
+from planner.domain.pins import Pins
 from planner.domain.workload import Turns
 from tests.planner.simulation.crossing import crossing_plan
 
@@ -78,6 +80,42 @@ def test_no_two_spans_overlap_on_a_pool():
     for pool in found.timeline.pools:
         spans = [span for span in found.timeline.spans if span.pool == pool]
         assert all(one.end_s <= other.start_s + 1e-9 for one, other in itertools.pairwise(spans))
+
+
+@pytest.mark.parametrize(
+    "lengths", [TokenLengths(mean=1024, maximum=1024), TokenLengths(mean=300, maximum=1024, sigma=0.8)]
+)
+def test_more_memory_for_the_cache_never_lengthens_generation(lengths):
+    """Full reservation: the search fills the memory with even waves, whose number only falls."""
+    scenario = planner.fixed_placement(planner.read_scenario("scenarios/paper/ppo-7b-16.yaml"), "colocate")
+    pins = {"actor.train": "p1t8d2", "actor.generate.tensor": 2, "actor.generate.pipeline": 1}
+    workload = scenario.workload.model_copy(update={"response_tokens": lengths})
+    demands = {"pin": Pins(pins), "workload": workload, "capabilities": WHOLE_CACHES}
+    scenario, found = scenario.model_copy(update=demands), []
+    for gib in (48, 56, 64, 80, 96, 128, 192):
+        plan = planner.plan(with_memory(scenario, gib), settings=planner.SearchSettings(runners_up=0)).plan
+        (one,) = planner.simulate(plan, curves=False).generation
+        found.append((one.seconds, plan.strategies["actor"].generate.max_sequences))
+    assert all(more[0] <= 1.001 * less[0] for less, more in itertools.pairwise(found)), found
+    assert found[-1][1] > found[0][1]
+
+
+WHOLE_CACHES = Capabilities(
+    algorithms=("ppo",),
+    families=("llama",),
+    precisions=("bf16",),
+    **{
+        name: name != "cache_tokens"
+        for name, field in Capabilities.model_fields.items()
+        if field.annotation is bool
+    },
+)
+
+
+def with_memory(scenario, gib):
+    (pool,) = scenario.cluster.node_pools
+    device = pool.device.model_copy(update={"memory": gib * 2**30})
+    return scenario.with_node_pool(pool.model_copy(update={"device": device}))
 
 
 def test_a_critic_on_a_pool_of_its_own_waits_for_the_actors_responses():
