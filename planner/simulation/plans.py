@@ -33,7 +33,7 @@ def simulate(
         return calls[name].reshard_seconds + one.seconds if one else calls[name].seconds
 
     course = course_of(plan, graph, iterations=iterations, seconds=seconds)
-    period = steady_seconds(course.timeline, ahead=plan.staleness)
+    period = steady_seconds(course.timeline, fill=1 + plan.staleness, drain=most_ahead(plan))
     return Simulation(
         timeline=course.timeline,
         iterations=iterations,
@@ -46,21 +46,28 @@ def simulate(
     )
 
 
-def steady_seconds(timeline: Timeline, *, ahead: int) -> float:
-    """From the end of one iteration to that of the next, on average; the first ones fill the pipeline.
+def most_ahead(plan: Plan) -> int:
+    """Iterations that any call is ahead of its pool's rearmost one."""
+    return max((ahead for pool in plan.pools for ahead in pool.ahead.values()), default=0)
+
+
+def steady_seconds(timeline: Timeline, *, fill: int, drain: int) -> float:
+    """From the end of one iteration to that of the next, on average.
 
     Parameters
     ----------
-    ahead
-        Iterations that generation is ahead of the updates.
+    fill
+        First iterations that do not count, as they fill the pipeline.
+    drain
+        Last ones that do not, as pools have nothing to do that would be ahead of them.
     """
     ends: dict[int, float] = {}
     for span in timeline.spans:
         ends[span.iteration] = max(ends.get(span.iteration, 0.0), span.end_s)
-    last = max(ends)
+    last = max(0, max(ends) - drain)
     if last == 0:
         return ends[0]
-    first = min(1 + ahead, last - 1)
+    first = min(fill, last - 1)
     return (ends[last] - ends[first]) / (last - first)
 
 

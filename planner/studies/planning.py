@@ -21,6 +21,7 @@ from planner.search.problem import RUNNERS_UP
 from planner.simulation import simulate as play
 from planner.simulation import timeline_of
 from planner.simulation.job import job_report
+from planner.simulation.plans import most_ahead
 from planner.units import MICROSECOND
 
 OVERLAPPING = 5
@@ -160,7 +161,7 @@ def _iterations_of(plan: Plan) -> int:
     """As many as show the steady state."""
     scenario = plan.scenario
     overlaps = len(plan.pools) > 1 or scenario.services or scenario.rollouts.carry > 0
-    return OVERLAPPING + plan.staleness if overlaps else 1
+    return OVERLAPPING + plan.staleness + most_ahead(plan) if overlaps else 1
 
 
 def _solved(
