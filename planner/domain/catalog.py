@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -92,6 +93,11 @@ def read_model(reference: str, *, relative_to: Path | None = None) -> ModelSpec:
 
 
 def _read_shipped(path: Path) -> ModelSpec:
+    return _model_as_of(path, _age(path))
+
+
+@lru_cache(maxsize=256)
+def _model_as_of(path: Path, age: tuple[int, int]) -> ModelSpec:
     config = load_json(path)
     return model_from_config(config, name=path.stem, where=str(path))
 
@@ -131,6 +137,20 @@ def _by_name(kind: str, name: str, value: type[_Named]) -> _Named:
 
 
 def _entry(path: Path, value: type[_Named]) -> _Named:
+    """The value in a file, read once for as long as the file stays the same."""
+    found = _entry_as_of(path, value, _age(path))
+    assert isinstance(found, value)
+    return found
+
+
+def _age(path: Path) -> tuple[int, int]:
+    """What differs once a file was written anew."""
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
+
+
+@lru_cache(maxsize=256)
+def _entry_as_of(path: Path, value: type[_Named], age: tuple[int, int]) -> _Named:
     try:
         return value.model_validate(load_yaml(path))
     except ValidationError as error:
