@@ -17,9 +17,9 @@ from planner.domain.capabilities import RUNTIME
 from planner.domain.catalog import read_model
 from planner.domain.contradictions import check_roles
 from planner.domain.profile import Profile
-from planner.domain.reading import find_scenario, parse_scenario
+from planner.domain.reading import Keys, find_scenario, parse_scenario, read_keys
 from planner.domain.runnable import scenario_refusals
-from planner.domain.text import load_json, load_yaml, refuse_unwritable
+from planner.domain.text import load_json, refuse_unwritable
 from planner.errors import InfeasibleError, SpecError
 
 _DEFAULT_ALGORITHM = "ppo"
@@ -125,7 +125,7 @@ def best_plan(
 
 def refuse_settings(options: argparse.Namespace) -> None:
     """Raise SpecError where options would change the scenario of a plan that is there already."""
-    changed = [setting.option for setting in _settings(options)]
+    changed = [each.option for each in all_settings(options, parse_settings(options.settings))]
     changed += [f"--{name}" for name in ("placement", *_DESCRIPTIONS) if getattr(options, name, None)]
     if changed:
         raise SpecError(
@@ -133,9 +133,12 @@ def refuse_settings(options: argparse.Namespace) -> None:
         )
 
 
-def _settings(options: argparse.Namespace) -> list[Setting]:
-    """Changes of keys: what a runtime can do first, so that it may be changed key by key."""
-    given, demanded = parse_settings(options.settings), demanded_settings(options)
+def all_settings(options: argparse.Namespace, given: Sequence[Setting]) -> list[Setting]:
+    """Changes of keys, those given and those that options stand for.
+
+    What a runtime can do comes first, so that it may be changed key by key.
+    """
+    demanded = demanded_settings(options)
     runnable = [setting for setting in demanded if setting.key == _CAPABILITIES]
     if runnable and any(setting.key == _CAPABILITIES for setting in given):
         raise SpecError(
@@ -145,28 +148,30 @@ def _settings(options: argparse.Namespace) -> list[Setting]:
     return [*runnable, *given, *(setting for setting in demanded if setting not in runnable)]
 
 
-def _where(options: argparse.Namespace) -> str:
-    """What messages about the scenario start with."""
-    return str(find_scenario(options.scenario)) if options.scenario else "command line"
-
-
 def _unplaced_scenario(options: argparse.Namespace) -> planner.Scenario:
-    scenario = _written_scenario(options) if options.scenario else _described_scenario(options)
-    check_roles(scenario, dataflow_of(scenario), where=_where(options))
+    found = written_keys(options)
+    value = with_settings(found.value, all_settings(options, parse_settings(options.settings)))
+    scenario = parse_scenario(value, where=found.where, relative_to=found.relative_to)
+    check_roles(scenario, dataflow_of(scenario), where=found.where)
     return scenario
 
 
-def _written_scenario(options: argparse.Namespace) -> planner.Scenario:
+def written_keys(options: argparse.Namespace) -> Keys:
+    """What the command line names or describes.
+
+    Raises
+    ------
+    SpecError
+        It does both or neither, or the file has no keys.
+    """
+    if not options.scenario:
+        return _described_keys(options)
     if both := [f"--{name}" for name in _DESCRIPTIONS if getattr(options, name, None)]:
         raise SpecError(
             f"{options.scenario}: give either a scenario file or {' and '.join(both)}, not both"
             + ("; --set algorithm=... changes a file's" if both == ["--algorithm"] else "")
         )
-    path, settings = find_scenario(options.scenario), _settings(options)
-    value = load_yaml(path) if settings else None
-    if not isinstance(value, dict):
-        return planner.read_scenario(path)
-    return parse_scenario(with_settings(value, settings), where=str(path), relative_to=path.parent)
+    return read_keys(find_scenario(options.scenario))
 
 
 def runnable_scenario(options: argparse.Namespace) -> planner.Scenario:
@@ -197,7 +202,7 @@ def runtime_rooms() -> Any:
         raise SpecError(f"this command needs the package {error.name!r}: {install}") from None
 
 
-def _described_scenario(options: argparse.Namespace) -> planner.Scenario:
+def _described_keys(options: argparse.Namespace) -> Keys:
     if not options.model or not options.cluster:
         raise SpecError("command line: name a scenario file, or give both --model and --cluster")
     _check_model(options.model)
@@ -213,7 +218,7 @@ def _described_scenario(options: argparse.Namespace) -> planner.Scenario:
         "cluster": options.cluster,
         "workload": _DEFAULT_WORKLOAD | (_GROUPS if least_group(algorithm) > 1 else {}),
     }
-    return parse_scenario(with_settings(value, _settings(options)), where="command line", relative_to=Path())
+    return Keys(value, "command line", Path())
 
 
 def _check_model(name: str) -> None:

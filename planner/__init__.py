@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from planner.domain.plan import Plan
     from planner.domain.reading import read_plan, read_scenario, write_plan
     from planner.domain.scenario import Scenario
+    from planner.domain.sweep import Row
     from planner.search import SearchResult
     from planner.studies.checking import check_plan
     from planner.studies.comparison import Comparison, compare
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from planner.studies.planning import SearchSettings, plan, simulate
     from planner.studies.scoring import Score, score
     from planner.studies.sensitivity import Gain, sensitivity
+    from planner.studies.sweep.points import Point, sweep
 
 _HOMES = {
     "CallChange": "planner.studies.explain",
@@ -37,7 +39,9 @@ _HOMES = {
     "Critical": "planner.studies.critical",
     "Gain": "planner.studies.sensitivity",
     "Plan": "planner.domain.plan",
+    "Point": "planner.studies.sweep.points",
     "Price": "planner.studies.explain",
+    "Row": "planner.domain.sweep",
     "Scenario": "planner.domain.scenario",
     "Score": "planner.studies.scoring",
     "SearchResult": "planner.search",
@@ -55,6 +59,7 @@ _HOMES = {
     "score": "planner.studies.scoring",
     "sensitivity": "planner.studies.sensitivity",
     "simulate": "planner.studies.planning",
+    "sweep": "planner.studies.sweep.points",
     "write_plan": "planner.domain.reading",
 }
 
@@ -65,7 +70,9 @@ __all__ = [
     "Critical",
     "Gain",
     "Plan",
+    "Point",
     "Price",
+    "Row",
     "Scenario",
     "Score",
     "SearchResult",
@@ -83,6 +90,7 @@ __all__ = [
     "score",
     "sensitivity",
     "simulate",
+    "sweep",
     "write_plan",
 ]
 

@@ -1,0 +1,82 @@
+"""A sweep: each point of a grid planned anew, or a given plan costed again at each of them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from planner.domain.choice import Choice
+from planner.domain.plan import Plan
+from planner.domain.scenario import Scenario
+from planner.domain.sweep import Row, RowStatus
+from planner.errors import BrokenPlanError, InfeasibleError, SearchStoppedError, SpecError
+from planner.studies.planning import SearchSettings, plan
+from planner.studies.scoring import costed
+from planner.studies.sweep.figures import figures_of
+from planner.studies.sweep.scaling import scaled, scaling_key
+
+_TOO_SMALL = frozenset({"memory", "host memory", "within"})
+"""Rules that a plan breaks where it makes sense but does not fit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One scenario of a grid."""
+
+    settings: Mapping[str, Any]
+    """What makes it differ from the others, key by key."""
+    scenario: Scenario
+
+
+def sweep(
+    points: Sequence[Point], *, given: Choice | None = None, settings: SearchSettings | None = None
+) -> Iterator[Row]:
+    """One row for each point, in their order.
+
+    What does not fit, or makes no sense, is a row with its reason and ends nothing.
+
+    Parameters
+    ----------
+    given
+        Pools and strategies that are kept at all points, which else have the best plan each.
+    settings
+        How each best plan is searched for; never for runners-up, of which rows say nothing.
+    """
+    key = scaling_key([(point.settings, point.scenario.cluster.devices) for point in points])
+    rows = (row_of(number, point, given=given, settings=settings) for number, point in enumerate(points))
+    return scaled(rows, key)
+
+
+def row_of(
+    number: int, point: Point, *, given: Choice | None = None, settings: SearchSettings | None = None
+) -> Row:
+    """The row of one point by itself, without what only several rows say."""
+    own = dict(point.settings)
+    try:
+        found = _plan_at(point.scenario, given, settings or SearchSettings())
+    except (InfeasibleError, SearchStoppedError, SpecError) as error:
+        return Row(point=number, settings=own, status=status_of(error), reason=reason_of(error))
+    status: RowStatus = "given" if given else found.proof.status
+    return Row(point=number, settings=own, status=status, figures=figures_of(found))
+
+
+def status_of(error: InfeasibleError | SearchStoppedError | SpecError) -> RowStatus:
+    """The status of a row that has no plan."""
+    if isinstance(error, BrokenPlanError):
+        return "infeasible" if {rule for rule, _ in error.violations} <= _TOO_SMALL else "refused"
+    if isinstance(error, SearchStoppedError):
+        return "stopped"
+    return "infeasible" if isinstance(error, InfeasibleError) else "refused"
+
+
+def reason_of(error: InfeasibleError | SearchStoppedError | SpecError) -> str:
+    """Why a row has no plan, in one line."""
+    if isinstance(error, BrokenPlanError):
+        return "; ".join(message for _, message in error.violations)
+    words = error.reason if isinstance(error, InfeasibleError) else str(error)
+    return "; ".join(words.splitlines())
+
+
+def _plan_at(scenario: Scenario, given: Choice | None, settings: SearchSettings) -> Plan:
+    if given is not None:
+        return costed(given, scenario)
+    return plan(scenario, settings=replace(settings, runners_up=0)).plan
