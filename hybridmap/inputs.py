@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -35,10 +35,15 @@ _GROUPS = {"prompts": 64, "samples_per_prompt": 16}
 def add_scenario(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that name a scenario, or describe one without a file."""
     parser.add_argument("scenario", nargs="?", type=Path, metavar="SCENARIO", help="a scenario file (YAML)")
+    add_descriptions(parser)
+    add_settings(parser)
+
+
+def add_descriptions(parser: argparse.ArgumentParser) -> None:
+    """Add the options that describe a scenario without a file."""
     parser.add_argument("--model", help="without a file: the model of all roles, by name or config.json")
     parser.add_argument("--cluster", help="without a file: nodes x devices x device, as 8x8xh100-sxm-80gb")
     parser.add_argument("--algorithm", help=f"without a file: {_DEFAULT_ALGORITHM} by default")
-    add_settings(parser)
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -125,7 +130,31 @@ def best_plan(
 
 def refuse_settings(options: argparse.Namespace) -> None:
     """Raise SpecError where options would change the scenario of a plan that is there already."""
-    changed = [each.option for each in all_settings(options, parse_settings(options.settings))]
+    if given := parse_settings(options.settings):
+        raise SpecError(
+            f"{options.scenario}: {given[0].option} changes a scenario; a plan is made for one already"
+        )
+    refuse_demands(options)
+
+
+def demands_around(options: argparse.Namespace, keys: Collection[str]) -> tuple[list[Setting], list[Setting]]:
+    """Changes that options stand for: those that come before changes of some keys, and those after.
+
+    What a runtime can do comes first, so that it may be changed key by key.
+    """
+    demanded = demanded_settings(options)
+    runnable = [setting for setting in demanded if setting.key == _CAPABILITIES]
+    if runnable and _CAPABILITIES in keys:
+        raise SpecError(
+            f"command line: --runnable and --set {_CAPABILITIES}=... contradict each other; give one, or "
+            f"--runnable and single keys, as --set {_CAPABILITIES}.offload=true"
+        )
+    return runnable, [setting for setting in demanded if setting not in runnable]
+
+
+def refuse_demands(options: argparse.Namespace) -> None:
+    """Raise SpecError where options say which plan is the best, or for what, and a plan is there already."""
+    changed = [setting.option for setting in demanded_settings(options)]
     changed += [f"--{name}" for name in ("placement", *_DESCRIPTIONS) if getattr(options, name, None)]
     if changed:
         raise SpecError(
@@ -133,24 +162,16 @@ def refuse_settings(options: argparse.Namespace) -> None:
         )
 
 
-def all_settings(options: argparse.Namespace, given: Sequence[Setting]) -> list[Setting]:
-    """Changes of keys, those given and those that options stand for.
-
-    What a runtime can do comes first, so that it may be changed key by key.
-    """
-    demanded = demanded_settings(options)
-    runnable = [setting for setting in demanded if setting.key == _CAPABILITIES]
-    if runnable and any(setting.key == _CAPABILITIES for setting in given):
-        raise SpecError(
-            f"command line: --runnable and --set {_CAPABILITIES}=... contradict each other; give one, or "
-            f"--runnable and single keys, as --set {_CAPABILITIES}.offload=true"
-        )
-    return [*runnable, *given, *(setting for setting in demanded if setting not in runnable)]
+def _settings(options: argparse.Namespace) -> list[Setting]:
+    """All changes of keys."""
+    given = parse_settings(options.settings)
+    before, after = demands_around(options, [setting.key for setting in given])
+    return [*before, *given, *after]
 
 
 def _unplaced_scenario(options: argparse.Namespace) -> planner.Scenario:
     found = written_keys(options)
-    value = with_settings(found.value, all_settings(options, parse_settings(options.settings)))
+    value = with_settings(found.value, _settings(options))
     scenario = parse_scenario(value, where=found.where, relative_to=found.relative_to)
     check_roles(scenario, dataflow_of(scenario), where=found.where)
     return scenario

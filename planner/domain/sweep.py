@@ -1,5 +1,6 @@
 """Rows of a what-if table: the settings of one point of a grid of scenarios, and what a plan does there."""
 
+import json
 from typing import Any, Literal
 
 from pydantic import Field
@@ -68,3 +69,12 @@ def figure(row: Row, name: str) -> float | str | None:
         return row.scaling_efficiency
     value: float | str | None = getattr(row.figures, name) if row.figures else None
     return value
+
+
+def format_setting(value: Any) -> str:
+    """A value as a scenario's file may have it.
+
+    >>> format_setting("200 Gbit/s"), format_setting(True), format_setting([["actor", "critic"]])
+    ('200 Gbit/s', 'true', '[["actor", "critic"]]')
+    """
+    return value if isinstance(value, str) else json.dumps(value, default=str)

@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from planner.costs import CostModel
 from planner.domain.choice import Choice
 from planner.domain.plan import Plan
 from planner.domain.scenario import Scenario
 from planner.domain.sweep import Row, RowStatus
 from planner.errors import BrokenPlanError, InfeasibleError, SearchStoppedError, SpecError
-from planner.studies.planning import SearchSettings, plan
+from planner.studies.planning import SearchSettings, dataflow, plan
 from planner.studies.scoring import costed
 from planner.studies.sweep.figures import figures_of
 from planner.studies.sweep.scaling import scaled, scaling_key
@@ -57,6 +58,21 @@ def row_of(
         return Row(point=number, settings=own, status=status_of(error), reason=reason_of(error))
     status: RowStatus = "given" if given else found.proof.status
     return Row(point=number, settings=own, status=status, figures=figures_of(found))
+
+
+def check_scenario(scenario: Scenario) -> None:
+    """Refuse a scenario that no plan can be costed for, before anything is.
+
+    Raises
+    ------
+    SpecError
+        Its models are not those of its algorithm's roles, or its precision is none of its devices'.
+    """
+    graph = dataflow(scenario)
+    costs = CostModel(scenario, graph)
+    for node_pool in scenario.cluster.node_pools:
+        for role in graph.roles:
+            costs.setting(role, node_pool)
 
 
 def status_of(error: InfeasibleError | SearchStoppedError | SpecError) -> RowStatus:

@@ -1,0 +1,126 @@
+"""Points of a sweep computed by several processes, which end with the one that started them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+
+import planner
+from hybridmap.grids import Grid
+from planner.domain.choice import Choice
+from planner.errors import InfeasibleError, PlannerError, SpecError
+from planner.studies.sweep.points import Point, reason_of, row_of, status_of
+
+_AHEAD = 4
+"""Points that wait for each process, so that none is ever idle."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What is to be computed at each point of a grid."""
+
+    grid: Grid
+    given: Choice | None
+    settings: planner.SearchSettings
+
+    def row(self, number: int) -> planner.Row:
+        """The row of one point; what its demands contradict is one as well."""
+        settings = self.grid.settings(number)
+        try:
+            scenario = self.grid.scenario(number)
+        except (InfeasibleError, SpecError) as error:
+            return planner.Row(
+                point=number, settings=settings, status=status_of(error), reason=reason_of(error)
+            )
+        point = Point(settings=settings, scenario=scenario)
+        return row_of(number, point, given=self.given, settings=self.settings)
+
+
+def finished_rows(task: Task, numbers: Sequence[int], *, workers: int) -> Iterator[planner.Row]:
+    """The rows of some points, each as soon as it is finished.
+
+    Raises
+    ------
+    PlannerError
+        A process died.
+    """
+    workers = min(workers, len(numbers))
+    if workers <= 1:
+        yield from map(task.row, numbers)
+        return
+    with _pool(task, workers) as pool:
+        left = iter(numbers)
+        waiting = _submitted(pool, left, _AHEAD * workers)
+        while waiting:
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            waiting |= _submitted(pool, left, len(done))
+            yield from _results(done)
+
+
+def _results(done: set[Future[planner.Row]]) -> Iterator[planner.Row]:
+    try:
+        for future in done:
+            yield future.result()
+    except BrokenProcessPool:
+        raise PlannerError(
+            "a process that computed points was killed, perhaps for its memory; the rows that were finished "
+            "are kept with --out: run the same again, with fewer --workers"
+        ) from None
+
+
+@contextmanager
+def _pool(task: Task, workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that know the task; none is left when this ends, however it does."""
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(
+        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin, initargs=(task,)
+    )
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+
+
+def _submitted(pool: ProcessPoolExecutor, numbers: Iterator[int], count: int) -> set[Future[planner.Row]]:
+    """The next so many points, handed out.
+
+    Processes are started here, and keep the mask of signals that they are started with: an interrupt is for
+    this process alone to answer.
+    """
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return {pool.submit(_row, number) for number in islice(numbers, count)}
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+_tasks: list[Task] = []
+"""In a process that computes points: the one that it was started for."""
+
+
+def _begin(task: Task) -> None:
+    """What a process does first."""
+    _tasks.append(task)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is gone, killed or not."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "another process started this one"
+    parent.join()
+    os._exit(1)
+
+
+def _row(number: int) -> planner.Row:
+    return _tasks[0].row(number)
