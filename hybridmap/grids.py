@@ -212,7 +212,7 @@ def _values(text: str, key: str, pieces: Sequence[str]) -> Iterator[Any]:
     if len(pieces) == 1:
         yield from (setting.value for setting in parse_settings([text]))
         return
-    seen: dict[str, str] = {}
+    seen: set[str] = set()
     mistakes: list[str] = []
     values: list[Any] = []
     for piece in pieces:
@@ -225,8 +225,9 @@ def _values(text: str, key: str, pieces: Sequence[str]) -> Iterator[Any]:
         except SpecError as mistake:
             mistakes.append(str(mistake))
             continue
-        if seen.setdefault(repr(values[-1]), piece) is not piece:
+        if repr(values[-1]) in seen:
             mistakes.append(f"{where}: {piece.strip()} is there twice")
+        seen.add(repr(values[-1]))
     if mistakes:
         raise SpecError("\n".join(mistakes))
     yield from values

@@ -9,7 +9,8 @@ from typing import Any
 
 from planner.domain.sweep import Row, figure, format_setting
 
-MOST_COLOURS, MOST_STYLES, MOST_PANELS = 20, 4, 9
+_MOST = {"colour": 20, "style": 4, "panel": 12}
+"""How many values each of these tells apart."""
 _WIDE = 10.0
 """Greatest over least value from which on a scale may be logarithmic."""
 _STEP = 1.1
@@ -57,18 +58,18 @@ def axes_of(values: Values, *, x: str | None = None) -> Axes:
         raise ValueError("no key has more than one value")
     numeric = [key for key in values if numbers_of(values[key])]
     along = x or max(numeric or values, key=lambda key: len(values[key]))
-    others = sorted((key for key in values if key != along), key=lambda key: -len(values[key]))
-    if len(others) > 3:
-        raise ValueError(
-            f"{len(values)} keys vary, and a picture shows 4 at most: along x, by colour, style, panel"
-        )
-    for key, most, how in zip(others, (MOST_COLOURS, MOST_STYLES, MOST_PANELS), _HOWS, strict=False):
-        if len(values[key]) > most:
-            raise ValueError(f"{key} has {len(values[key])} values, and {how} tells {most} apart at most")
-    return Axes(x=along, **dict(zip(("colour", "style", "panel"), others, strict=False)))
-
-
-_HOWS = ("colour", "the style of a line", "a panel each")
+    found = {"x": along}
+    for key in sorted((key for key in values if key != along), key=lambda key: -len(values[key])):
+        count = len(values[key])
+        how = next((how for how, most in _MOST.items() if how not in found and count <= most), None)
+        if how is None:
+            left = ", ".join(f"{most} by {how}" for how, most in _MOST.items() if how not in found)
+            raise ValueError(
+                f"{key} has {count} values, and beside the other keys a picture shows "
+                + (f"at most {left}" if left else "no more keys")
+            )
+        found[how] = key
+    return Axes(**found)
 
 
 def scale_of(values: Sequence[Any]) -> Scale:

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from planner.domain.sweep import Row, figure, format_setting
-from planner.reporting.sweeps.axes import Axes, Scale, Values, axes_of, scale_of, series, short_names
+from planner.reporting.sweeps.axes import Axes, Values, axes_of, scale_of, series, short_names
 
 _COLOURS = ("#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1", "#76b7b2", "#edc948", "#9c755f")
 _STYLES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
@@ -85,6 +85,7 @@ def _drawn(rows: Sequence[Row], values: Values, axes: Axes, y: str, title: str) 
 def _draw(plot: Plot, rows: Sequence[Row], values: Values, axes: Axes, y: str) -> None:
     scale = scale_of(values[axes.x])
     place = dict(zip(map(format_setting, values[axes.x]), scale.places, strict=True))
+    has_ideal = False
     for own in series(rows, axes, y).values():
         own = sorted(own, key=lambda row: place[format_setting(row.settings[axes.x])])
         across = [place[format_setting(row.settings[axes.x])] for row in own]
@@ -93,10 +94,13 @@ def _draw(plot: Plot, rows: Sequence[Row], values: Values, axes: Axes, y: str) -
         plot.plot(across, up, marker="o", markersize=3.5, linewidth=1.6, zorder=2, **look)
         if ideal := _ideal(own, y):
             plot.plot(across, ideal, **_IDEAL)
-    _label(plot, values, axes, scale, y)
+            has_ideal = True
+    _label(plot, values, axes, y, has_ideal=has_ideal)
 
 
-def _label(plot: Plot, values: Values, axes: Axes, scale: Scale, y: str) -> None:
+def _label(plot: Plot, values: Values, axes: Axes, y: str, *, has_ideal: bool) -> None:
+    """Words and scales; on two logarithmic ones the ideal is a straight line."""
+    scale = scale_of(values[axes.x])
     name = _names(values)[axes.x]
     plot.set_xlabel(f"{name} ({scale.unit})" if scale.unit else name)
     plot.set_ylabel(_words(y))
@@ -109,7 +113,10 @@ def _label(plot: Plot, values: Values, axes: Axes, scale: Scale, y: str) -> None
         every = math.ceil(len(texts) / _MOST_TICKS)
         plot.set_xticks(scale.places[::every], labels=texts[::every])
     plot.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
-    plot.set_ylim(bottom=0)
+    if scale.is_logarithmic and has_ideal:
+        plot.set_yscale("log")
+    else:
+        plot.set_ylim(bottom=0)
     plot.grid(axis="y", color="#e5e5e5", linewidth=0.8, zorder=0)
     plot.spines[["top", "right"]].set_visible(False)
 

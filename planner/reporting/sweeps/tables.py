@@ -11,10 +11,8 @@ from planner.reporting.sweeps.axes import short_names
 from planner.reporting.tables import blank_table
 from planner.units import format_seconds
 
-_SHOWN = 200
+_SHOWN = 50
 """Rows that a terminal gets; a file has them all."""
-_PHASES = {"generate": "generation", "prepare": "preparation", "train": "training"}
-"""Heads of columns, and the phases that they show."""
 _LEAST_WORDS = 16
 """Signs of a line of the last column."""
 
@@ -46,9 +44,16 @@ def sweep_table(rows: Sequence[Row], *, keys: Sequence[str], title: str) -> Tabl
     has_prices = any(figure(row, "dollars_per_million_tokens") is not None for row in rows)
     has_scaling = any(row.scaling_efficiency is not None for row in rows)
     names = short_names(keys)
-    heads = [*names.values(), "status", "iteration", "tokens/s", *(["$/M tokens"] if has_prices else []), "devices"]
+    heads = [
+        *names.values(),
+        "status",
+        "iteration",
+        "tokens/s",
+        *(["$/M tokens"] if has_prices else []),
+        "devices",
+    ]
     heads += ["scaling"] if has_scaling else []
-    heads += [*_PHASES, "placement, or why none"]
+    heads += ["placement, or why none"]
     table = blank_table(title, *heads, whole=heads[:-1])
     table.columns[-1].min_width = _LEAST_WORDS
     for row in rows[:_SHOWN]:
@@ -62,7 +67,7 @@ def _cells(row: Row, keys: Sequence[str], *, has_prices: bool, has_scaling: bool
     settings = [format_setting(row.settings[key]) for key in keys]
     of = row.figures
     if of is None:
-        return [*settings, row.status, *[""] * (6 + has_prices + has_scaling), row.reason]
+        return [*settings, row.status, *[""] * (3 + has_prices + has_scaling), _shortened(row.reason)]
     price, efficiency = of.dollars_per_million_tokens, row.scaling_efficiency
     return [
         *settings,
@@ -72,9 +77,14 @@ def _cells(row: Row, keys: Sequence[str], *, has_prices: bool, has_scaling: bool
         *(["" if price is None else f"{price:.4g}"] if has_prices else []),
         str(of.devices),
         *(["" if efficiency is None else f"{100 * efficiency:.0f} %"] if has_scaling else []),
-        *(format_seconds(getattr(of, f"{phase}_seconds")) for phase in _PHASES.values()),
         of.placement,
     ]
+
+
+def _shortened(reason: str) -> str:
+    """The first of several reasons."""
+    first, more, _ = reason.partition("; ")
+    return f"{first}; ..." if more else first
 
 
 def _written(value: float | str | None) -> str:
