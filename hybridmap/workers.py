@@ -17,7 +17,7 @@ import planner
 from hybridmap.grids import Grid
 from planner.domain.choice import Choice
 from planner.errors import InfeasibleError, PlannerError, SpecError
-from planner.studies.sweep.points import Point, reason_of, row_of, status_of
+from planner.studies.sweep.points import Point, Sweeper, failed_row
 
 _AHEAD = 4
 """Points that wait for each process, so that none is ever idle."""
@@ -31,17 +31,22 @@ class Task:
     given: Choice | None
     settings: planner.SearchSettings
 
+
+class Worker:
+    """Computes one point of a task after another."""
+
+    def __init__(self, task: Task) -> None:
+        self._grid = task.grid
+        self._sweeper = Sweeper(given=task.given, settings=task.settings)
+
     def row(self, number: int) -> planner.Row:
-        """The row of one point; what its demands contradict is one as well."""
-        settings = self.grid.settings(number)
+        """The row of one point; demands that contradict each other are a reason to have no plan."""
+        settings = self._grid.settings(number)
         try:
-            scenario = self.grid.scenario(number)
+            scenario = self._grid.scenario(number)
         except (InfeasibleError, SpecError) as error:
-            return planner.Row(
-                point=number, settings=settings, status=status_of(error), reason=reason_of(error)
-            )
-        point = Point(settings=settings, scenario=scenario)
-        return row_of(number, point, given=self.given, settings=self.settings)
+            return failed_row(number, settings, error)
+        return self._sweeper.row(number, Point(settings=settings, scenario=scenario))
 
 
 def finished_rows(task: Task, numbers: Sequence[int], *, workers: int) -> Iterator[planner.Row]:
@@ -54,7 +59,7 @@ def finished_rows(task: Task, numbers: Sequence[int], *, workers: int) -> Iterat
     """
     workers = min(workers, len(numbers))
     if workers <= 1:
-        yield from map(task.row, numbers)
+        yield from map(Worker(task).row, numbers)
         return
     with _pool(task, workers) as pool:
         left = iter(numbers)
@@ -104,13 +109,13 @@ def _submitted(pool: ProcessPoolExecutor, numbers: Iterator[int], count: int) ->
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-_tasks: list[Task] = []
-"""In a process that computes points: the one that it was started for."""
+_workers: list[Worker] = []
+"""In a process that computes points: the one that it is."""
 
 
 def _begin(task: Task) -> None:
     """What a process does first."""
-    _tasks.append(task)
+    _workers.append(Worker(task))
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -123,4 +128,4 @@ def _end_with_parent() -> None:
 
 
 def _row(number: int) -> planner.Row:
-    return _tasks[0].row(number)
+    return _workers[0].row(number)

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from planner.domain.mistakes import describe_errors
 from planner.domain.parallelism import ParallelStrategy
-from planner.domain.plan import RoleStrategy
+from planner.domain.plan import Plan, RoleStrategy
 from planner.domain.quantities import PositiveInt, Value
 from planner.domain.reading import Keys, find_scenario, parse_scenario, read_keys
 from planner.domain.scenario import Scenario
@@ -48,6 +48,21 @@ class Choice(Value):
                 "write orders in all pools, or in none and the best ones are found"
             )
         return self
+
+
+def choice_of(plan: Plan) -> Choice:
+    """The pools and strategies of a plan, with its orders."""
+    pools = tuple(
+        ChosenPool(
+            node_pool=pool.node_pool,
+            devices=pool.devices,
+            roles=pool.roles,
+            order=pool.order,
+            ahead=pool.ahead,
+        )
+        for pool in plan.pools
+    )
+    return Choice(pools=pools, strategies=plan.strategies)
 
 
 def read_choice(path: Path) -> Choice:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from planner.costs import CostModel
-from planner.domain.choice import Choice
+from planner.domain.choice import Choice, choice_of
 from planner.domain.plan import Plan
 from planner.domain.scenario import Scenario
 from planner.domain.sweep import Row, RowStatus
@@ -14,6 +14,7 @@ from planner.studies.planning import SearchSettings, dataflow, plan
 from planner.studies.scoring import costed
 from planner.studies.sweep.figures import figures_of
 from planner.studies.sweep.scaling import scaled, scaling_key
+from planner.studies.sweep.sharing import Shared
 
 _TOO_SMALL = frozenset({"memory", "host memory", "within"})
 """Rules that a plan breaks where it makes sense but does not fit."""
@@ -40,24 +41,53 @@ def sweep(
     given
         Pools and strategies that are kept at all points, which else have the best plan each.
     settings
-        How each best plan is searched for; never for runners-up, of which rows say nothing.
+        How each best plan is searched for; never for runners-up or fixes, of which rows say nothing.
     """
     key = scaling_key([(point.settings, point.scenario.cluster.devices) for point in points])
-    rows = (row_of(number, point, given=given, settings=settings) for number, point in enumerate(points))
-    return scaled(rows, key)
+    sweeper = Sweeper(given=given, settings=settings)
+    return scaled((sweeper.row(number, point) for number, point in enumerate(points)), key)
 
 
-def row_of(
-    number: int, point: Point, *, given: Choice | None = None, settings: SearchSettings | None = None
+class Sweeper:
+    """Makes the row of one point after another. No row depends on the others, only how soon it is there."""
+
+    def __init__(self, *, given: Choice | None = None, settings: SearchSettings | None = None) -> None:
+        self._given = given
+        self._settings = replace(settings or SearchSettings(), runners_up=0, fixes=False)
+        self._shared = Shared()
+        self._last: Plan | None = None
+
+    def row(self, number: int, point: Point) -> Row:
+        """The row of one point by itself, without what only several rows say."""
+        own = dict(point.settings)
+        try:
+            found = self._plan(self._shared.scenario(point.scenario))
+        except (InfeasibleError, SearchStoppedError, SpecError) as error:
+            return failed_row(number, own, error)
+        status: RowStatus = "given" if self._given else found.proof.status
+        return Row(point=number, settings=own, status=status, figures=figures_of(found))
+
+    def _plan(self, scenario: Scenario) -> Plan:
+        if self._given is not None:
+            return costed(self._given, scenario)
+        self._last = plan(scenario, settings=self._settings, known=self._known(scenario)).plan
+        return self._last
+
+    def _known(self, scenario: Scenario) -> Plan | None:
+        """What the last point's plan comes to in this scenario, where it makes sense and fits."""
+        if self._last is None:
+            return None
+        try:
+            return costed(choice_of(self._last), scenario)
+        except (InfeasibleError, SpecError):
+            return None
+
+
+def failed_row(
+    number: int, settings: Mapping[str, Any], error: InfeasibleError | SearchStoppedError | SpecError
 ) -> Row:
-    """The row of one point by itself, without what only several rows say."""
-    own = dict(point.settings)
-    try:
-        found = _plan_at(point.scenario, given, settings or SearchSettings())
-    except (InfeasibleError, SearchStoppedError, SpecError) as error:
-        return Row(point=number, settings=own, status=status_of(error), reason=reason_of(error))
-    status: RowStatus = "given" if given else found.proof.status
-    return Row(point=number, settings=own, status=status, figures=figures_of(found))
+    """The row of a point that has no plan."""
+    return Row(point=number, settings=dict(settings), status=_status_of(error), reason=_reason_of(error))
 
 
 def check_scenario(scenario: Scenario) -> None:
@@ -75,7 +105,7 @@ def check_scenario(scenario: Scenario) -> None:
             costs.setting(role, node_pool)
 
 
-def status_of(error: InfeasibleError | SearchStoppedError | SpecError) -> RowStatus:
+def _status_of(error: InfeasibleError | SearchStoppedError | SpecError) -> RowStatus:
     """The status of a row that has no plan."""
     if isinstance(error, BrokenPlanError):
         return "infeasible" if {rule for rule, _ in error.violations} <= _TOO_SMALL else "refused"
@@ -84,15 +114,9 @@ def status_of(error: InfeasibleError | SearchStoppedError | SpecError) -> RowSta
     return "infeasible" if isinstance(error, InfeasibleError) else "refused"
 
 
-def reason_of(error: InfeasibleError | SearchStoppedError | SpecError) -> str:
+def _reason_of(error: InfeasibleError | SearchStoppedError | SpecError) -> str:
     """Why a row has no plan, in one line."""
     if isinstance(error, BrokenPlanError):
         return "; ".join(message for _, message in error.violations)
     words = error.reason if isinstance(error, InfeasibleError) else str(error)
     return "; ".join(words.splitlines())
-
-
-def _plan_at(scenario: Scenario, given: Choice | None, settings: SearchSettings) -> Plan:
-    if given is not None:
-        return costed(given, scenario)
-    return plan(scenario, settings=replace(settings, runners_up=0)).plan
