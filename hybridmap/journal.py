@@ -10,7 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -38,6 +38,11 @@ class Journal:
         _to_disk(self._file)
         self.rows[row.point] = row
 
+    def count(self) -> int:
+        """Rows on the disk."""
+        self._file.seek(0)
+        return self._file.read().count(b"\n") - 1
+
 
 @contextmanager
 def journal(folder: Path, subject: Mapping[str, Any], *, is_fresh: bool) -> Iterator[Journal]:
@@ -46,7 +51,7 @@ def journal(folder: Path, subject: Mapping[str, Any], *, is_fresh: bool) -> Iter
     Parameters
     ----------
     subject
-        What is swept, part by part.
+        What is swept, part by part, those first that a difference is best explained by.
     is_fresh
         Whether rows that are there already are dropped, whatever they are of.
 
@@ -123,7 +128,7 @@ def _refuse_another(line: bytes, subject: dict[str, Any], path: Path) -> None:
     differing = [key for key in dict.fromkeys((*subject, *known)) if subject.get(key) != known.get(key)]
     if differing:
         raise SpecError(
-            f"{path}: has rows of another sweep: other {_listed(differing)}; name another folder, or add "
+            f"{path}: has rows of another sweep: other {differing[0]}; name another folder, or add "
             "--fresh to drop them"
         )
 
@@ -140,7 +145,3 @@ def _row(line: bytes, number: int, path: Path) -> Row:
 def _to_disk(file: IO[bytes]) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def _listed(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

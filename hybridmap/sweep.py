@@ -172,10 +172,11 @@ def _subject(task: Task) -> dict[str, Any]:
             worlds.append(str(error))
     return {
         "program": program(),
-        "scenario": digest_of([grid.keys.value, grid.before, grid.after, grid.placement, worlds]),
-        "values of --set": digest_of([(axis.key, axis.values) for axis in grid.axes]),
+        "scenario": digest_of([grid.keys.value, grid.before, grid.after, grid.placement]),
         "plan": digest_of(task.given.model_dump(mode="json")) if task.given else "",
-        "search": [task.settings.solver, task.settings.seed],
+        "solver or seed": [task.settings.solver, task.settings.seed],
+        "values of --set": digest_of([(axis.key, axis.values) for axis in grid.axes]),
+        "models, devices or engines": digest_of(worlds),
     }
 
 

@@ -61,24 +61,24 @@ def finished_rows(task: Task, numbers: Sequence[int], *, workers: int) -> Iterat
     if workers <= 1:
         yield from map(Worker(task).row, numbers)
         return
-    with _pool(task, workers) as pool:
-        left = iter(numbers)
-        waiting = _submitted(pool, left, _AHEAD * workers)
-        while waiting:
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            waiting |= _submitted(pool, left, len(done))
-            yield from _results(done)
-
-
-def _results(done: set[Future[planner.Row]]) -> Iterator[planner.Row]:
     try:
-        for future in done:
-            yield future.result()
+        with _pool(task, workers) as pool:
+            yield from _computed(pool, iter(numbers), waiting=_AHEAD * workers)
     except BrokenProcessPool:
         raise PlannerError(
             "a process that computed points was killed, perhaps for its memory; the rows that were finished "
             "are kept with --out: run the same again, with fewer --workers"
         ) from None
+
+
+def _computed(pool: ProcessPoolExecutor, numbers: Iterator[int], *, waiting: int) -> Iterator[planner.Row]:
+    """Rows as they are finished, so many points being handed out at a time."""
+    pending = _submitted(pool, numbers, waiting)
+    while pending:
+        done, pending = wait(pending, return_when=FIRST_COMPLETED)
+        pending |= _submitted(pool, numbers, len(done))
+        for future in done:
+            yield future.result()
 
 
 @contextmanager

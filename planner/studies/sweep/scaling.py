@@ -18,8 +18,8 @@ def scaling_key(points: Sequence[tuple[Mapping[str, Any], int | None]]) -> str |
     >>> scaling_key([({"nodes": 1, "prompts": 8}, 8), ({"nodes": 2, "prompts": 8}, 16)])
     'nodes'
     """
-    keys = list(points[0][0]) if points else []
-    counts = {key: len({_text(settings[key]) for settings, _ in points}) for key in keys}
+    keys = dict.fromkeys(key for settings, _ in points for key in settings)
+    counts = {key: len({_text(settings.get(key)) for settings, _ in points}) for key in keys}
     growing = [key for key in keys if counts[key] > 1 and _grows(key, points)]
     return max(growing, key=lambda key: counts[key], default=None)
 

@@ -2,21 +2,20 @@
 
 from typing import TypeVar
 
-from pydantic import BaseModel
-
 from planner.domain.cluster import NodePool
+from planner.domain.quantities import Value
 from planner.domain.scenario import Scenario
 
 _MOST = 32
 """Different values of a kind that are looked through."""
-_Part = TypeVar("_Part", bound=BaseModel)
+_Part = TypeVar("_Part", bound=Value)
 
 
 class Shared:
     """The parts of the scenarios that were seen."""
 
     def __init__(self) -> None:
-        self._known: dict[type[BaseModel], list[BaseModel]] = {}
+        self._known: dict[type[Value], list[Value]] = {}
 
     def scenario(self, scenario: Scenario) -> Scenario:
         """An equal scenario, made of parts that were seen before where equal ones were."""
