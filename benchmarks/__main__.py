@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import costs, paper, rivals, search, startup
+from benchmarks import costs, paper, rivals, search, startup, sweep
 
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "startup": startup.measure,
@@ -18,6 +18,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "rivals": rivals.measure,
     "paper": paper.measure,
     "costs": costs.measure,
+    "sweep": sweep.measure,
 }
 RESULTS = Path(__file__).parent / "results"
 

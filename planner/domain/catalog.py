@@ -1,7 +1,6 @@
 """Facts by name: devices and models, from the user's ``profiles/`` first, then from those shipped."""
 
 import re
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
@@ -159,12 +158,18 @@ def _entry_as_of(path: Path, value: type[_Named], age: tuple[int, int]) -> _Name
 
 def _files(kind: str, suffix: str) -> dict[str, Path]:
     """Files of one kind by stem; the working directory's own hide those shipped."""
-    return {path.stem: path for path in _candidates(kind, suffix)}
+    folders = [root / "profiles" / kind for root in (SHIPPED, Path.cwd())]
+    return {path.stem: path for folder in folders if folder.is_dir() for path in _listed(folder, suffix)}
 
 
-def _candidates(kind: str, suffix: str) -> Iterator[Path]:
-    for root in (SHIPPED, Path.cwd()):
-        yield from sorted((root / "profiles" / kind).glob(f"*{suffix}"))
+def _listed(folder: Path, suffix: str) -> tuple[Path, ...]:
+    """The folder's files, looked for anew once one has come or gone."""
+    return _listed_as_of(folder, suffix, folder.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _listed_as_of(folder: Path, suffix: str, age: int) -> tuple[Path, ...]:
+    return tuple(sorted(folder.glob(f"*{suffix}")))
 
 
 def _plain(name: str) -> str:
