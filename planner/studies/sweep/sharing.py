@@ -25,7 +25,7 @@ class Shared:
         return shared.model_copy(update={"models": models, "stack": stack})
 
     def _node_pool(self, pool: NodePool) -> NodePool:
-        return pool.model_copy(update={"device": self._one(pool.device)})
+        return self._one(pool.model_copy(update={"device": self._one(pool.device)}))
 
     def _one(self, part: _Part) -> _Part:
         """The first of equal values, as long as few others came between."""
