@@ -20,12 +20,13 @@ from hybridmap.workers import Task, finished_rows
 from planner.domain.choice import read_choice, read_choice_keys
 from planner.domain.mistakes import closest
 from planner.domain.sweep import NUMBERS
-from planner.domain.text import dump_json, refuse_unwritable, write_bytes, write_text
+from planner.domain.text import dump_json, load_json, refuse_unwritable, write_bytes, write_text
 from planner.errors import InfeasibleError, SpecError
 from planner.reporting.sweeps.tables import csv_text, sweep_table
 from planner.studies.sweep.scaling import scaled, scaling_key
 
-_FILES = ("sweep.csv", "sweep.json", "sweep.png", "sweep.svg", NAME)
+_PICTURES = ("sweep.png", "sweep.svg")
+_FILES = ("sweep.csv", "sweep.json", *_PICTURES, NAME)
 
 
 def add_parser(commands: Any) -> None:
@@ -57,7 +58,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         *("--workers",),
         type=worker_count,
-        default=os.cpu_count() or 1,
+        default=len(os.sched_getaffinity(0)),
         metavar="N",
         help="processes; rows are the same whatever their number",
     )
@@ -97,6 +98,7 @@ def _task(options: argparse.Namespace) -> Task:
     settings = planner.SearchSettings(solver=options.solver, seed=options.seed)
     if options.scenario is not None and inputs.is_plan(options.scenario):
         inputs.refuse_demands(options)
+        _tell_of_measurements(options.scenario)
         grid = Grid(keys=read_choice_keys(options.scenario), axes=axes, is_kept=True)
         return Task(grid=grid, given=read_choice(options.scenario), settings=settings)
     before, after = inputs.demands_around(options, [axis.key for axis in axes])
@@ -108,6 +110,17 @@ def _task(options: argparse.Namespace) -> Task:
         placement=options.placement,
     )
     return Task(grid=grid, given=None, settings=settings)
+
+
+def _tell_of_measurements(path: Path) -> None:
+    """Say it where a plan's own seconds were measured, and its rows' will not be."""
+    value = load_json(path) if path.suffix == ".json" else {}
+    try:
+        origins = {call.origin for call in planner.Plan.model_validate(value).prediction.calls.values()}
+    except ValueError:
+        return
+    if origins - {"modelled"}:
+        tell(f"{path}: was made from measurements; rows are costed without them, by what devices' files say")
 
 
 def _refuse_names(options: argparse.Namespace, grid: Grid) -> None:
@@ -202,6 +215,8 @@ def _write(options: argparse.Namespace, grid: Grid, rows: Sequence[planner.Row],
         pictures = sweep_pictures(rows, grid.varied, y=options.y, x=options.x, title=_title(answer))
     except ValueError as reason:
         tell(f"no picture is drawn: {reason}")
+        for name in _PICTURES:
+            (options.out / name).unlink(missing_ok=True)
         return
     for ending, content in pictures.items():
         write_bytes(options.out / f"sweep.{ending}", content)

@@ -179,6 +179,30 @@ def test_finished_rows_are_not_computed_again(
     assert [row["figures"]["devices"] for row in rows] == [8, 8]
 
 
+def test_measured_seconds_of_a_plan_are_said_to_be_left_out(
+    plan_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    value = json.loads(Path(plan_file).read_text())
+    value["prediction"]["calls"]["actor.generate"]["origin"] = "measured"
+    path = tmp_path / "measured.json"
+    path.write_text(json.dumps(value))
+    assert main(["sweep", str(path), "--workers", "1"]) == 0
+    assert "made from measurements" in capsys.readouterr().err
+    assert main(["sweep", plan_file, "--workers", "1"]) == 0
+    assert "made from measurements" not in capsys.readouterr().err
+
+
+def test_what_cannot_be_drawn_leaves_no_picture_of_another_sweep(
+    plan_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = ["sweep", plan_file, "--workers", "1", "--out", str(tmp_path)]
+    assert main([*base, *PROMPTS]) == 0
+    assert (tmp_path / "sweep.png").exists()
+    assert main([*base, *PROMPTS, "--y", "send_seconds"]) == 0
+    assert "no picture is drawn: no row has send seconds" in capsys.readouterr().err
+    assert not (tmp_path / "sweep.png").exists()
+
+
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [

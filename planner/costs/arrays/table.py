@@ -248,7 +248,7 @@ def _step_seconds(job: Job, work: Work, by: Mapping[str, Groups], exchange: Exch
 
 
 def kernel_tables(job: Job, work: Work) -> Tables:
-    """Seconds of what a step of each row consists of; few rows are remembered for the job's other settings."""
+    """Seconds of what a step of each row consists of; a few rows are remembered, by job."""
     sizes = work.sizes
     columns = [np.asarray(size) for size in (sizes.tensor, sizes.context, sizes.expert, work.sequences)]
     if len(work) > _REMEMBERED or any(column.shape != (len(work),) for column in columns):

@@ -26,6 +26,10 @@ one of the least sum of all calls' seconds is taken, then that of the fewest byt
 greater in each call's seconds, in persistent and in transient bytes is taken before another one if the sum of
 its seconds is less, or as much and its persistent and host bytes together are no more; only then it
 dominates.
+
+Where only plans within a limit are of interest (``limit_us``), an option whose calls together take longer is
+in none of them: a pool runs all calls of its roles once in each period, one after another, and the stage cost
+adds up at least those of any role.
 """
 
 from collections.abc import Sequence
