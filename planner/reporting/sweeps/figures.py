@@ -67,7 +67,7 @@ def _drawn(rows: Sequence[Row], values: Values, axes: Axes, y: str, title: str) 
     lines = math.ceil(len(panels) / columns)
     drawn = Figure(figsize=(3.2 + 4.3 * columns, 1.2 + 3.6 * lines), layout="constrained")
     FigureCanvasAgg(drawn)
-    grid = drawn.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
+    grid = drawn.subplots(lines, columns, squeeze=False, sharey=True)
     for plot, panel in zip(grid.flat, panels, strict=False):
         own = [row for row in rows if axes.panel is None or row.settings[axes.panel] == panel]
         _draw(plot, own, values, axes, y)
@@ -75,6 +75,8 @@ def _drawn(rows: Sequence[Row], values: Values, axes: Axes, y: str, title: str) 
             plot.set_title(f"{_names(values)[axes.panel]} {format_setting(panel)}", loc="left", fontsize=10)
     for plot in grid.flat[len(panels) :]:
         plot.set_visible(False)
+    for plot in grid[:, 1:].flat:
+        plot.set_ylabel("")
     drawn.suptitle(title, x=0.01, ha="left", fontsize=12)
     handles = _legend(rows, values, axes, y)
     if handles:
