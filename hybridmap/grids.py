@@ -10,11 +10,13 @@ from typing import Any
 
 import planner
 from hybridmap.settings import Setting, parse_settings, refuse_contradictory_pins, with_settings
+from planner.domain.choice import Choice
+from planner.domain.plan import Solver
 from planner.domain.reading import Keys, parse_scenario
 from planner.domain.scenario import FixedPlacement
 from planner.domain.sweep import format_setting
 from planner.errors import InfeasibleError, SpecError
-from planner.studies.sweep.points import check_scenario
+from planner.studies.sweep.checking import check_scenario
 
 MOST_POINTS = 100_000
 _MOST_MISTAKES = 40
@@ -78,7 +80,7 @@ class Grid:
         refuse_contradictory_pins(settings)
         scenario = parse_scenario(value, where=self.keys.where, relative_to=self.keys.relative_to)
         if not self.is_kept:
-            check_scenario(scenario)
+            check_scenario(scenario, where=self.keys.where)
         return planner.fixed_placement(scenario, self.placement) if self.placement else scenario
 
     @property
@@ -93,6 +95,17 @@ class Grid:
         for at, axis in enumerate(self.axes):
             step = prod(len(later.values) for later in self.axes[at + 1 :])
             yield from range(step, step * len(axis.values), step)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What is to be computed at each point of a grid."""
+
+    grid: Grid
+    given: Choice | None
+    """The plan that is kept; none where each point has its best one."""
+    solver: Solver
+    seed: int
 
 
 def parse_axes(texts: Sequence[str]) -> tuple[Axis, ...]:

@@ -12,11 +12,10 @@ from typing import Any
 import planner
 from hybridmap import grids, inputs, screen
 from hybridmap.demands import add_demands, add_solver, worker_count
-from hybridmap.grids import Grid
+from hybridmap.grids import Grid, Task
 from hybridmap.journal import NAME, digest_of, journal, program
 from hybridmap.progress import row_progress
 from hybridmap.refusals import tell
-from hybridmap.workers import Task, finished_rows
 from planner.domain.choice import read_choice, read_choice_keys
 from planner.domain.mistakes import closest
 from planner.domain.sweep import NUMBERS
@@ -95,12 +94,11 @@ def sweep(options: argparse.Namespace) -> None:
 def _task(options: argparse.Namespace) -> Task:
     """What the command line asks for at which points."""
     axes = grids.parse_axes(options.settings)
-    settings = planner.SearchSettings(solver=options.solver, seed=options.seed)
     if options.scenario is not None and inputs.is_plan(options.scenario):
         inputs.refuse_demands(options)
         _tell_of_measurements(options.scenario)
         grid = Grid(keys=read_choice_keys(options.scenario), axes=axes, is_kept=True)
-        return Task(grid=grid, given=read_choice(options.scenario), settings=settings)
+        return Task(grid=grid, given=read_choice(options.scenario), solver=options.solver, seed=options.seed)
     before, after = inputs.demands_around(options, [axis.key for axis in axes])
     grid = Grid(
         keys=inputs.written_keys(options),
@@ -109,7 +107,7 @@ def _task(options: argparse.Namespace) -> Task:
         after=tuple(after),
         placement=options.placement,
     )
-    return Task(grid=grid, given=None, settings=settings)
+    return Task(grid=grid, given=None, solver=options.solver, seed=options.seed)
 
 
 def _tell_of_measurements(path: Path) -> None:
@@ -157,6 +155,8 @@ def _computed(
     known: Mapping[int, planner.Row],
     keep: Callable[[planner.Row], None],
 ) -> list[planner.Row]:
+    from hybridmap.workers import finished_rows  # and with it the solvers
+
     total = len(task.grid)
     rows = {number: row for number, row in known.items() if number < total}
     missing = [number for number in range(total) if number not in rows]
@@ -187,7 +187,7 @@ def _subject(task: Task) -> dict[str, Any]:
         "program": program(),
         "scenario": digest_of([grid.keys.value, grid.before, grid.after, grid.placement]),
         "plan": digest_of(task.given.model_dump(mode="json")) if task.given else "",
-        "solver or seed": [task.settings.solver, task.settings.seed],
+        "solver or seed": [task.solver, task.seed],
         "values of --set": digest_of([(axis.key, axis.values) for axis in grid.axes]),
         "models, devices or engines": digest_of(worlds),
     }

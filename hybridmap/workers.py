@@ -10,12 +10,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
 
 import planner
-from hybridmap.grids import Grid
-from planner.domain.choice import Choice
+from hybridmap.grids import Task
 from planner.errors import InfeasibleError, PlannerError, SpecError
 from planner.studies.sweep.points import Point, Sweeper, failed_row
 
@@ -23,21 +21,13 @@ _AHEAD = 4
 """Points that wait for each process, so that none is ever idle."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """What is to be computed at each point of a grid."""
-
-    grid: Grid
-    given: Choice | None
-    settings: planner.SearchSettings
-
-
 class Worker:
     """Computes one point of a task after another."""
 
     def __init__(self, task: Task) -> None:
         self._grid = task.grid
-        self._sweeper = Sweeper(given=task.given, settings=task.settings)
+        settings = planner.SearchSettings(solver=task.solver, seed=task.seed)
+        self._sweeper = Sweeper(given=task.given, settings=settings)
 
     def row(self, number: int) -> planner.Row:
         """The row of one point; demands that contradict each other are a reason to have no plan."""

@@ -31,7 +31,7 @@ H100 take 0.76 of the time of A100's, its wait for short reads 0.43 of it, at 2.
 STRANGE_OVERLAP = 0.5
 """Stated: how far a last wave overlaps with the others is up to the kernels of an architecture (A100 0.1,
 H100 0.9); half where none was measured."""
-_REMEMBERED = 4096
+_REMEMBERED = 1024
 """Products of one call that are remembered; fits and surveys ask for more, and once."""
 _LEAST = 1e-9
 """Of a size, so that an empty product costs its launch."""

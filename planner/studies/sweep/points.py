@@ -4,13 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from planner.costs import CostModel
 from planner.domain.choice import Choice, choice_of
 from planner.domain.plan import Plan
 from planner.domain.scenario import Scenario
 from planner.domain.sweep import Row, RowStatus
 from planner.errors import BrokenPlanError, InfeasibleError, SearchStoppedError, SpecError
-from planner.studies.planning import SearchSettings, dataflow, plan
+from planner.studies.planning import SearchSettings, plan
 from planner.studies.scoring import costed
 from planner.studies.sweep.figures import figures_of
 from planner.studies.sweep.scaling import scaled, scaling_key
@@ -88,21 +87,6 @@ def failed_row(
 ) -> Row:
     """The row of a point that has no plan."""
     return Row(point=number, settings=dict(settings), status=_status_of(error), reason=_reason_of(error))
-
-
-def check_scenario(scenario: Scenario) -> None:
-    """Refuse a scenario that no plan can be costed for, before anything is.
-
-    Raises
-    ------
-    SpecError
-        Its models are not those of its algorithm's roles, or its precision is none of its devices'.
-    """
-    graph = dataflow(scenario)
-    costs = CostModel(scenario, graph)
-    for node_pool in scenario.cluster.node_pools:
-        for role in graph.roles:
-            costs.setting(role, node_pool)
 
 
 def _status_of(error: InfeasibleError | SearchStoppedError | SpecError) -> RowStatus:

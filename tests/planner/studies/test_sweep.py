@@ -16,8 +16,9 @@ from planner.domain.sweep import FIGURES, Figures, Row, figure
 from planner.errors import SpecError
 from planner.studies.planning import SearchSettings, plan
 from planner.studies.scoring import costed
+from planner.studies.sweep.checking import check_scenario
 from planner.studies.sweep.figures import figures_of
-from planner.studies.sweep.points import Point, check_scenario, sweep
+from planner.studies.sweep.points import Point, sweep
 from planner.studies.sweep.scaling import scaled, scaling_key
 from planner.studies.sweep.sharing import Shared
 
@@ -220,9 +221,11 @@ def test_equal_parts_of_scenarios_become_one_value(tiny: Build) -> None:
 
 
 def test_a_precision_that_a_device_does_not_have_is_refused_before_anything_runs(tiny: Build) -> None:
-    check_scenario(tiny())
+    check_scenario(tiny(), where="file")
     with pytest.raises(SpecError, match="peak names no fp8"):
-        check_scenario(tiny(precision="fp8"))
+        check_scenario(tiny(precision="fp8"), where="file")
+    with pytest.raises(SpecError, match=r"file: models\.critic: missing"):
+        check_scenario(tiny(models={"actor": "llama-3.2-1b"}), where="file")
 
 
 def test_every_figure_of_a_row_has_a_name_and_survives_a_file(tiny: Build) -> None:
