@@ -10,7 +10,7 @@ from matplotlib.axes import Axes as Plot
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from planner.domain.sweep import Row, figure, format_setting
 from planner.reporting.sweeps.axes import Axes, Values, axes_of, scale_of, series, short_names
@@ -114,11 +114,13 @@ def _label(plot: Plot, values: Values, axes: Axes, y: str, *, has_ideal: bool) -
         texts = texts if scale.is_numeric else list(map(format_setting, values[axes.x]))
         every = math.ceil(len(texts) / _MOST_TICKS)
         plot.set_xticks(scale.places[::every], labels=texts[::every])
-    plot.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
     if scale.is_logarithmic and has_ideal:
         plot.set_yscale("log")
+        plot.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        plot.yaxis.set_minor_locator(NullLocator())
     else:
         plot.set_ylim(bottom=0)
+    plot.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
     plot.grid(axis="y", color="#e5e5e5", linewidth=0.8, zorder=0)
     plot.spines[["top", "right"]].set_visible(False)
 
