@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import costs, paper, rivals, search, simulation, startup
+from benchmarks import costs, paper, rivals, search, simulation, startup, sweep
 
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "startup": startup.measure,
@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "paper": paper.measure,
     "costs": costs.measure,
     "simulation": simulation.measure,
+    "sweep": sweep.measure,
 }
 RESULTS = Path(__file__).parent / "results"
 

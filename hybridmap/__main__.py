@@ -20,6 +20,7 @@ _COMMANDS = {
     "plan": ("plan", "choose placement and parallel sizes, with a proof"),
     "simulate": ("simulate", "predict the timeline of an iteration"),
     "explain": ("explain", "what decides a plan, what a demand costs, what would help"),
+    "sweep": ("sweep", "make a what-if table over a grid of settings"),
     "diff": ("diff", "say what differs between two plans"),
     "run": ("run", "train for real, as planned, and compare with the prediction"),
     "profile": ("profile", "measure this machine's devices and a scenario's calls"),

@@ -48,13 +48,18 @@ def add_demands(parser: argparse.ArgumentParser) -> None:
 def add_search(parser: argparse.ArgumentParser) -> None:
     """Add the options of the search itself."""
     group = parser.add_argument_group("how to search")
-    group.add_argument("--solver", choices=get_args(Solver), default="cpsat")
+    add_solver(group)
     group.add_argument("--time-limit", type=_positive, metavar="SECONDS", help="stop early, with a bound")
-    group.add_argument("--seed", type=_seed, default=0, metavar="N")
-    group.add_argument("--workers", type=_count, default=1, metavar="N", help="threads of the solver")
+    group.add_argument("--workers", type=worker_count, default=1, metavar="N", help="threads of the solver")
     group.add_argument(
         "--runners-up", type=_natural, default=3, metavar="N", help="best plans of so many other placements"
     )
+
+
+def add_solver(group: argparse._ActionsContainer) -> None:
+    """Add what a plan may depend on: the solver and its seed."""
+    group.add_argument("--solver", choices=get_args(Solver), default="cpsat")
+    group.add_argument("--seed", type=_seed, default=0, metavar="N")
 
 
 def demanded_settings(options: argparse.Namespace) -> list[Setting]:
@@ -113,7 +118,8 @@ def _seed(text: str) -> int:
     return _whole(text, least=0, most=_GREATEST_SEED)
 
 
-def _count(text: str) -> int:
+def worker_count(text: str) -> int:
+    """How many threads or processes a text asks for."""
     return _whole(text, least=1, most=_MOST_WORKERS)
 
 

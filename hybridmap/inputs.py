@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ from planner.domain.capabilities import RUNTIME
 from planner.domain.catalog import read_model
 from planner.domain.contradictions import check_roles
 from planner.domain.profile import Profile
-from planner.domain.reading import find_scenario, parse_scenario
+from planner.domain.reading import Keys, find_scenario, parse_scenario, read_keys
 from planner.domain.runnable import scenario_refusals
-from planner.domain.text import load_json, load_yaml, refuse_unwritable
+from planner.domain.text import load_json, refuse_unwritable
 from planner.errors import InfeasibleError, SpecError
 
 _DEFAULT_ALGORITHM = "ppo"
@@ -35,10 +35,15 @@ _GROUPS = {"prompts": 64, "samples_per_prompt": 16}
 def add_scenario(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that name a scenario, or describe one without a file."""
     parser.add_argument("scenario", nargs="?", type=Path, metavar="SCENARIO", help="a scenario file (YAML)")
+    add_descriptions(parser)
+    add_settings(parser)
+
+
+def add_descriptions(parser: argparse.ArgumentParser) -> None:
+    """Add the options that describe a scenario without a file."""
     parser.add_argument("--model", help="without a file: the model of all roles, by name or config.json")
     parser.add_argument("--cluster", help="without a file: nodes x devices x device, as 8x8xh100-sxm-80gb")
     parser.add_argument("--algorithm", help=f"without a file: {_DEFAULT_ALGORITHM} by default")
-    add_settings(parser)
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -125,7 +130,31 @@ def best_plan(
 
 def refuse_settings(options: argparse.Namespace) -> None:
     """Raise SpecError where options would change the scenario of a plan that is there already."""
-    changed = [setting.option for setting in _settings(options)]
+    if given := parse_settings(options.settings):
+        raise SpecError(
+            f"{options.scenario}: {given[0].option} changes a scenario; a plan is made for one already"
+        )
+    refuse_demands(options)
+
+
+def demands_around(options: argparse.Namespace, keys: Collection[str]) -> tuple[list[Setting], list[Setting]]:
+    """Changes that options stand for: those that come before changes of some keys, and those after.
+
+    What a runtime can do comes first, so that it may be changed key by key.
+    """
+    demanded = demanded_settings(options)
+    runnable = [setting for setting in demanded if setting.key == _CAPABILITIES]
+    if runnable and _CAPABILITIES in keys:
+        raise SpecError(
+            f"command line: --runnable and --set {_CAPABILITIES}=... contradict each other; give one, or "
+            f"--runnable and single keys, as --set {_CAPABILITIES}.offload=true"
+        )
+    return runnable, [setting for setting in demanded if setting not in runnable]
+
+
+def refuse_demands(options: argparse.Namespace) -> None:
+    """Raise SpecError where options say which plan is the best, or for what, and a plan is there already."""
+    changed = [setting.option for setting in demanded_settings(options)]
     changed += [f"--{name}" for name in ("placement", *_DESCRIPTIONS) if getattr(options, name, None)]
     if changed:
         raise SpecError(
@@ -134,39 +163,36 @@ def refuse_settings(options: argparse.Namespace) -> None:
 
 
 def _settings(options: argparse.Namespace) -> list[Setting]:
-    """Changes of keys: what a runtime can do first, so that it may be changed key by key."""
-    given, demanded = parse_settings(options.settings), demanded_settings(options)
-    runnable = [setting for setting in demanded if setting.key == _CAPABILITIES]
-    if runnable and any(setting.key == _CAPABILITIES for setting in given):
-        raise SpecError(
-            f"command line: --runnable and --set {_CAPABILITIES}=... contradict each other; give one, or "
-            f"--runnable and single keys, as --set {_CAPABILITIES}.offload=true"
-        )
-    return [*runnable, *given, *(setting for setting in demanded if setting not in runnable)]
-
-
-def _where(options: argparse.Namespace) -> str:
-    """What messages about the scenario start with."""
-    return str(find_scenario(options.scenario)) if options.scenario else "command line"
+    """All changes of keys."""
+    given = parse_settings(options.settings)
+    before, after = demands_around(options, [setting.key for setting in given])
+    return [*before, *given, *after]
 
 
 def _unplaced_scenario(options: argparse.Namespace) -> planner.Scenario:
-    scenario = _written_scenario(options) if options.scenario else _described_scenario(options)
-    check_roles(scenario, dataflow_of(scenario), where=_where(options))
+    found = written_keys(options)
+    value = with_settings(found.value, _settings(options))
+    scenario = parse_scenario(value, where=found.where, relative_to=found.relative_to)
+    check_roles(scenario, dataflow_of(scenario), where=found.where)
     return scenario
 
 
-def _written_scenario(options: argparse.Namespace) -> planner.Scenario:
+def written_keys(options: argparse.Namespace) -> Keys:
+    """What the command line names or describes.
+
+    Raises
+    ------
+    SpecError
+        It does both or neither, or the file has no keys.
+    """
+    if not options.scenario:
+        return _described_keys(options)
     if both := [f"--{name}" for name in _DESCRIPTIONS if getattr(options, name, None)]:
         raise SpecError(
             f"{options.scenario}: give either a scenario file or {' and '.join(both)}, not both"
             + ("; --set algorithm=... changes a file's" if both == ["--algorithm"] else "")
         )
-    path, settings = find_scenario(options.scenario), _settings(options)
-    value = load_yaml(path) if settings else None
-    if not isinstance(value, dict):
-        return planner.read_scenario(path)
-    return parse_scenario(with_settings(value, settings), where=str(path), relative_to=path.parent)
+    return read_keys(find_scenario(options.scenario))
 
 
 def runnable_scenario(options: argparse.Namespace) -> planner.Scenario:
@@ -197,7 +223,7 @@ def runtime_rooms() -> Any:
         raise SpecError(f"this command needs the package {error.name!r}: {install}") from None
 
 
-def _described_scenario(options: argparse.Namespace) -> planner.Scenario:
+def _described_keys(options: argparse.Namespace) -> Keys:
     if not options.model or not options.cluster:
         raise SpecError("command line: name a scenario file, or give both --model and --cluster")
     _check_model(options.model)
@@ -213,7 +239,7 @@ def _described_scenario(options: argparse.Namespace) -> planner.Scenario:
         "cluster": options.cluster,
         "workload": _DEFAULT_WORKLOAD | (_GROUPS if least_group(algorithm) > 1 else {}),
     }
-    return parse_scenario(with_settings(value, _settings(options)), where="command line", relative_to=Path())
+    return Keys(value, "command line", Path())
 
 
 def _check_model(name: str) -> None:

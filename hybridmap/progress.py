@@ -1,4 +1,4 @@
-"""Progress: of a run its iterations, reward, KL and seconds per phase; of a file its rows."""
+"""Progress: of a run its iterations, reward, KL and seconds per phase; of a table its rows."""
 
 import argparse
 from collections import Counter
@@ -9,7 +9,14 @@ from typing import Any, Self
 
 from rich.console import Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 import planner
@@ -60,15 +67,23 @@ class RunProgress:
 
 
 @contextmanager
-def row_progress(words: str, *, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal while the rows of a file are worked through; nothing elsewhere.
+def row_progress(words: str, *, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal while rows are worked through, with the time that is left; nothing elsewhere.
 
     What is yielded is called with the number of rows done since its last call.
+
+    Parameters
+    ----------
+    done
+        Rows that were done before.
     """
     console = screen.errors_console()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()),
+        *(TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()),
+    )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(words, total=total)
+        task = bar.add_task(words, total=total, completed=done)
         yield lambda count: bar.advance(task, count)
 
 

@@ -48,8 +48,13 @@ def parse_settings(texts: Sequence[str], *, option: str = "--set") -> list[Setti
     mistakes += _second_values(settings)
     if mistakes:
         raise SpecError("\n".join(mistakes))
-    refuse_contradictions((f"{option} {_text(each)}", _pinned(each)) for each in settings)
+    refuse_contradictory_pins(settings)
     return settings
+
+
+def refuse_contradictory_pins(settings: Sequence[Setting]) -> None:
+    """Raise InfeasibleError where two settings pin one field to two values."""
+    refuse_contradictions((f"{each.option} {_text(each)}", _pinned(each)) for each in settings)
 
 
 def with_settings(value: dict[str, Any], settings: Sequence[Setting]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from planner.domain.reading import read_plan, read_scenario, write_plan
     from planner.domain.scenario import Scenario
     from planner.domain.simulated import Simulation
+    from planner.domain.sweep import Row
     from planner.search import SearchResult
     from planner.studies.checking import check_plan
     from planner.studies.comparison import Comparison, compare
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from planner.studies.planning import SearchSettings, plan, simulate, timeline
     from planner.studies.scoring import Score, score
     from planner.studies.sensitivity import Gain, sensitivity
+    from planner.studies.sweep.points import Point, sweep
 
 _HOMES = {
     "CallChange": "planner.studies.explain",
@@ -38,7 +40,9 @@ _HOMES = {
     "Critical": "planner.studies.critical",
     "Gain": "planner.studies.sensitivity",
     "Plan": "planner.domain.plan",
+    "Point": "planner.studies.sweep.points",
     "Price": "planner.studies.explain",
+    "Row": "planner.domain.sweep",
     "Scenario": "planner.domain.scenario",
     "Score": "planner.studies.scoring",
     "SearchResult": "planner.search",
@@ -58,6 +62,7 @@ _HOMES = {
     "sensitivity": "planner.studies.sensitivity",
     "simulate": "planner.studies.planning",
     "timeline": "planner.studies.planning",
+    "sweep": "planner.studies.sweep.points",
     "write_plan": "planner.domain.reading",
 }
 
@@ -68,7 +73,9 @@ __all__ = [
     "Critical",
     "Gain",
     "Plan",
+    "Point",
     "Price",
+    "Row",
     "Scenario",
     "Score",
     "SearchResult",
@@ -87,6 +94,7 @@ __all__ = [
     "score",
     "sensitivity",
     "simulate",
+    "sweep",
     "timeline",
     "write_plan",
 ]

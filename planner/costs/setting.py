@@ -2,7 +2,9 @@
 
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 
+from planner.costs.same import Same
 from planner.domain.cluster import DeviceSpec, NodePool
 from planner.domain.model import PARAMETER_BYTES, Head, ModelSpec, Precision
 from planner.domain.stack import Speeds, Stack, TrainingStack
@@ -54,13 +56,13 @@ class Setting:
 
     def __post_init__(self) -> None:
         _check_precision(self.device, self.precision)
-        job = Job(
-            model=self.model,
-            head=self.head,
-            precision=self.precision,
-            node_pool=self.node_pool,
-            stack=self.stack.training,
-            tokens=self.workload.mean_tokens,
+        job = _job(
+            Same(self.model),
+            self.head,
+            self.precision,
+            Same(self.node_pool),
+            Same(self.stack.training),
+            self.workload.mean_tokens,
         )
         object.__setattr__(self, "job", job)
 
@@ -77,6 +79,26 @@ class Setting:
     def mini_batch(self) -> int:
         """Sequences of the largest optimizer step."""
         return math.ceil(self.workload.samples / self.workload.mini_batches)
+
+
+@lru_cache(maxsize=256)
+def _job(
+    model: Same[ModelSpec],
+    head: Head,
+    precision: Precision,
+    node_pool: Same[NodePool],
+    stack: Same[TrainingStack],
+    tokens: float,
+) -> Job:
+    """One for all settings of these very parts, which so share its tables."""
+    return Job(
+        model=model.value,
+        head=head,
+        precision=precision,
+        node_pool=node_pool.value,
+        stack=stack.value,
+        tokens=tokens,
+    )
 
 
 def _check_precision(device: DeviceSpec, precision: Precision) -> None:

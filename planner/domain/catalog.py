@@ -1,7 +1,7 @@
 """Facts by name: devices and models, from the user's ``profiles/`` first, then from those shipped."""
 
 import re
-from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -92,6 +92,11 @@ def read_model(reference: str, *, relative_to: Path | None = None) -> ModelSpec:
 
 
 def _read_shipped(path: Path) -> ModelSpec:
+    return _model_as_of(path, _age(path))
+
+
+@lru_cache(maxsize=256)
+def _model_as_of(path: Path, age: tuple[int, int]) -> ModelSpec:
     config = load_json(path)
     return model_from_config(config, name=path.stem, where=str(path))
 
@@ -131,6 +136,20 @@ def _by_name(kind: str, name: str, value: type[_Named]) -> _Named:
 
 
 def _entry(path: Path, value: type[_Named]) -> _Named:
+    """The value in a file, read once for as long as the file stays the same."""
+    found = _entry_as_of(path, value, _age(path))
+    assert isinstance(found, value)
+    return found
+
+
+def _age(path: Path) -> tuple[int, int]:
+    """What differs once a file was written anew."""
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
+
+
+@lru_cache(maxsize=256)
+def _entry_as_of(path: Path, value: type[_Named], age: tuple[int, int]) -> _Named:
     try:
         return value.model_validate(load_yaml(path))
     except ValidationError as error:
@@ -139,12 +158,18 @@ def _entry(path: Path, value: type[_Named]) -> _Named:
 
 def _files(kind: str, suffix: str) -> dict[str, Path]:
     """Files of one kind by stem; the working directory's own hide those shipped."""
-    return {path.stem: path for path in _candidates(kind, suffix)}
+    folders = [root / "profiles" / kind for root in (SHIPPED, Path.cwd())]
+    return {path.stem: path for folder in folders if folder.is_dir() for path in _listed(folder, suffix)}
 
 
-def _candidates(kind: str, suffix: str) -> Iterator[Path]:
-    for root in (SHIPPED, Path.cwd()):
-        yield from sorted((root / "profiles" / kind).glob(f"*{suffix}"))
+def _listed(folder: Path, suffix: str) -> tuple[Path, ...]:
+    """The folder's files, looked for anew once one has come or gone."""
+    return _listed_as_of(folder, suffix, folder.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _listed_as_of(folder: Path, suffix: str, age: int) -> tuple[Path, ...]:
+    return tuple(sorted(folder.glob(f"*{suffix}")))
 
 
 def _plain(name: str) -> str:

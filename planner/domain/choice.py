@@ -8,9 +8,9 @@ from pydantic import Field, ValidationError, model_validator
 
 from planner.domain.mistakes import describe_errors
 from planner.domain.parallelism import ParallelStrategy
-from planner.domain.plan import RoleStrategy
+from planner.domain.plan import Plan, RoleStrategy
 from planner.domain.quantities import PositiveInt, Value
-from planner.domain.reading import find_scenario, parse_scenario, read_scenario
+from planner.domain.reading import Keys, find_scenario, parse_scenario, read_keys
 from planner.domain.scenario import Scenario
 from planner.domain.text import load_json, load_yaml
 from planner.errors import SpecError
@@ -50,6 +50,21 @@ class Choice(Value):
         return self
 
 
+def choice_of(plan: Plan) -> Choice:
+    """The pools and strategies of a plan, with its orders."""
+    pools = tuple(
+        ChosenPool(
+            node_pool=pool.node_pool,
+            devices=pool.devices,
+            roles=pool.roles,
+            order=pool.order,
+            ahead=pool.ahead,
+        )
+        for pool in plan.pools
+    )
+    return Choice(pools=pools, strategies=plan.strategies)
+
+
 def read_choice(path: Path) -> Choice:
     """A choice in a YAML or JSON file, which may be a whole ``plan.json``.
 
@@ -76,16 +91,28 @@ def read_choice_scenario(path: Path) -> Scenario:
     SpecError
         Lists every mistake of the scenario, or says that there is none.
     """
+    found = read_choice_keys(path)
+    return parse_scenario(found.value, where=found.where, relative_to=found.relative_to)
+
+
+def read_choice_keys(path: Path) -> Keys:
+    """The keys of that scenario, before any name is looked up.
+
+    Raises
+    ------
+    SpecError
+        There is no scenario.
+    """
     value = _keys_of(path).get("scenario")
     if value is None:
         raise SpecError(f"{path}: scenario: missing; add it, or `hybridmap plan SCENARIO --score PLAN`")
     if isinstance(value, str):
         beside = path.parent / value
-        return read_scenario(beside if beside.is_file() else find_scenario(Path(value)))
+        return read_keys(beside if beside.is_file() else find_scenario(Path(value)))
     if not isinstance(value, dict):
         raise SpecError(f"{path}: scenario: expected a mapping or the path of a scenario file")
     kept = {key: item for key, item in value.items() if key != "run"}
-    return parse_scenario(kept, where=f"{path}: scenario", relative_to=path.parent)
+    return Keys(kept, f"{path}: scenario", path.parent)
 
 
 def _keys_of(path: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
@@ -37,6 +37,16 @@ _DEFAULT_NETWORK = {"bandwidth": "25 GB/s", "latency": "10 us"}
 """One 200 Gbit/s port per node, as in HybridFlow's evaluation; a scenario says otherwise."""
 
 
+class Keys(NamedTuple):
+    """The keys of a scenario as they are written, before any name is looked up."""
+
+    value: dict[str, Any]
+    where: str
+    """What messages about them start with."""
+    relative_to: Path
+    """The folder that paths in them start from."""
+
+
 def read_scenario(path: Path | str) -> Scenario:
     """The scenario in a YAML file; names of devices and models are looked up, paths are relative to the file.
 
@@ -46,12 +56,17 @@ def read_scenario(path: Path | str) -> Scenario:
         Lists every mistake of the file, one a line: file, key path, what is wrong, the nearest valid key.
         Keys that contradict each other follow once each of them is right by itself.
     """
-    path = find_scenario(Path(path))
+    found = read_keys(find_scenario(Path(path)))
+    return parse_scenario(found.value, where=found.where, relative_to=found.relative_to)
+
+
+def read_keys(path: Path) -> Keys:
+    """The keys of a scenario's file; raises SpecError where it has none."""
     value = load_yaml(path)
     if not isinstance(value, dict):
         found = "nothing" if value is None else type(value).__name__
         raise SpecError(f"{path}: expected a mapping with keys such as name, models, cluster; found {found}")
-    return parse_scenario(value, where=str(path), relative_to=path.parent)
+    return Keys(value, str(path), path.parent)
 
 
 def parse_scenario(value: dict[str, Any], *, where: str, relative_to: Path) -> Scenario:

@@ -13,7 +13,7 @@ from planner.search.costs_protocol import Costs
 from planner.search.objectives import best_by_objective
 from planner.search.objectives.fastest import ANY_TIME, Fastest
 from planner.search.problem import RUNNERS_UP, prepare
-from planner.search.refusals.infeasible import explain, with_fixes
+from planner.search.refusals.infeasible import refusal, with_fixes
 
 __all__ = ["Costs", "SearchResult", "Violation", "certify", "solve", "violations"]
 
@@ -37,6 +37,7 @@ def solve(
     seed: int = 0,
     workers: int = 1,
     runners_up: int = RUNNERS_UP,
+    fixes: bool = True,
     at_most_us: int = ANY_TIME,
 ) -> SearchResult:
     """The best plan by the scenario's objective.
@@ -49,6 +50,8 @@ def solve(
         Threads of the default solver; the plan is the same whatever their number.
     runners_up
         How many other placements' best plans are wanted beside the answer; fewer if there are no more.
+    fixes
+        Whether a refusal names the changes that would help, each of which is searched for.
     at_most_us
         Longest time of interest.
 
@@ -74,10 +77,11 @@ def solve(
         runners_up=runners_up,
     )
     try:
-        problem = prepare(scenario, graph, costs)
+        is_bounded = at_most_us < ANY_TIME and not runners_up
+        problem = prepare(scenario, graph, costs, limit_us=at_most_us if is_bounded else None)
         verdict = best_by_objective(problem, scenario, fastest, at_most_us=at_most_us)
     except InfeasibleError as error:
-        raise with_fixes(error, scenario, graph, costs) from None
+        raise (with_fixes(error, scenario, graph, costs) if fixes else error) from None
     if verdict is None and not fastest.proves:
         raise SearchStoppedError(
             f"HybridFlow's algorithm found no plan of {graph.name}, which says nothing about other plans; "
@@ -86,7 +90,8 @@ def solve(
     if verdict is None and at_most_us < ANY_TIME:
         raise NoneFasterError(f"no plan of {graph.name} takes at most {at_most_us} us")
     if verdict is None:
-        raise explain(problem, scenario, graph, costs)
+        none_fits = refusal(problem, scenario, graph, costs)
+        raise with_fixes(none_fits, scenario, graph, costs) if fixes else none_fits
     plan = assemble(verdict, graph, costs, solver=solver)
     certify(plan, graph, costs)
     return SearchResult(plan=plan, solve_seconds=time.perf_counter() - start)

@@ -40,6 +40,8 @@ class SearchSettings:
     """Threads of the default solver; the plan is the same whatever their number."""
     runners_up: int = RUNNERS_UP
     """How many other placements' best plans are wanted beside the answer."""
+    fixes: bool = True
+    """Whether a refusal names the changes that would help, each of which is searched for."""
 
     def __post_init__(self) -> None:
         if self.time_limit_s is not None and self.solver != "cpsat":
@@ -82,12 +84,22 @@ def dataflows(scenario: Scenario) -> tuple[DataflowGraph, ...]:
 
 
 def plan(
-    scenario: Scenario, *, settings: SearchSettings | None = None, profiles: Sequence[Profile] = ()
+    scenario: Scenario,
+    *,
+    settings: SearchSettings | None = None,
+    profiles: Sequence[Profile] = (),
+    known: Plan | None = None,
 ) -> SearchResult:
     """The best plan of a scenario, with its proof.
 
     Profiles replace the data sheet of the devices they measured. With staleness the asynchronous plan is held
     against the synchronous one, which stays if it is as good.
+
+    Parameters
+    ----------
+    known
+        A plan of this scenario, of whichever origin. Without runners-up nothing slower is looked at, which is
+        sooner done and finds the same.
 
     Raises
     ------
@@ -104,13 +116,10 @@ def plan(
     start = time.perf_counter()
     found: list[Plan] = []
     failures: list[InfeasibleError | SearchStoppedError] = []
-    for graph in dataflows(scenario):
-        try:
-            found.append(_solved(scenario, graph, settings, profiles, since=start, rivals=found))
-        except NoneFasterError:
-            continue
-        except (InfeasibleError, SearchStoppedError) as error:
-            failures.append(error)
+    if known is not None and not settings.runners_up:
+        found, failures = _found(scenario, settings, profiles, since=start, at_most_us=_seconds_us(known))
+    if failures or not found or any(each.proof.status != "optimal" for each in found):
+        found, failures = _found(scenario, settings, profiles, since=start)
     if not found:
         raise _failure(failures)
     is_open = any(isinstance(error, SearchStoppedError) for error in failures)
@@ -160,8 +169,30 @@ def job_of(plan: Plan) -> JobReport:
 def _iterations_of(plan: Plan) -> int:
     """As many as show the steady state."""
     scenario = plan.scenario
-    overlaps = len(plan.pools) > 1 or scenario.services or scenario.rollouts.carry > 0
+    overlaps = len(plan.pools) > 1 or most_ahead(plan) > 0 or scenario.rollouts.carry > 0
     return OVERLAPPING + plan.staleness + most_ahead(plan) if overlaps else 1
+
+
+def _found(
+    scenario: Scenario,
+    settings: SearchSettings,
+    profiles: Sequence[Profile],
+    *,
+    since: float,
+    at_most_us: int = ANY_TIME,
+) -> tuple[list[Plan], list[InfeasibleError | SearchStoppedError]]:
+    """The best plan of each dataflow that is faster than those before it, and why others have none."""
+    found: list[Plan] = []
+    failures: list[InfeasibleError | SearchStoppedError] = []
+    for graph in dataflows(scenario):
+        limit_us = min([at_most_us, *(_seconds_us(rival) - 1 for rival in found)])
+        try:
+            found.append(_solved(scenario, graph, settings, profiles, since=since, at_most_us=limit_us))
+        except NoneFasterError:
+            continue
+        except (InfeasibleError, SearchStoppedError) as error:
+            failures.append(error)
+    return found, failures
 
 
 def _solved(
@@ -171,14 +202,14 @@ def _solved(
     profiles: Sequence[Profile],
     *,
     since: float,
-    rivals: Sequence[Plan],
+    at_most_us: int,
 ) -> Plan:
     """The best plan for one dataflow in what is left of the time.
 
     Raises
     ------
     NoneFasterError
-        It would be no faster than its rivals.
+        It would take longer than that.
     """
     limit = settings.time_limit_s
     left = None if limit is None else max(0.0, limit - (time.perf_counter() - since))
@@ -191,7 +222,8 @@ def _solved(
         seed=settings.seed,
         workers=settings.workers,
         runners_up=settings.runners_up,
-        at_most_us=min((_seconds_us(rival) - 1 for rival in rivals), default=ANY_TIME),
+        fixes=settings.fixes,
+        at_most_us=at_most_us,
     )
     return result.plan
 

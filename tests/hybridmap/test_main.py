@@ -16,6 +16,7 @@ COMMANDS = [
     "plan",
     "simulate",
     "explain",
+    "sweep",
     "diff",
     "run",
     "profile",

@@ -6,9 +6,10 @@ What is left per configuration is to gather from these tables. Equal to
 `planner.costs.passes.training.optimizer_step_seconds` and to the bytes of `planner.costs.memory.memory`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import partial
+from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,9 @@ from planner.costs.setting import Job, Setting
 from planner.errors import SpecError
 
 Floats = NDArray[np.float64]
+
+_REMEMBERED = 4096
+"""Rows of tables of kernels that are kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,10 +248,26 @@ def _step_seconds(job: Job, work: Work, by: Mapping[str, Groups], exchange: Exch
 
 
 def kernel_tables(job: Job, work: Work) -> Tables:
+    """Seconds of what a step of each row consists of; a few rows are remembered, by job."""
     sizes = work.sizes
-    return tables_of(
-        job, tensor=sizes.tensor, context=sizes.context, expert=sizes.expert, sequences=work.sequences
-    )
+    columns = [np.asarray(size) for size in (sizes.tensor, sizes.context, sizes.expert, work.sequences)]
+    if len(work) > _REMEMBERED or any(column.shape != (len(work),) for column in columns):
+        return _kernel_tables(job, columns)
+    return _remembered_tables(job, *((column.dtype.str, column.tobytes()) for column in columns))
+
+
+@lru_cache(maxsize=32)
+def _remembered_tables(job: Job, *columns: tuple[str, bytes]) -> Tables:
+    tables = _kernel_tables(job, [np.frombuffer(data, dtype=kind) for kind, data in columns])
+    for part in (tables.dense, tables.sparse, tables.ends):
+        for each in fields(part):
+            np.asarray(getattr(part, each.name)).setflags(write=False)
+    return tables
+
+
+def _kernel_tables(job: Job, columns: Sequence[Any]) -> Tables:
+    tensor, context, expert, sequences = columns
+    return tables_of(job, tensor=tensor, context=context, expert=expert, sequences=sequences)
 
 
 def _passages(work: Work, tables: Tables) -> Passages:

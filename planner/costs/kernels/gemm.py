@@ -4,13 +4,16 @@
 (`planner.calibration.gemm`). No prediction is below what the data sheet allows.
 """
 
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planner.costs.kernels.peaks import peak_flops_per_s
-from planner.costs.kernels.tiles import Rates, Shapes, tiled_seconds
+from planner.costs.kernels.tiles import Floats, Rates, Shapes, tiled_seconds
+from planner.costs.same import Same
 from planner.domain.cluster import DeviceSpec
 from planner.domain.fits import FlatFit, TileFit
 from planner.domain.model import Precision
@@ -28,6 +31,8 @@ H100 take 0.76 of the time of A100's, its wait for short reads 0.43 of it, at 2.
 STRANGE_OVERLAP = 0.5
 """Stated: how far a last wave overlaps with the others is up to the kernels of an architecture (A100 0.1,
 H100 0.9); half where none was measured."""
+_REMEMBERED = 1024
+"""Products of one call that are remembered; fits and surveys ask for more, and once."""
 _LEAST = 1e-9
 """Of a size, so that an empty product costs its launch."""
 
@@ -134,10 +139,29 @@ def _product_seconds(
         return floor / fit.share + fit.launch
     spread = np.broadcast_arrays(m, n, k, groups, moved)
     columns = [np.maximum(np.asarray(size, dtype=np.float64).ravel(), _LEAST) for size in spread]
-    shapes = Shapes(m=columns[0], n=columns[1], k=columns[2], groups=columns[3], moved=columns[4])
-    fit = fit_elsewhere(fit, device, precision)
-    seconds = tiled_seconds(_rates(device, precision), fit, shapes)
+    few = len(columns[0]) <= _REMEMBERED
+    seconds = (
+        _remembered_seconds(Same(device), precision, *(column.tobytes() for column in columns))
+        if few
+        else _tiled_seconds(device, precision, columns)
+    )
     return np.maximum(seconds.reshape(spread[0].shape), floor)
+
+
+@lru_cache(maxsize=2048)
+def _remembered_seconds(device: Same[DeviceSpec], precision: Precision, *columns: bytes) -> Floats:
+    """Of sizes as bytes: the same products come up in many layouts, and in many scenarios of one device."""
+    found = _tiled_seconds(device.value, precision, [np.frombuffer(column) for column in columns])
+    found.setflags(write=False)
+    return found
+
+
+def _tiled_seconds(device: DeviceSpec, precision: Precision, columns: Sequence[Floats]) -> Floats:
+    m, n, k, groups, moved = columns
+    fit = gemm_fit(device, precision)
+    assert isinstance(fit, TileFit), "flat fits know no tiles"
+    shapes = Shapes(m=m, n=n, k=k, groups=groups, moved=moved)
+    return tiled_seconds(_rates(device, precision), fit_elsewhere(fit, device, precision), shapes)
 
 
 def _rates(device: DeviceSpec, precision: Precision) -> Rates:

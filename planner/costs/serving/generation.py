@@ -10,12 +10,16 @@ from statistics import NormalDist
 import numpy as np
 
 from planner.costs.memory.rounding import Numbers, ceil_div
+from planner.costs.same import Same
 from planner.costs.serving.cache import sequences_held
 from planner.costs.serving.engine_step import Engine
 from planner.costs.serving.step_table import Floats, StepTable, step_table
 from planner.costs.setting import Setting
+from planner.domain.cluster import NodePool
 from planner.domain.lengths import TokenLengths
+from planner.domain.model import ModelSpec, Precision
 from planner.domain.parallelism import GenerationStrategy
+from planner.domain.stack import GenerationStack
 
 _MIDPOINTS: Floats = (np.arange(24) + 0.5) / 24
 """Of the last wave's decline, in parts of the longest response."""
@@ -180,15 +184,19 @@ def _largest_of(count: Numbers) -> Numbers:
     return found[of].reshape(np.shape(count))[()]
 
 
-@lru_cache(maxsize=256)
 def engine_of(setting: Setting) -> Engine:
     """The engine that generates for a role."""
-    return Engine(
-        model=setting.model,
-        precision=setting.precision,
-        node_pool=setting.node_pool,
-        stack=setting.stack.generation,
+    return _engine(
+        Same(setting.model), setting.precision, Same(setting.node_pool), Same(setting.stack.generation)
     )
+
+
+@lru_cache(maxsize=256)
+def _engine(
+    model: Same[ModelSpec], precision: Precision, node_pool: Same[NodePool], stack: Same[GenerationStack]
+) -> Engine:
+    """One for all settings of these very parts, which so share its tables."""
+    return Engine(model=model.value, precision=precision, node_pool=node_pool.value, stack=stack.value)
 
 
 def mean_progress(responses: TokenLengths) -> float:

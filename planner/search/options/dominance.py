@@ -14,6 +14,8 @@ Ties = tuple[Integers, Integers]
 
 CHAMPIONS = 8
 """Rows of each group that all others of it are held against before what they dominate is dropped."""
+PAIRS = 200_000
+"""Pairs of rows up to which all are compared at once."""
 LARGE = 65536
 """Rows of a group that is pruned by itself, its halves first."""
 LEAF = 8192
@@ -88,6 +90,9 @@ def _together(order: Integers, groups: Integers, columns: Sequence[Integers], ti
     while len(order):
         starts = np.flatnonzero(np.diff(groups, prepend=groups[0] - 1))
         counts = np.diff(starts, append=len(order))
+        if len(counts) * int(counts.max()) ** 2 <= PAIRS:
+            kept.append(_unbeaten(order, starts, counts, ranks, ties))
+            break
         alive = np.ones(len(order), dtype=np.bool_)
         for number in range(min(CHAMPIONS, int(counts.max()))):
             champions = starts + np.minimum(number, counts - 1)
@@ -103,6 +108,28 @@ def _together(order: Integers, groups: Integers, columns: Sequence[Integers], ti
         order, groups = order[left], groups[left]
         ranks = [_ranked(rank[left]) for rank in ranks]
     return np.concatenate(kept)
+
+
+def _unbeaten(
+    order: Integers,
+    starts: Integers,
+    counts: Integers,
+    ranks: Sequence[Integers | Ranks],
+    ties: Ties | None,
+) -> Integers:
+    """Of sorted rows those that no earlier one of their group dominates, each held against each."""
+    width = int(counts.max())
+    is_row = np.arange(width) < counts[:, None]
+    at = np.where(is_row, starts[:, None] + np.arange(width), 0)
+    beats = is_row[:, :, None] & is_row[:, None, :] & np.triu(np.ones((width, width), dtype=np.bool_), 1)
+    for rank in ranks:
+        own = rank[at]
+        beats &= own[:, :, None] <= own[:, None, :]
+    if ties:
+        sums, others = (column[order][at] for column in ties)
+        beats &= (sums[:, :, None] != sums[:, None, :]) | (others[:, :, None] <= others[:, None, :])
+    unbeaten: Integers = order[at[is_row & ~beats.any(axis=1)]]
+    return unbeaten
 
 
 def _ranked(column: Integers | Ranks) -> Integers | Ranks:

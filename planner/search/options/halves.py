@@ -68,6 +68,11 @@ class Half:
         """Rows of equal value side by side, in their order else."""
         return self.at(np.argsort(self.rows[key], kind="stable"))
 
+    def within(self, limit_us: int) -> "Half":
+        """Rows whose calls together take no longer: no plan takes less than one of its roles does."""
+        seconds = sum(self.call_us.values(), np.zeros_like(self.host))
+        return self.at(seconds <= limit_us)
+
     def fitting(self, node_pool: NodePool) -> "Half":
         """Rows that a device and its part of the host's memory can hold alone."""
         fits = self.persistent + self.transient <= node_pool.device.usable_memory

@@ -27,6 +27,10 @@ one of the least sum of all calls' seconds is taken, then that of the fewest byt
 greater in each call's seconds, in persistent and in transient bytes is taken before another one if the sum of
 its seconds is less, or as much and its persistent and host bytes together are no more; only then it
 dominates.
+
+Where only plans within a limit are of interest (``limit_us``), an option whose calls together take longer is
+in none of them: a pool runs all calls of its roles once in each period, one after another, and the stage cost
+adds up at least those of any role.
 """
 
 from collections.abc import Sequence
@@ -94,6 +98,8 @@ class RoleTable:
     graph: DataflowGraph
     costs: Costs
     node_pool: NodePool
+    limit_us: int | None = None
+    """Longest time of interest: options that take longer by themselves are left out."""
 
     @cached_property
     def subject(self) -> Subject:
@@ -128,16 +134,21 @@ class RoleTable:
         """Of all device counts together."""
         subject, pool = self.subject, self.node_pool
         if not subject.has_layout:
-            return self._pruned(generator_half(subject, self.costs, counts).fitting(pool), "devices")
+            return self._pruned(self._useful(generator_half(subject, self.costs, counts)), "devices")
         raw = raw_layouts(subject, counts)
-        training = layout_half(subject, self.costs, raw).fitting(pool)
+        training = self._useful(layout_half(subject, self.costs, raw))
         if not subject.generates or not len(training):
             return self._pruned(training, "devices").of(raw)
         training = self._pruned(with_keys(training, raw), "key").of(raw)
-        generation = self._pruned(generation_half(subject, self.costs, training).fitting(pool), "key")
+        generation = self._pruned(self._useful(generation_half(subject, self.costs, training)), "key")
         generation = fastest_first(generation)
-        pairs = self._pruned(product(training, generation, pool), "devices")
+        pairs = self._pruned(self._useful(product(training, generation, pool)), "devices")
         return whole(pairs, training, generation)
+
+    def _useful(self, half: Half) -> Half:
+        """Rows that a device can hold alone, in the time that is of interest."""
+        half = half.fitting(self.node_pool)
+        return half if self.limit_us is None else half.within(self.limit_us)
 
     def _pruned(self, half: Half, key: str) -> Half:
         return half.pruned(key, is_host_limited=self.node_pool.host_memory is not None)

@@ -178,7 +178,12 @@ class Answer:
 
 
 def prepare(
-    scenario: Scenario, graph: DataflowGraph, costs: Costs, *, slots: Sequence[Slot] | None = None
+    scenario: Scenario,
+    graph: DataflowGraph,
+    costs: Costs,
+    *,
+    slots: Sequence[Slot] | None = None,
+    limit_us: int | None = None,
 ) -> Problem:
     """Build the option table of every role, and gather what a plan must respect.
 
@@ -186,6 +191,8 @@ def prepare(
     ----------
     slots
         The part of the grid that pools may take; all of it by default.
+    limit_us
+        Longest time of interest: options that take longer by themselves are left out.
 
     Raises
     ------
@@ -201,7 +208,7 @@ def prepare(
         calls=_calls(scenario, graph),
         waits=_waits(scenario, graph),
         options=MappingProxyType(
-            {role: _role_options(role, grid, scenario, graph, costs) for role in graph.roles}
+            {role: _role_options(role, grid, scenario, graph, costs, limit_us) for role in graph.roles}
         ),
         capacities=MappingProxyType({pool.name: pool.devices for pool in cluster.node_pools}),
         node_devices=MappingProxyType({pool.name: pool.devices_per_node for pool in cluster.node_pools}),
@@ -257,17 +264,24 @@ def _or_endless(count: int | None) -> int:
 
 
 def _role_options(
-    role: str, grid: Sequence[Slot], scenario: Scenario, graph: DataflowGraph, costs: Costs
+    role: str,
+    grid: Sequence[Slot],
+    scenario: Scenario,
+    graph: DataflowGraph,
+    costs: Costs,
+    limit_us: int | None,
 ) -> Mapping[Slot, Options]:
     tables = {
-        pool.name: RoleTable(role=role, scenario=scenario, graph=graph, costs=costs, node_pool=pool)
+        pool.name: RoleTable(
+            role=role, scenario=scenario, graph=graph, costs=costs, node_pool=pool, limit_us=limit_us
+        )
         for pool in scenario.cluster.node_pools
     }
+    counts = {name: [slot.devices for slot in grid if slot.node_pool == name] for name in tables}
     found = {
         Slot(name, devices): options
         for name, table in tables.items()
-        for devices, options in table.all_options(
-            [slot.devices for slot in grid if slot.node_pool == name]
-        ).items()
+        if counts[name]
+        for devices, options in table.all_options(counts[name]).items()
     }
     return MappingProxyType({slot: found[slot] for slot in grid if len(found[slot])})

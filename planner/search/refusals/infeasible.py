@@ -25,13 +25,13 @@ _SHOWN_VALUES = 12
 """Device counts or values of a pin that a message lists."""
 
 
-def explain(problem: Problem, scenario: Scenario, graph: DataflowGraph, costs: Costs) -> InfeasibleError:
-    """The error for a scenario that no plan fits."""
+def refusal(problem: Problem, scenario: Scenario, graph: DataflowGraph, costs: Costs) -> InfeasibleError:
+    """The error for a scenario that no plan fits, without what would help."""
     homeless = [role for role in problem.roles if not problem.options[role]]
     reason, shortage = (
         _role_reason(homeless[0], scenario, graph, costs) if homeless else _pool_reason(problem, scenario)
     )
-    return with_fixes(InfeasibleError(reason, fix="", shortage=shortage), scenario, graph, costs)
+    return InfeasibleError(reason, fix="", shortage=shortage)
 
 
 def with_fixes(

@@ -10,7 +10,7 @@ import numpy as np
 
 from planner.domain.placement import Placement
 from planner.search.arrays import Booleans
-from planner.search.bounds.floors import Floors
+from planner.search.bounds.floors import NEVER, Floors
 from planner.search.bounds.front import Front
 from planner.search.bounds.fronts import Fronts
 from planner.search.bounds.merging import Partials, merged
@@ -29,7 +29,7 @@ MOST_POOLS = 2000
 
 
 def quick_solutions(
-    problem: Problem, floors: Floors, exact: Fronts | None = None
+    problem: Problem, floors: Floors, exact: Fronts | None = None, *, limit_us: int = NEVER
 ) -> dict[Placement, Solution]:
     """The best plan found of each placement for which one was found and evaluated, best placement first.
 
@@ -37,14 +37,16 @@ def quick_solutions(
     ----------
     exact
         The fronts by feature that the caller will go on with.
+    limit_us
+        Longest time of interest: pools that take longer are left out.
     """
     if not all(problem.options.values()):
         return {}
     narrow = Fronts(floors=floors, compared=floors.features, width=FRONT_WIDTH, exact=exact)
-    coarse = floors.pools.alive & _coarse(floors.resources)
+    coarse = floors.pools.within(limit_us) & _coarse(floors.resources)
     found = _evaluated(problem, _searched(narrow, coarse))
     if coarse.any(axis=0).sum() < len(floors.resources.slots):
-        limit_us = min((solution.objective_us for solution in found), default=floors.ceiling_us)
+        limit_us = min([floors.ceiling_us, limit_us, *(solution.objective_us for solution in found)])
         for solution in _evaluated(problem, _searched(narrow, _promising(floors, limit_us))):
             found.append(solution)
     best: dict[Placement, Solution] = {}

@@ -53,7 +53,7 @@ def solve_with_cpsat(
     if floors.root_us > at_most_us:
         return None
     search = Search.of(floors, clock)
-    quick = quick_solutions(problem, floors, search.by_feature)
+    quick = quick_solutions(problem, floors, search.by_feature, limit_us=NEVER if runners_up else at_most_us)
     limit_us = min(at_most_us, floors.ceiling_us)
     known = next((solution for solution in quick.values() if solution.objective_us <= limit_us), None)
     found = search.best(known, limit_us)

@@ -1,0 +1,1 @@
+"""What-if tables as text, as files and as pictures."""
