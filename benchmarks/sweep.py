@@ -27,6 +27,7 @@ def measure() -> dict[str, Any]:
         _run("plan", SCENARIO, "--out", str(plan))
         results = {
             "given_plan": _swept(str(plan), Path(folder) / "given"),
+            "given_plan_simulated": _swept(str(plan), Path(folder) / "simulated", "--simulate"),
             "best_plans": _swept(SCENARIO, Path(folder) / "best"),
         }
     return {"scenario": SCENARIO, "axes": _axes(), "workers": WORKERS, **results}
@@ -40,9 +41,9 @@ def _axes() -> dict[str, list[Any]]:
     }
 
 
-def _swept(subject: str, out: Path) -> dict[str, Any]:
+def _swept(subject: str, out: Path, *options: str) -> dict[str, Any]:
     settings = [f"--set={key}={','.join(map(str, values))}" for key, values in _axes().items()]
-    words = ["sweep", subject, *settings, "--workers", str(WORKERS), "--out", str(out)]
+    words = ["sweep", subject, *settings, "--workers", str(WORKERS), "--out", str(out), *options]
     seconds, cpu_seconds = _run(*words)
     again_s, _ = _run(*words)
     answer = json.loads((out / "sweep.json").read_text())

@@ -106,6 +106,8 @@ class Task:
     """The plan that is kept; none where each point has its best one."""
     solver: Solver
     seed: int
+    simulates: bool
+    """Whether the plans' iterations are played."""
 
 
 def parse_axes(texts: Sequence[str]) -> tuple[Axis, ...]:

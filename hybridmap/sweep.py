@@ -61,6 +61,11 @@ def add_parser(commands: Any) -> None:
         metavar="N",
         help="processes; rows are the same whatever their number",
     )
+    parser.add_argument(
+        "--simulate",
+        action="store_true",
+        help="play each plan's iterations event by event: adds tails, idle devices and whole jobs",
+    )
     parser.add_argument("--x", metavar="KEY", help="key along the picture's x axis")
     parser.add_argument(
         "--y",
@@ -98,7 +103,7 @@ def _task(options: argparse.Namespace) -> Task:
         inputs.refuse_demands(options)
         _tell_of_measurements(options.scenario)
         grid = Grid(keys=read_choice_keys(options.scenario), axes=axes, is_kept=True)
-        return Task(grid=grid, given=read_choice(options.scenario), solver=options.solver, seed=options.seed)
+        return _task_of(options, grid, read_choice(options.scenario))
     before, after = inputs.demands_around(options, [axis.key for axis in axes])
     grid = Grid(
         keys=inputs.written_keys(options),
@@ -107,7 +112,11 @@ def _task(options: argparse.Namespace) -> Task:
         after=tuple(after),
         placement=options.placement,
     )
-    return Task(grid=grid, given=None, solver=options.solver, seed=options.seed)
+    return _task_of(options, grid, None)
+
+
+def _task_of(options: argparse.Namespace, grid: Grid, given: planner.Choice | None) -> Task:
+    return Task(grid=grid, given=given, solver=options.solver, seed=options.seed, simulates=options.simulate)
 
 
 def _tell_of_measurements(path: Path) -> None:
@@ -188,6 +197,7 @@ def _subject(task: Task) -> dict[str, Any]:
         "scenario": digest_of([grid.keys.value, grid.before, grid.after, grid.placement]),
         "plan": digest_of(task.given.model_dump(mode="json")) if task.given else "",
         "solver or seed": [task.solver, task.seed],
+        "--simulate": task.simulates,
         "values of --set": digest_of([(axis.key, axis.values) for axis in grid.axes]),
         "models, devices or engines": digest_of(worlds),
     }

@@ -27,7 +27,7 @@ class Worker:
     def __init__(self, task: Task) -> None:
         self._grid = task.grid
         settings = planner.SearchSettings(solver=task.solver, seed=task.seed)
-        self._sweeper = Sweeper(given=task.given, settings=settings)
+        self._sweeper = Sweeper(given=task.given, settings=settings, simulates=task.simulates)
 
     def row(self, number: int) -> planner.Row:
         """The row of one point; demands that contradict each other are a reason to have no plan."""

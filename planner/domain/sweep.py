@@ -38,6 +38,16 @@ class Figures(Value):
     send_seconds: float | None
     """Of new weights to a generator on devices of its own; none where there is no such call."""
     receive_seconds: float | None
+    simulated_seconds: float | None = None
+    """The period with every generation event by event; this and what follows only where it is asked for."""
+    simulated_tokens_per_second: float | None = None
+    tail_seconds: float | None = None
+    """Of generation, from when 90 % of the responses are done until the last one is."""
+    idle_share: float | None = None
+    """Of the cluster's device-seconds in the simulated iterations."""
+    job_hours: float | None = None
+    """Of the scenario's whole job, failures and checkpoints included; none where it has none."""
+    job_dollars: float | None = None
 
 
 class Row(Value):

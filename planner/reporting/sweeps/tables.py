@@ -43,11 +43,13 @@ def sweep_table(rows: Sequence[Row], *, keys: Sequence[str], title: str) -> Tabl
     """
     has_prices = any(figure(row, "dollars_per_million_tokens") is not None for row in rows)
     has_scaling = any(row.scaling_efficiency is not None for row in rows)
+    is_simulated = any(figure(row, "simulated_seconds") is not None for row in rows)
     names = short_names(keys)
     heads = [
         *names.values(),
         "status",
         "iteration",
+        *(["simulated", "tail"] if is_simulated else []),
         "tokens/s",
         *(["$/M tokens"] if has_prices else []),
         "devices",
@@ -57,28 +59,41 @@ def sweep_table(rows: Sequence[Row], *, keys: Sequence[str], title: str) -> Tabl
     table = blank_table(title, *heads, whole=heads[:-1])
     table.columns[-1].min_width = _LEAST_WORDS
     for row in rows[:_SHOWN]:
-        table.add_row(*_cells(row, keys, has_prices=has_prices, has_scaling=has_scaling))
+        shown = {"has_prices": has_prices, "has_scaling": has_scaling, "is_simulated": is_simulated}
+        table.add_row(*_cells(row, keys, **shown))
     if len(rows) > _SHOWN:
         table.caption = f"{len(rows) - _SHOWN} more; --out writes all"
     return table
 
 
-def _cells(row: Row, keys: Sequence[str], *, has_prices: bool, has_scaling: bool) -> list[str]:
+def _cells(
+    row: Row, keys: Sequence[str], *, has_prices: bool, has_scaling: bool, is_simulated: bool
+) -> list[str]:
     settings = [format_setting(row.settings[key]) for key in keys]
     of = row.figures
     if of is None:
-        return [*settings, row.status, *[""] * (3 + has_prices + has_scaling), _shortened(row.reason)]
+        return [
+            *settings,
+            row.status,
+            *[""] * (3 + has_prices + has_scaling + 2 * is_simulated),
+            _shortened(row.reason),
+        ]
     price, efficiency = of.dollars_per_million_tokens, row.scaling_efficiency
     return [
         *settings,
         row.status,
         format_seconds(of.iteration_seconds),
+        *([_seconds(of.simulated_seconds), _seconds(of.tail_seconds)] if is_simulated else []),
         f"{of.tokens_per_second:,.0f}",
         *(["" if price is None else f"{price:.4g}"] if has_prices else []),
         str(of.devices),
         *(["" if efficiency is None else f"{100 * efficiency:.0f} %"] if has_scaling else []),
         of.placement,
     ]
+
+
+def _seconds(seconds: float | None) -> str:
+    return "" if seconds is None else format_seconds(seconds)
 
 
 def _shortened(reason: str) -> str:

@@ -6,10 +6,39 @@ from planner.domain.dataflow import CallKind
 from planner.domain.placement import format_placement
 from planner.domain.plan import Plan
 from planner.domain.sweep import Figures
+from planner.studies.planning import simulate
+from planner.units import HOUR_S
 
 
-def figures_of(plan: Plan) -> Figures:
-    """The figures of a plan, each a field of `Figures`."""
+def figures_of(plan: Plan, *, simulates: bool = False) -> Figures:
+    """The figures of a plan, each a field of `Figures`.
+
+    Parameters
+    ----------
+    simulates
+        Whether its iterations are played, too.
+    """
+    found = _predicted(plan)
+    return found.model_copy(update=_simulated(plan)) if simulates else found
+
+
+def _simulated(plan: Plan) -> dict[str, float | None]:
+    """What only a simulation says."""
+    found = simulate(plan, curves=False)
+    device_seconds = sum(each.device_seconds for each in found.idle)
+    last = [one for one in found.generation if one.iteration == found.iterations - 1]
+    slowest = max(last, key=lambda one: one.seconds, default=None)
+    return {
+        "simulated_seconds": found.iteration_seconds,
+        "simulated_tokens_per_second": found.tokens_per_second,
+        "tail_seconds": slowest.tail["100"] - slowest.tail["90"] if slowest else None,
+        "idle_share": 1 - sum(each.busy for each in found.idle) / device_seconds,
+        "job_hours": found.job.seconds / HOUR_S if found.job else None,
+        "job_dollars": found.job.dollars if found.job else None,
+    }
+
+
+def _predicted(plan: Plan) -> Figures:
     of, phases = plan.prediction, _phase_seconds(plan)
     return Figures(
         iteration_seconds=of.iteration_seconds,

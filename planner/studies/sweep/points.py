@@ -29,7 +29,11 @@ class Point:
 
 
 def sweep(
-    points: Sequence[Point], *, given: Choice | None = None, settings: SearchSettings | None = None
+    points: Sequence[Point],
+    *,
+    given: Choice | None = None,
+    settings: SearchSettings | None = None,
+    simulates: bool = False,
 ) -> Iterator[Row]:
     """One row for each point, in their order.
 
@@ -41,17 +45,25 @@ def sweep(
         Pools and strategies that are kept at all points, which else have the best plan each.
     settings
         How each best plan is searched for; never for runners-up or fixes, of which rows say nothing.
+    simulates
+        Whether the plans' iterations are played, generation event by event.
     """
     key = scaling_key([(point.settings, point.scenario.cluster.devices) for point in points])
-    sweeper = Sweeper(given=given, settings=settings)
+    sweeper = Sweeper(given=given, settings=settings, simulates=simulates)
     return scaled((sweeper.row(number, point) for number, point in enumerate(points)), key)
 
 
 class Sweeper:
     """Makes the row of one point after another. No row depends on the others, only how soon it is there."""
 
-    def __init__(self, *, given: Choice | None = None, settings: SearchSettings | None = None) -> None:
-        self._given = given
+    def __init__(
+        self,
+        *,
+        given: Choice | None = None,
+        settings: SearchSettings | None = None,
+        simulates: bool = False,
+    ) -> None:
+        self._given, self._simulates = given, simulates
         self._settings = replace(settings or SearchSettings(), runners_up=0, fixes=False)
         self._shared = Shared()
         self._last: Plan | None = None
@@ -61,10 +73,11 @@ class Sweeper:
         own = dict(point.settings)
         try:
             found = self._plan(self._shared.scenario(point.scenario))
+            figures = figures_of(found, simulates=self._simulates)
         except (InfeasibleError, SearchStoppedError, SpecError) as error:
             return failed_row(number, own, error)
         status: RowStatus = "given" if self._given else found.proof.status
-        return Row(point=number, settings=own, status=status, figures=figures_of(found))
+        return Row(point=number, settings=own, status=status, figures=figures)
 
     def _plan(self, scenario: Scenario) -> Plan:
         if self._given is not None:

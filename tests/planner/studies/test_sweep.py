@@ -14,7 +14,7 @@ from planner.domain.reading import parse_cluster
 from planner.domain.scenario import Scenario
 from planner.domain.sweep import FIGURES, Figures, Row, figure
 from planner.errors import SpecError
-from planner.studies.planning import SearchSettings, plan
+from planner.studies.planning import SearchSettings, plan, simulate
 from planner.studies.scoring import costed
 from planner.studies.sweep.checking import check_scenario
 from planner.studies.sweep.figures import figures_of
@@ -86,6 +86,28 @@ def test_a_known_plan_bounds_the_search_and_changes_nothing(tiny: Build) -> None
         known = costed(choice_of(slow), scenario)
         assert plan(scenario, settings=settings, known=known).plan == best
         assert plan(scenario, settings=settings, known=best).plan == best
+
+
+def test_what_a_simulation_says_is_there_where_it_is_asked_for(tiny: Build) -> None:
+    lengths = LENGTHS | {"prompts": 64, "response_tokens": {"mean": 200, "maximum": 512}}
+    points = [Point(settings={"iterations": 9}, scenario=tiny(workload=lengths, job={"iterations": 9}))]
+    (bare,), (played,) = sweep(points), sweep(points, simulates=True)
+    assert bare.figures is not None
+    assert played.figures is not None
+    assert bare.figures.simulated_seconds is None
+    of, same = played.figures, simulate(plan(points[0].scenario).plan)
+    assert of.simulated_seconds == same.iteration_seconds
+    assert of.tail_seconds == same.generation[-1].tail["100"] - same.generation[-1].tail["90"] > 0
+    assert of.idle_share is not None
+    assert 0 < of.idle_share < 1
+    assert of.job_hours == pytest.approx(9 * of.simulated_seconds / 3600, rel=0.1)
+    assert of.model_copy(update=dict.fromkeys(SIMULATED)) == bare.figures
+
+
+SIMULATED = (
+    *("simulated_seconds", "simulated_tokens_per_second", "tail_seconds", "idle_share"),
+    *("job_hours", "job_dollars"),
+)
 
 
 def test_what_does_not_fit_is_a_row_with_its_reason(tiny: Build) -> None:
