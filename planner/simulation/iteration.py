@@ -174,38 +174,25 @@ class _Played:
 
 def _spans(plan: Plan, call: ModelCall, index: int, interval: Interval) -> Iterator[Span]:
     """The call's span; for generation beside training, that of the weight sync before it as well."""
-    if call.name not in plan.prediction.calls:
-        yield Span(
-            pool=SERVICES,
-            role=call.role,
-            call=call.name,
-            kind=call.kind,
-            iteration=index,
-            start_s=interval.start_s,
-            end_s=interval.end_s,
-        )
-        return
-    pool = plan.pool_of(call.role).name
-    synced_s = interval.start_s + plan.prediction.calls[call.name].reshard_seconds
-    if call.kind == "generate" and call.role != GENERATOR:
-        yield Span(
-            pool=pool,
-            role=call.role,
-            call=f"{call.name}/reshard",
-            kind="reshard",
-            iteration=index,
-            start_s=interval.start_s,
-            end_s=synced_s,
-        )
-    yield Span(
+    known, start_s = plan.prediction.calls.get(call.name), interval.start_s
+    pool = plan.pool_of(call.role).name if known else SERVICES
+    whole = Span(
         pool=pool,
         role=call.role,
         call=call.name,
         kind=call.kind,
         iteration=index,
-        start_s=synced_s,
+        start_s=start_s,
         end_s=interval.end_s,
     )
+    if known is None or call.kind != "generate":
+        yield whole
+        return
+    synced_s = start_s + known.reshard_seconds
+    if call.role != GENERATOR:
+        sync = {"call": f"{call.name}/reshard", "kind": "reshard", "end_s": synced_s}
+        yield whole.model_copy(update=sync)
+    yield whole.model_copy(update={"start_s": synced_s})
 
 
 def _name(call: str, iteration: int) -> str:
