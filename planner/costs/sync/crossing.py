@@ -42,6 +42,28 @@ def crossings(
     return found
 
 
+def link_loads(
+    graph: DataflowGraph, away: Mapping[Dependence, float], node_pools: Mapping[str, str]
+) -> dict[tuple[str, str], float]:
+    """Seconds that an iteration takes of the link from each node pool to each other one.
+
+    All that crosses in one direction shares the link, so that a period holds the sum.
+
+    Parameters
+    ----------
+    away
+        Seconds of the dependences that cross; those inside one node pool count nothing.
+    node_pools
+        Name of the node pool of each role.
+    """
+    loads: dict[tuple[str, str], float] = {}
+    for wait, seconds in away.items():
+        source, target = (node_pools.get(graph.call(name).role) for name in (wait.source, wait.target))
+        if source is not None and target is not None and source != target:
+            loads[source, target] = loads.get((source, target), 0.0) + seconds
+    return loads
+
+
 def crossing_seconds(scenario: Scenario, graph: DataflowGraph, wait: Dependence) -> float:
     """From the end of a dependence's source until its target can start, when the link lies between them."""
     link = scenario.cluster.crossing

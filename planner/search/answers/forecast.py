@@ -11,7 +11,7 @@ from planner.costs.services import seconds_of_services
 from planner.costs.sync.crossing import crossings
 from planner.costs.uncertainty import banded_call, term_of
 from planner.domain.cluster import NodePool
-from planner.domain.dataflow import DataflowGraph, ModelCall
+from planner.domain.dataflow import DataflowGraph, Dependence, ModelCall
 from planner.domain.plan import CallPrediction, Pool, RoleStrategy
 from planner.domain.scenario import Scenario
 from planner.search.costs_protocol import Costs
@@ -73,11 +73,15 @@ class Forecast:
         )
 
     @cached_property
+    def away(self) -> dict[Dependence, float]:
+        """Seconds of what crosses from one node pool to another."""
+        homes = {role: node_pool.name for role, node_pool in self.node_pools.items()}
+        return crossings(self.scenario, self.graph, homes)
+
+    @cached_property
     def circle(self) -> Circle:
         """What decides the period."""
-        homes = {role: node_pool.name for role, node_pool in self.node_pools.items()}
-        away = crossings(self.scenario, self.graph, homes)
-        circle = slowest_circle(self.graph, self.pools, self.seconds, crossings=away)
+        circle = slowest_circle(self.graph, self.pools, self.seconds, crossings=self.away)
         assert circle is not None, "the orders are those of a schedule"
         return circle
 
@@ -102,7 +106,7 @@ class Forecast:
 
     @cached_property
     def deciding_seconds(self) -> dict[str, float]:
-        """What each of those calls adds, services among them."""
+        """What each of those calls adds, services among them; none where a link decides."""
         if self.problem.time_model == "stage":
             return {name: term.seconds for name, term in self.deciding_terms.items()}
         names = [name for name in self.circle.calls if name in self.seconds]
