@@ -6,7 +6,7 @@ from itertools import pairwise
 from types import MappingProxyType
 
 from planner.costs.cycles import Arc, critical_cycle
-from planner.costs.sync.crossing import link_loads
+from planner.costs.sync.crossing import Link, link_loads
 from planner.domain.dataflow import DataflowGraph, Dependence
 from planner.domain.plan import Pool
 from planner.domain.scenario import Scenario
@@ -33,7 +33,7 @@ class Circle:
     """On the way between node pools, beside the calls' own."""
     period: float
     """Seconds of the calls and the crossings together over the lag."""
-    link: tuple[str, str] | None = None
+    link: Link | None = None
     """From which node pool to which, where what crosses decides."""
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 from planner.algorithms import planned_dataflow
 from planner.costs.iteration import Circle, slowest_circle
 from planner.costs.services import seconds_of_services
-from planner.costs.sync.crossing import crossings
+from planner.costs.sync.crossing import Link, crossings, link_of
 from planner.domain.dataflow import DataflowGraph, Dependence
 from planner.domain.plan import Plan, Pool
 
@@ -48,7 +48,7 @@ class Critical:
     """Of a circle or a link, on the way between node pools."""
     calls: tuple[CriticalCall, ...]
     """None where a link decides."""
-    link: tuple[str, str] | None = None
+    link: Link | None = None
     """From which node pool to which, where what crosses decides."""
     crossings: tuple[CriticalCrossing, ...] = ()
     """What crosses that link in an iteration, the most seconds first."""
@@ -121,12 +121,12 @@ class _Played:
         assert circle is not None, "a plan's orders wait in no circle"
         return circle
 
-    def link(self, circle: Circle, link: tuple[str, str]) -> Critical:
+    def link(self, circle: Circle, link: Link) -> Critical:
         """All that crosses in the direction in which most does."""
         found = [
             CriticalCrossing(source=wait.source, target=wait.target, seconds=seconds)
             for wait, seconds in self.away.items()
-            if tuple(self.homes[self.graph.call(name).role] for name in (wait.source, wait.target)) == link
+            if link_of(self.graph, wait, self.homes) == link
         ]
         return Critical(
             kind="link",

@@ -8,7 +8,7 @@ from planner.costs import stage_cost
 from planner.costs.bands import Term, circle_terms, slowest_terms
 from planner.costs.iteration import Circle, slowest_circle
 from planner.costs.services import seconds_of_services
-from planner.costs.sync.crossing import crossings
+from planner.costs.sync.crossing import crossings, link_of
 from planner.costs.uncertainty import banded_call, term_of
 from planner.domain.cluster import NodePool
 from planner.domain.dataflow import DataflowGraph, Dependence, ModelCall
@@ -75,8 +75,7 @@ class Forecast:
     @cached_property
     def away(self) -> dict[Dependence, float]:
         """Seconds of what crosses from one node pool to another."""
-        homes = {role: node_pool.name for role, node_pool in self.node_pools.items()}
-        return crossings(self.scenario, self.graph, homes)
+        return crossings(self.scenario, self.graph, self._node_pool_names)
 
     @cached_property
     def circle(self) -> Circle:
@@ -84,6 +83,18 @@ class Forecast:
         circle = slowest_circle(self.graph, self.pools, self.seconds, crossings=self.away)
         assert circle is not None, "the orders are those of a schedule"
         return circle
+
+    @property
+    def most_crossing(self) -> Dependence:
+        """What takes most of the link that decides the period."""
+        return max(
+            (
+                wait
+                for wait in self.away
+                if link_of(self.graph, wait, self._node_pool_names) == self.circle.link
+            ),
+            key=lambda wait: self.away[wait],
+        )
 
     @cached_property
     def stage_cost(self) -> float:
@@ -111,6 +122,10 @@ class Forecast:
             return {name: term.seconds for name, term in self.deciding_terms.items()}
         names = [name for name in self.circle.calls if name in self.seconds]
         return {name: self.seconds[name] / self.circle.lag for name in names}
+
+    @cached_property
+    def _node_pool_names(self) -> dict[str, str]:
+        return {role: node_pool.name for role, node_pool in self.node_pools.items()}
 
     def _homes(self) -> Iterator[tuple[ModelCall, tuple[RoleStrategy, NodePool]]]:
         for call in self.graph.model_calls:

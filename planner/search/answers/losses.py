@@ -29,8 +29,7 @@ def loss_of(other: Forecast, best: Forecast) -> Loss:
     parts = other.deciding_seconds
     whole = max(0.0, other.solution.seconds - best.solution.seconds)
     if not parts:
-        slowest_wait = max(other.away, key=lambda wait: other.away[wait])
-        return Loss(call=slowest_wait.target, seconds=whole, kind="crosses")
+        return Loss(call=other.most_crossing.target, seconds=whole, kind="crosses")
     growth = {name: other.seconds[name] - best.seconds[name] for name in parts}
     slowest = _greatest(growth)
     if growth[slowest] > NOTABLE * whole:
