@@ -70,6 +70,7 @@ def _explain_plan(options: argparse.Namespace) -> None:
     )
     found = planner.critical(plan)
     rows = [(call.name, call.pool, call.seconds) for call in found.calls]
+    rows += [(f"{each.source} to {each.target}", "link", each.seconds) for each in found.crossings]
     screen.show(options, critical_report(plan, _words(found), rows), runner_up_table(plan))
     screen.answer(options, plan_answer(plan) | {"critical": asdict(found)})
 
@@ -81,6 +82,9 @@ def _words(found: planner.Critical) -> str:
         return f"{found.calls[0].pool} is never idle and decides the period of {seconds}"
     if found.kind == "stages":
         return f"the slowest pool of each stage decides the stage cost of {seconds}"
+    if found.link is not None:
+        one, other = found.link
+        return f"what crosses from {one} to {other} in an iteration decides the period of {seconds}"
     over = "one iteration" if found.iterations == 1 else f"{found.iterations} iterations"
     return f"these calls wait for each other, over {over}, and decide the period of {seconds}"
 

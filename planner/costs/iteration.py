@@ -6,6 +6,7 @@ from itertools import pairwise
 from types import MappingProxyType
 
 from planner.costs.cycles import Arc, critical_cycle
+from planner.costs.sync.crossing import Link, link_loads
 from planner.domain.dataflow import DataflowGraph, Dependence
 from planner.domain.plan import Pool
 from planner.domain.scenario import Scenario
@@ -18,7 +19,11 @@ NO_CROSSINGS: Mapping[Dependence, float] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circle:
-    """Calls that wait for each other from one iteration to a later one, and so decide the period."""
+    """Calls that wait for each other from one iteration to a later one, and so decide the period.
+
+    Or a link between node pools without calls, whose turns follow each other: what crosses in one iteration,
+    and then what crosses in the next.
+    """
 
     calls: tuple[str, ...]
     """Each waits for the one before it, the first for the last."""
@@ -28,6 +33,8 @@ class Circle:
     """On the way between node pools, beside the calls' own."""
     period: float
     """Seconds of the calls and the crossings together over the lag."""
+    link: Link | None = None
+    """From which node pool to which, where what crosses decides."""
 
 
 def stage_cost(graph: DataflowGraph, pools: Sequence[tuple[str, ...]], seconds: Mapping[str, float]) -> float:
@@ -83,10 +90,11 @@ def slowest_circle(
     *,
     crossings: Mapping[Dependence, float] = NO_CROSSINGS,
 ) -> Circle | None:
-    """What decides the period: of all circles of waits the one of most seconds an iteration.
+    """What decides the period: of all circles of waits the one of most seconds an iteration, or a link.
 
     A call waits for its inputs, for weights, and for the call before it in its pool's order; the first one
-    waits for the last one of the pool's period before.
+    waits for the last one of the pool's period before. A link between two node pools decides where all that
+    crosses it in one direction takes longer than any circle.
 
     Parameters
     ----------
@@ -109,12 +117,13 @@ def slowest_circle(
         return None
     slowest, cycle = found
     calls = tuple(graph.calls[arc.source].name for arc in cycle)
-    return Circle(
+    circle = Circle(
         calls=calls,
         lag=sum(arc.lag for arc in cycle),
         crossing_seconds=sum(arc.length for arc in cycle) - sum(seconds.get(name, 0.0) for name in calls),
         period=slowest,
     )
+    return max([circle, *_links(graph, pools, crossings)], key=lambda each: each.period)
 
 
 def tokens_per_second(scenario: Scenario, iteration_seconds: float) -> float:
@@ -131,6 +140,15 @@ def dollars_per_million_tokens(
     if None in prices:
         return None
     return hourly * iteration_seconds / HOUR_S / scenario.workload.total_tokens * MILLION
+
+
+def _links(
+    graph: DataflowGraph, pools: Sequence[Pool], crossings: Mapping[Dependence, float]
+) -> Iterator[Circle]:
+    """A link's turns of one iteration wait for those of the one before."""
+    node_pools = {role: pool.node_pool for pool in pools for role in pool.roles}
+    for link, load_s in link_loads(graph, crossings, node_pools).items():
+        yield Circle(calls=(), lag=1, crossing_seconds=load_s, period=load_s, link=link)
 
 
 def _waits(

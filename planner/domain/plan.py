@@ -24,7 +24,7 @@ Status = Literal["optimal", "feasible"]
 Solver = Literal["cpsat", "dp", "exhaustive", "hybridflow"]
 Hand = Literal["hand"]
 """In the place of a solver, of a plan that was given."""
-LossKind = Literal["slower", "shares", "waits"]
+LossKind = Literal["slower", "shares", "waits", "crosses"]
 
 
 class RoleStrategy(Value):
@@ -161,7 +161,8 @@ class RunnerUp(Value):
     loses_seconds: float
     loses_kind: LossKind = "slower"
     """What these seconds are: by how much the call takes longer than in the plan; what it takes, where it now
-    shares a pool with the greatest of those calls; or the whole loss, where they wait for each other."""
+    shares a pool with the greatest of those calls; or the whole loss, where they wait for each other, or for
+    the link between node pools."""
     difference_band: float = Field(default=0.0, ge=0)
     """Half the width of the 90 % band of the difference to the plan, in seconds; what both share cancels."""
     ties: bool = False

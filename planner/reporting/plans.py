@@ -227,6 +227,7 @@ def _loss_words(other: RunnerUp) -> str:
         "slower": f"{seconds} longer",
         "shares": f"{seconds} on a pool that it now shares",
         "waits": f"now decides, {seconds} in all",
+        "crosses": f"now waits for the link between node pools, {seconds} in all",
     }
     return f"{other.loses_in} ({how[other.loses_kind]})"
 

@@ -39,8 +39,9 @@ def course_of(plan: Plan, graph: DataflowGraph, *, iterations: int, seconds: Sec
     Each pool runs its order over and over, in its period j each call of iteration j + ahead, and begins with
     the periods in which only calls that are ahead have something to do. A call starts when its pool is free
     and what it waits for is there: inputs, and weights of earlier iterations. What comes from another node
-    pool has to cross first; what crosses at the same time shares the link between the two. Services take
-    their seconds beside all pools, their spans lie in no pool of the plan; the controller's work takes none.
+    pool has to cross first, one iteration's turn of a wait after the other's; what crosses at the same time
+    shares the link between the two. Services take their seconds beside all pools, their spans lie in no pool
+    of the plan; the controller's work takes none.
     """
     played = _Played(plan, graph, iterations, seconds)
     intervals = play(list(played.tasks()))
@@ -160,11 +161,14 @@ class _Played:
         return crossings(self.plan.scenario, self.graph, self.homes)
 
     def _crossing(self, wait: Dependence, index: int, seconds: float) -> Task:
-        """All that crosses from one node pool to another shares the link in that direction."""
+        """All that crosses from one node pool to another shares the link in that direction.
+
+        What one call waits for of another comes in the order of the iterations, as on one channel.
+        """
         source, target = (self.graph.call(name).role for name in (wait.source, wait.target))
         return Task(
             name=_crossing_name(wait, index),
-            queue=None,
+            queue=f"{wait.source} to {wait.target}",
             seconds=seconds,
             after=frozenset({_name(wait.source, index)}),
             priority=index,

@@ -1,14 +1,14 @@
-"""What decides a plan's seconds: an always busy pool, a circle of waits, or each stage's slowest pool."""
+"""What decides a plan's seconds: a busy pool, a circle of waits, a link, or each stage's slowest pool."""
 
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 from planner.algorithms import planned_dataflow
-from planner.costs.iteration import slowest_circle
+from planner.costs.iteration import Circle, slowest_circle
 from planner.costs.services import seconds_of_services
-from planner.costs.sync.crossing import crossings
-from planner.domain.dataflow import DataflowGraph
+from planner.costs.sync.crossing import Link, crossings, link_of
+from planner.domain.dataflow import DataflowGraph, Dependence
 from planner.domain.plan import Plan, Pool
 
 _BUSY = 1 - 1e-6
@@ -26,17 +26,32 @@ class CriticalCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Critical:
-    """The calls that would have to become faster for the iteration to."""
+class CriticalCrossing:
+    """What one call waits for from another one on another node pool."""
 
-    kind: Literal["pool", "circle", "stages"]
+    source: str
+    target: str
+    seconds: float
+    """Alone on the link."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Critical:
+    """The calls or crossings that would have to become faster for the iteration to."""
+
+    kind: Literal["pool", "circle", "link", "stages"]
     seconds: float
     """Of one iteration."""
     iterations: int
     """That a circle reaches over before it comes back to its first call."""
     crossing_seconds: float
-    """Of a circle, on the way between node pools."""
+    """Of a circle or a link, on the way between node pools."""
     calls: tuple[CriticalCall, ...]
+    """None where a link decides."""
+    link: Link | None = None
+    """From which node pool to which, where what crosses decides."""
+    crossings: tuple[CriticalCrossing, ...] = ()
+    """What crosses that link in an iteration, the most seconds first."""
 
 
 def critical(plan: Plan) -> Critical:
@@ -47,7 +62,8 @@ def critical(plan: Plan) -> Critical:
     busiest = max(plan.pools, key=played.load_s)
     if played.load_s(busiest) >= _BUSY * plan.prediction.iteration_seconds:
         return played.busy(busiest)
-    return played.circle()
+    circle = played.slowest
+    return played.circle(circle) if circle.link is None else played.link(circle, circle.link)
 
 
 @dataclass(frozen=True)
@@ -88,13 +104,42 @@ class _Played:
             kind="stages", seconds=seconds, iterations=1, crossing_seconds=0.0, calls=tuple(found)
         )
 
-    def circle(self) -> Critical:
-        """The circle of waits of the most seconds an iteration."""
-        plan = self.plan
-        homes = {role: pool.node_pool for pool in plan.pools for role in pool.roles}
-        away = crossings(plan.scenario, self.graph, homes)
-        circle = slowest_circle(self.graph, plan.pools, self.seconds, crossings=away)
+    @cached_property
+    def homes(self) -> dict[str, str]:
+        """Node pool of each role."""
+        return {role: pool.node_pool for pool in self.plan.pools for role in pool.roles}
+
+    @cached_property
+    def away(self) -> dict[Dependence, float]:
+        """Seconds of what crosses from one node pool to another."""
+        return crossings(self.plan.scenario, self.graph, self.homes)
+
+    @cached_property
+    def slowest(self) -> Circle:
+        """What decides the period of the plan's orders."""
+        circle = slowest_circle(self.graph, self.plan.pools, self.seconds, crossings=self.away)
         assert circle is not None, "a plan's orders wait in no circle"
+        return circle
+
+    def link(self, circle: Circle, link: Link) -> Critical:
+        """All that crosses in the direction in which most does."""
+        found = [
+            CriticalCrossing(source=wait.source, target=wait.target, seconds=seconds)
+            for wait, seconds in self.away.items()
+            if link_of(self.graph, wait, self.homes) == link
+        ]
+        return Critical(
+            kind="link",
+            seconds=circle.period,
+            iterations=circle.lag,
+            crossing_seconds=circle.crossing_seconds,
+            calls=(),
+            link=link,
+            crossings=tuple(sorted(found, key=lambda each: -each.seconds)),
+        )
+
+    def circle(self, circle: Circle) -> Critical:
+        """The circle of waits of the most seconds an iteration."""
         return Critical(
             kind="circle",
             seconds=circle.period,

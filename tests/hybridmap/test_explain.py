@@ -230,3 +230,37 @@ def test_two_plans_differ_by_section(
     assert answer["seconds"]["actor.update"][0] == one
     assert main(["diff", str(plan_file), str(other)]) == 0
     assert "actor.train.tensor" in capsys.readouterr().out
+
+
+SLOW_LINK = """\
+name: slow-link
+algorithm: grpo
+models: {actor: llama-3.2-1b, reference: llama-3.2-1b}
+services: {reward: {seconds_per_sample: 50 ms, concurrency: 8}}
+staleness: 1
+pin: {generator.node_pool: new, actor.node_pool: old}
+cluster:
+  node_pools:
+    - {name: old, device: a100-sxm-80gb, nodes: 1, devices_per_node: 2,
+       network: {bandwidth: 25 GB/s, latency: 5 us}}
+    - {name: new, device: h100-sxm-80gb, nodes: 1, devices_per_node: 2,
+       network: {bandwidth: 25 GB/s, latency: 5 us}}
+  between: {bandwidth: 20 MB/s, latency: 1 ms}
+workload: {prompts: 32, samples_per_prompt: 4, prompt_tokens: 512, response_tokens: 2048, mini_batches: 4}
+"""
+
+
+def test_a_link_that_decides_is_named_with_what_crosses_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "slow-link.yaml"
+    file.write_text(SLOW_LINK)
+    critical = answer_of(["explain", str(file)], capsys)["critical"]
+    assert (critical["kind"], critical["link"], critical["calls"]) == ("link", ["old", "new"], [])
+    assert critical["crossings"][0]["target"] == "generator.receive"
+    assert critical["crossing_seconds"] == critical["seconds"]
+    assert main(["explain", str(file)]) == 0
+    out = capsys.readouterr().out
+    assert "what crosses from old to new in an iteration decides the period" in out
+    assert "actor.send to generator.receive" in out
+    assert "generator.receive (now" in out

@@ -7,6 +7,8 @@ from planner.domain.dataflow import DataflowGraph, Dependence
 from planner.domain.model import PARAMETER_BYTES
 from planner.domain.scenario import Scenario
 
+Link = tuple[str, str]
+"""From a node pool to another one."""
 TOKEN_BYTES: Mapping[str, int] = MappingProxyType(
     {
         "tokens": 8,
@@ -40,6 +42,34 @@ def crossings(
         if len(ends) > 1:
             found[wait] = crossing_seconds(scenario, graph, wait)
     return found
+
+
+def link_loads(
+    graph: DataflowGraph, away: Mapping[Dependence, float], node_pools: Mapping[str, str]
+) -> dict[Link, float]:
+    """Seconds that an iteration takes of the link from each node pool to each other one.
+
+    All that crosses in one direction shares the link, so that a period holds the sum.
+
+    Parameters
+    ----------
+    away
+        Seconds of the dependences that cross; those inside one node pool count nothing.
+    node_pools
+        Name of the node pool of each role.
+    """
+    loads: dict[Link, float] = {}
+    for wait, seconds in away.items():
+        link = link_of(graph, wait, node_pools)
+        if link is not None:
+            loads[link] = loads.get(link, 0.0) + seconds
+    return loads
+
+
+def link_of(graph: DataflowGraph, wait: Dependence, node_pools: Mapping[str, str]) -> Link | None:
+    """From which node pool to which a dependence crosses; none inside one, or where an end has no devices."""
+    source, target = (node_pools.get(graph.call(name).role) for name in (wait.source, wait.target))
+    return None if source is None or target is None or source == target else (source, target)
 
 
 def crossing_seconds(scenario: Scenario, graph: DataflowGraph, wait: Dependence) -> float:

@@ -8,10 +8,10 @@ from planner.costs import stage_cost
 from planner.costs.bands import Term, circle_terms, slowest_terms
 from planner.costs.iteration import Circle, slowest_circle
 from planner.costs.services import seconds_of_services
-from planner.costs.sync.crossing import crossings
+from planner.costs.sync.crossing import crossings, link_of
 from planner.costs.uncertainty import banded_call, term_of
 from planner.domain.cluster import NodePool
-from planner.domain.dataflow import DataflowGraph, ModelCall
+from planner.domain.dataflow import DataflowGraph, Dependence, ModelCall
 from planner.domain.plan import CallPrediction, Pool, RoleStrategy
 from planner.domain.scenario import Scenario
 from planner.search.costs_protocol import Costs
@@ -73,13 +73,28 @@ class Forecast:
         )
 
     @cached_property
+    def away(self) -> dict[Dependence, float]:
+        """Seconds of what crosses from one node pool to another."""
+        return crossings(self.scenario, self.graph, self._node_pool_names)
+
+    @cached_property
     def circle(self) -> Circle:
         """What decides the period."""
-        homes = {role: node_pool.name for role, node_pool in self.node_pools.items()}
-        away = crossings(self.scenario, self.graph, homes)
-        circle = slowest_circle(self.graph, self.pools, self.seconds, crossings=away)
+        circle = slowest_circle(self.graph, self.pools, self.seconds, crossings=self.away)
         assert circle is not None, "the orders are those of a schedule"
         return circle
+
+    @property
+    def most_crossing(self) -> Dependence:
+        """What takes most of the link that decides the period."""
+        return max(
+            (
+                wait
+                for wait in self.away
+                if link_of(self.graph, wait, self._node_pool_names) == self.circle.link
+            ),
+            key=lambda wait: self.away[wait],
+        )
 
     @cached_property
     def stage_cost(self) -> float:
@@ -102,11 +117,15 @@ class Forecast:
 
     @cached_property
     def deciding_seconds(self) -> dict[str, float]:
-        """What each of those calls adds, services among them."""
+        """What each of those calls adds, services among them; none where a link decides."""
         if self.problem.time_model == "stage":
             return {name: term.seconds for name, term in self.deciding_terms.items()}
         names = [name for name in self.circle.calls if name in self.seconds]
         return {name: self.seconds[name] / self.circle.lag for name in names}
+
+    @cached_property
+    def _node_pool_names(self) -> dict[str, str]:
+        return {role: node_pool.name for role, node_pool in self.node_pools.items()}
 
     def _homes(self) -> Iterator[tuple[ModelCall, tuple[RoleStrategy, NodePool]]]:
         for call in self.graph.model_calls:

@@ -23,10 +23,13 @@ def loss_of(other: Forecast, best: Forecast) -> Loss:
     """The call that explains best why a plan takes longer, of those that decide its seconds.
 
     That is the one that takes longer than in the best plan; if none does notably, the one that takes most of
-    those that have come to share a pool with the greatest; else the greatest, with the whole loss.
+    those that have come to share a pool with the greatest; else the greatest, with the whole loss. Where a
+    link between node pools decides, it is the call that waits for the most of what crosses.
     """
     parts = other.deciding_seconds
     whole = max(0.0, other.solution.seconds - best.solution.seconds)
+    if not parts:
+        return Loss(call=other.most_crossing.target, seconds=whole, kind="crosses")
     growth = {name: other.seconds[name] - best.seconds[name] for name in parts}
     slowest = _greatest(growth)
     if growth[slowest] > NOTABLE * whole:

@@ -13,11 +13,14 @@ over a number of iterations:
 
 Calls without devices overlap with everything, so they enter as if each were a pool of its own. Where a wait
 that crosses from one node pool to another takes time, further features count which node pools a role lives
-in, and further bounds follow the waits of a cycle one by one, with the crossings that these imply.
+in, and further bounds follow the waits of a cycle one by one, with the crossings that these imply. A plan
+also costs at least what its roles' homes send over any link in one direction, which is left out where that
+cannot be more than what every plan costs.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import permutations
 from types import MappingProxyType
 
 import numpy as np
@@ -45,6 +48,9 @@ class Features:
     """The feature that counts whether a role lives in a node pool, by both; none where that costs nothing."""
     crossings: Mapping[tuple[str, str], Integers] = field(default_factory=dict)
     """Microseconds of each bound that pass if two roles live in different node pools, shape (bounds,)."""
+    loads: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Microseconds of the link that a second role waits for a first one's calls where they do; none where no
+    link decides."""
 
     @classmethod
     def of(cls, problem: Problem) -> "Features":
@@ -93,7 +99,21 @@ class Features:
         for (one, other), crossing_us in self.crossings.items():
             sums = sums + self._lie_apart(us, one, other)[..., None] * crossing_us
         least: Integers = (-(-sums // self.lags)).max(axis=-1)
-        return least
+        return np.maximum(least, self._load_us(us)) if self.loads else least
+
+    def _load_us(self, us: Integers) -> Integers:
+        """What is known to cross in one iteration from one node pool to another, the most of all links."""
+        roles = sorted({role for pair in self.loads for role in pair})
+        sent_us = np.array([[self.loads.get((one, other), 0) for other in roles] for one in roles])
+        lives = {
+            name: us[..., [self.homes[role, name] for role in roles]] > 0 for name in self.problem.capacities
+        }
+        links = [
+            ((lives[here] @ sent_us) * lives[there]).sum(axis=-1)
+            for here, there in permutations(self.problem.capacities, 2)
+        ]
+        most: Integers = np.maximum.reduce(links)
+        return most
 
     def _lie_apart(self, us: Integers, one: str, other: str) -> Integers:
         """1 where two roles are known to live in different node pools, else 0."""
@@ -134,8 +154,6 @@ def _periods(problem: Problem) -> Features:
     chains = [((load,), 1), *chains_of(problem), *alone]
     links = list(dict.fromkeys(link for chain, _ in chains for link in chain))
     features = _features(problem, links, [chain for chain, _ in chains], [lag for _, lag in chains])
-    if not circles:
-        return features
     crossings: dict[tuple[str, str], Integers] = {}
     for bound, circle in enumerate(circles, start=len(chains) - len(circles)):
         for wait in circle:
@@ -143,13 +161,30 @@ def _periods(problem: Problem) -> Features:
             if roles:
                 per_bound = crossings.setdefault(roles, np.zeros(len(chains), dtype=np.int64))
                 per_bound[bound] += wait.crossing_us
-    return _with_homes(features, crossings)
+    return _with_homes(features, crossings, _loads(problem))
 
 
-def _with_homes(features: Features, crossings: Mapping[tuple[str, str], Integers]) -> Features:
+def _loads(problem: Problem) -> dict[tuple[str, str], int]:
+    """What each role sends to each other one, unless any plan costs as much as all of it together."""
+    loads: dict[tuple[str, str], int] = {}
+    for wait in problem.waits:
+        source, target = (problem.calls[call].role for call in (wait.source, wait.target))
+        if source is not None and target is not None and crossing_roles(problem, wait):
+            pair = problem.roles[source], problem.roles[target]
+            loads[pair] = loads.get(pair, 0) + wait.crossing_us
+    least_us = max(
+        min((int(table.call_us.sum(axis=1).min()) for table in tables.values()), default=0)
+        for tables in problem.options.values()
+    )
+    return loads if sum(loads.values()) > least_us else {}
+
+
+def _with_homes(
+    features: Features, crossings: Mapping[tuple[str, str], Integers], loads: Mapping[tuple[str, str], int]
+) -> Features:
     """More features: whether each role whose waits may cross lives in each node pool."""
     problem = features.problem
-    roles = [role for role in problem.roles if any(role in pair for pair in crossings)]
+    roles = [role for role in problem.roles if any(role in pair for pair in (*crossings, *loads))]
     homes = [(role, node_pool) for role in roles for node_pool in problem.capacities]
     return Features(
         problem=problem,
@@ -159,6 +194,7 @@ def _with_homes(features: Features, crossings: Mapping[tuple[str, str], Integers
         lags=features.lags,
         homes={home: features.count + number for number, home in enumerate(homes)},
         crossings=crossings,
+        loads=loads,
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from planner.search.problem import PoolChoice, Problem, Solution
-from planner.search.schedules.periods import best_schedule, fixed_plan
+from planner.search.schedules.periods import best_schedule, fixed_plan, link_load_us
 
 
 def evaluate(problem: Problem, pools: Sequence[PoolChoice]) -> Solution:
@@ -21,7 +21,14 @@ def evaluate_within(problem: Problem, pools: Sequence[PoolChoice], at_most_us: i
         is_within = at_most_us is None or objective_us <= at_most_us
         return Solution(pools=ordered, objective_us=objective_us) if is_within else None
     durations, homes, waits = fixed_plan(problem, ordered)
-    schedule = best_schedule(durations, homes, waits, interleaves=problem.interleaves, at_most_us=at_most_us)
+    schedule = best_schedule(
+        durations,
+        homes,
+        waits,
+        interleaves=problem.interleaves,
+        at_least_us=max(1, link_load_us(problem, ordered)),
+        at_most_us=at_most_us,
+    )
     return None if schedule is None else Solution(pools=ordered, objective_us=schedule.period_us)
 
 

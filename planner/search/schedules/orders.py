@@ -17,7 +17,7 @@ from itertools import count, product
 
 from planner.costs.cycles import positive_cycle
 from planner.search.problem import PoolChoice, Problem
-from planner.search.schedules.periods import Schedule, Waits, best_schedule, fixed_plan
+from planner.search.schedules.periods import Schedule, Waits, best_schedule, fixed_plan, link_load_us
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,19 +34,25 @@ class Orders:
 def orders_of(problem: Problem, pools: Sequence[PoolChoice]) -> Orders:
     """The orders of a problem's solution."""
     durations, homes, waits = fixed_plan(problem, pools)
-    found = best_orders(durations, homes, waits, interleaves=problem.interleaves)
+    at_least_us = max(1, link_load_us(problem, pools))
+    found = best_orders(durations, homes, waits, interleaves=problem.interleaves, at_least_us=at_least_us)
     assert found is not None, "a dataflow has no circle within one iteration"
     return found
 
 
 def best_orders(
-    durations_us: Sequence[int], pools: Sequence[int | None], waits: Waits, *, interleaves: bool = True
+    durations_us: Sequence[int],
+    pools: Sequence[int | None],
+    waits: Waits,
+    *,
+    interleaves: bool = True,
+    at_least_us: int = 1,
 ) -> Orders | None:
     """The orders of least period, least ahead and first in program order; none when nothing is a schedule.
 
     Takes what `planner.search.schedules.periods.best_schedule` takes. Pools are numbered from 0.
     """
-    best = best_schedule(durations_us, pools, waits, interleaves=interleaves)
+    best = best_schedule(durations_us, pools, waits, interleaves=interleaves, at_least_us=at_least_us)
     if best is None:
         return None
     members = _members(pools)
@@ -81,6 +87,7 @@ class _Choice:
             self.pools,
             [*waits, *before],
             interleaves=False,
+            at_least_us=self.period_us,
             at_most_us=self.period_us,
         )
 

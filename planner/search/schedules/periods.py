@@ -41,6 +41,7 @@ def best_schedule(
     waits: Waits,
     *,
     interleaves: bool = True,
+    at_least_us: int = 1,
     at_most_us: int | None = None,
 ) -> Schedule | None:
     """A schedule of the least period, at least one microsecond.
@@ -56,6 +57,8 @@ def best_schedule(
         source of iteration i - lag has ended.
     interleaves
         Whether a pool may run calls of different iterations in one period.
+    at_least_us
+        What no period may undercut, such as what crosses a link in one iteration.
     at_most_us
         Longest period of interest.
 
@@ -64,7 +67,8 @@ def best_schedule(
     None when there is no schedule, or none of so short a period.
     """
     tree = _Tree(durations_us, pools, waits, interleaves=interleaves)
-    return tree.best(tree.longest if at_most_us is None else min(at_most_us, tree.longest))
+    longest = max(at_least_us, tree.longest)
+    return tree.best(at_least_us, longest if at_most_us is None else min(at_most_us, longest))
 
 
 def fixed_plan(
@@ -87,6 +91,21 @@ def fixed_plan(
         ends = {node_pools[wait.source], node_pools[wait.target]} - {None}
         waits.append((wait.source, wait.target, wait.lag, wait.crossing_us if len(ends) > 1 else 0))
     return durations, homes, waits
+
+
+def link_load_us(problem: Problem, pools: Sequence[PoolChoice]) -> int:
+    """The most that one iteration takes of any link from one node pool to another; none has a shorter period.
+
+    All that crosses in one direction shares the link (`planner.costs.sync.crossing.link_loads`).
+    """
+    node_pools = {problem.roles.index(role): pool.slot.node_pool for pool in pools for role in pool.roles}
+    loads: dict[tuple[str, str], int] = {}
+    for wait in problem.waits:
+        source, target = (problem.calls[call].role for call in (wait.source, wait.target))
+        if source is not None and target is not None and node_pools[source] != node_pools[target]:
+            link = node_pools[source], node_pools[target]
+            loads[link] = loads.get(link, 0) + wait.crossing_us
+    return max(loads.values(), default=0)
 
 
 class _Tree:
@@ -112,9 +131,9 @@ class _Tree:
         self.links = links
         self.waits = _tied(self.parts, links)
 
-    def best(self, at_most: int) -> Schedule | None:
+    def best(self, at_least: int, at_most: int) -> Schedule | None:
         """The schedule of the least period, none when it exceeds the limit."""
-        root = self.relaxed([], max(1, self.load), [0] * len(self.durations), at_most)
+        root = self.relaxed([], max(at_least, self.load), [0] * len(self.durations), at_most)
         if root is None:
             return None
         heap = [(root[0], 0, 0, root[1], list[WholeArc]())]

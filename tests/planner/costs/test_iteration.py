@@ -9,7 +9,7 @@ from planner.algorithms import ALGORITHMS, trace
 from planner.costs.bands import Term, circle_band, circle_terms
 from planner.costs.cycles import Arc, critical_cycle
 from planner.costs.iteration import Circle, period, slowest_circle, stage_cost
-from planner.domain.dataflow import DataflowGraph
+from planner.domain.dataflow import DataflowGraph, Dependence
 from planner.domain.fits import Residuals
 from planner.domain.plan import Pool
 from planner.errors import SpecError
@@ -121,3 +121,32 @@ def test_the_band_of_a_period_is_that_of_its_calls_an_iteration() -> None:
     low, high = circle_band(circle, terms)
     assert low < 5.0 < high
     assert high - 5.0 < 5.0 * 0.11
+
+
+def moving(seconds: float, *targets: str) -> dict[Dependence, float]:
+    """What the critic's node pool waits for from the actor's generation."""
+    return {
+        wait: seconds
+        for wait in PPO.dependences
+        if wait.source == "actor.generate" and wait.target in targets and not wait.lag
+    }
+
+
+def test_a_link_decides_where_what_crosses_in_one_direction_takes_longer_than_any_circle() -> None:
+    """Prompts and responses cross twice: each alone lengthens the circle of 8 + 1 + 1 by less."""
+    near, far = pool(*ACTOR_SIDE), pool("critic.values", "critic.update")
+    far = far.model_copy(update={"node_pool": "far"})
+    crossings = moving(30.0, "critic.values", "critic.update")
+    circle = slowest_circle(PPO, [near, far], SECONDS, crossings=crossings)
+    assert circle == Circle(calls=(), lag=1, crossing_seconds=60.0, period=60.0, link=("pool", "far"))
+    assert circle_terms(circle, {}) == {}
+    assert circle_band(circle, {}) == (60.0, 60.0)
+
+
+def test_a_circle_decides_where_it_takes_as_long_as_the_link() -> None:
+    """A circle of generation, its way, the values and the actor's update."""
+    near, far = pool(*ACTOR_SIDE), pool("critic.values", "critic.update")
+    far = far.model_copy(update={"node_pool": "far"})
+    circle = slowest_circle(PPO, [near, far], SECONDS, crossings=moving(4.0, "critic.values"))
+    assert circle is not None
+    assert (circle.link, circle.period) == (None, 8 + 4 + 1 + 1)

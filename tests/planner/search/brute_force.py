@@ -102,6 +102,16 @@ class Allocation:
     def waits(self) -> list[Wait]:
         return waits_of(self.question, self.placement, self.slots)
 
+    @cached_property
+    def busiest_link_us(self) -> int:
+        """The sum of what crosses in an iteration from one node pool to another, the greatest of all."""
+        homes = [None if pool is None else self.slots[pool][0] for pool in self.pool_numbers]
+        names = {name for name, _ in self.slots}
+        return max(
+            sum(delay for source, target, _, delay in self.waits if (homes[source], homes[target]) == link)
+            for link in product(names, names)
+        )
+
     def value(self, us: Whole, *, exactly: bool) -> float:
         """The objective of a plan of these calls' microseconds, or a bound on it; infinite if forbidden."""
         calls = us.tolist()
@@ -110,8 +120,9 @@ class Allocation:
         elif exactly:
             interleaves = self.question.interleaves
             total = least_period(calls, self.pool_numbers, self.waits, interleaves=interleaves)
+            total = None if total is None else max(total, self.busiest_link_us)
         else:
-            total = lower_bound(calls, self.pool_numbers, self.waits)
+            total = max(lower_bound(calls, self.pool_numbers, self.waits), self.busiest_link_us)
         value = None if total is None else self.question.value(total, self.slots)
         return math.inf if value is None else value
 

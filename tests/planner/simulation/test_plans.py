@@ -125,11 +125,11 @@ def test_a_critic_on_a_pool_of_its_own_waits_for_the_actors_responses():
     assert actor.busy + actor.idle["end"] > 0.98 * actor.device_seconds
 
 
-def test_two_node_pools_wait_for_the_slow_link_between_them_and_for_the_judge():
+def test_two_node_pools_wait_for_the_slow_link_between_them():
     plan = crossing_plan(bandwidth="100 MB/s")
     found = planner.simulate(plan, iterations=5)
     causes = {cause for each in found.idle for cause in each.idle}
-    assert {"link", "service"} <= causes
+    assert "link" in causes
     fast = planner.simulate(crossing_plan(bandwidth="100 GB/s"), iterations=5)
     assert all(each.idle.get("link", 0.0) < 0.01 * each.device_seconds for each in fast.idle)
 

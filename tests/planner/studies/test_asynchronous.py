@@ -13,6 +13,7 @@ from planner.errors import InfeasibleError
 from planner.studies import planning
 from planner.studies.critical import critical
 from planner.studies.planning import SearchSettings, dataflows, plan, timeline
+from planner.studies.scoring import score
 
 Build = Callable[..., Scenario]
 
@@ -85,7 +86,14 @@ def test_weights_and_data_cross_between_node_pools(tiny: Build) -> None:
         plan(tiny(workload=LONG, staleness=1, cluster=each, pin=pins)).plan for each in (TWO_POOLS, slow)
     )
     assert fast.proof.objective < slower.proof.objective
-    assert critical(slower).crossing_seconds > 0
+    decides = critical(slower)
+    assert (decides.kind, decides.link, decides.calls) == ("link", ("old", "new"), ())
+    assert (decides.crossings[0].source, decides.crossings[0].target) == ("actor.send", "generator.receive")
+    assert sum(each.seconds for each in decides.crossings) == pytest.approx(decides.seconds)
+    assert decides.seconds == slower.prediction.iteration_seconds
+    assert critical(fast).kind != "link"
+    assert {other.loses_kind for other in slower.runners_up} == {"crosses"}
+    assert score(slower.scenario, slower).plan.proof.objective == slower.proof.objective
 
 
 def test_a_demand_on_the_generator_asks_for_one(tiny: Build) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 from ortools.sat.python import cp_model
@@ -124,25 +125,40 @@ def _take_time(program: Program) -> None:
 
 
 def _bound_cost(program: Program) -> None:
-    """The cost is no less than any of the features' bounds, crossings between node pools included."""
+    """The cost is no less than any of the features' bounds, crossings and loads of links included."""
     features = program.floors.features
     apart = {pair: lie_apart(program, *pair) for pair in features.crossings}
     for bound, (row, lag) in enumerate(zip(features.sums, features.lags, strict=True)):
         terms = [program.us[feature] for feature in np.flatnonzero(row).tolist()]
         crossing = [int(us[bound]) * apart[pair] for pair, us in features.crossings.items()]
         program.cp.add(int(lag) * program.cost >= summed([*terms, *crossing]))
+    for here, there in permutations(program.problem.capacities, 2):
+        loads = [us * crosses(program, *pair, here, there) for pair, us in features.loads.items()]
+        if loads:
+            program.cp.add(program.cost >= summed(loads))
+
+
+def crosses(program: Program, source: str, target: str, here: str, there: str) -> cp_model.IntVar:
+    """A variable that is true where a role lives in one node pool and another one in another."""
+    variable = program.cp.new_bool_var(f"{source} in {here} and {target} in {there}")
+    lives = [_lives(program, source, here), _lives(program, target, there)]
+    program.cp.add(variable + 1 >= summed(lives))
+    return variable
 
 
 def lie_apart(program: Program, one: str, other: str) -> cp_model.IntVar:
     """A variable that is true where two roles live in different node pools."""
     apart = program.cp.new_bool_var(f"{one} and {other} apart")
-    slots = program.floors.resources.slots
     for node_pool in program.problem.capacities:
-        inside = program.by_slot(np.array([slot.node_pool == node_pool for slot in slots], dtype=np.int64))
-        here = program.total(inside, roles=bit_set(program.problem, [one]))
-        there = program.total(inside, roles=bit_set(program.problem, [other]))
-        program.cp.add(apart + there >= here)
+        program.cp.add(apart + _lives(program, other, node_pool) >= _lives(program, one, node_pool))
     return apart
+
+
+def _lives(program: Program, role: str, node_pool: str) -> cp_model.LinearExpr:
+    """1 where a role's pool lies in a node pool, else 0."""
+    slots = program.floors.resources.slots
+    inside = program.by_slot(np.array([slot.node_pool == node_pool for slot in slots], dtype=np.int64))
+    return program.total(inside, roles=bit_set(program.problem, [role]))
 
 
 def summed(terms: Iterable[cp_model.LinearExprT]) -> cp_model.LinearExprT:

@@ -8,6 +8,7 @@ from planner.costs.sync.crossing import (
     crossing_bytes,
     crossing_seconds,
     crossings,
+    link_loads,
 )
 from planner.domain.catalog import read_model
 from planner.domain.scenario import Scenario
@@ -75,3 +76,15 @@ def test_only_what_leaves_a_node_pool_crosses(scenario):
         ("actor.send", "generator.receive"),
     }
     assert all(seconds > 1e-3 for seconds in apart.values())
+
+
+def test_all_that_crosses_in_one_direction_loads_one_link(scenario):
+    """Prompts, responses and what the update reads go one way, the weights the other."""
+    homes = dict.fromkeys(GRAPH.roles, "pool") | {"generator": "other"}
+    away = crossings(scenario, GRAPH, homes)
+    weights_s = away[wait(GRAPH, "actor.send", "generator.receive")]
+    assert link_loads(GRAPH, away, homes) == {
+        ("other", "pool"): pytest.approx(sum(away.values()) - weights_s),
+        ("pool", "other"): weights_s,
+    }
+    assert link_loads(GRAPH, away, dict.fromkeys(GRAPH.roles, "pool")) == {}

@@ -96,6 +96,34 @@ def test_waits_between_node_pools_lengthen_a_circle() -> None:
     assert bound_us(problem, pool("A", ("b", 1)), pool("B", ("b", 1))) == 9
 
 
+@pytest.mark.parametrize(("lag", "least_us"), [(1, 9 + 2 * 12), (2, 17), (3, 12), (9, 12)])
+def test_a_link_bounds_the_period_by_what_crosses_in_one_direction(lag: int, least_us: int) -> None:
+    """The circle of 33 takes a part of its lag; either direction takes 12."""
+    problem = in_a_circle(lag, crossing_us=12)
+    assert bound_us(problem, pool("A", 1), pool("B", ("b", 1))) == least_us
+    assert bound_us(problem, *TOGETHER) == 9
+
+
+def fanned_out() -> Problem:
+    """A, then B and C, on any of three node pools; every wait takes 10 to cross."""
+    options = {role: {(name, 1): [takes(5)] for name in "abc"} for role in "ABC"}
+    settings = {"devices": dict.fromkeys("abc", 3), "time_model": "period", "crossing_us": 10}
+    return problem_of([(role, 0) for role in "ABC"], options, waits=[(0, 1, 0), (0, 2, 0)], **settings)
+
+
+@pytest.mark.parametrize(("homes", "least_us"), [("aaa", 5), ("aab", 10), ("abb", 20), ("abc", 10)])
+def test_every_link_has_a_load_of_its_own(homes: str, least_us: int) -> None:
+    """Nothing waits in a circle, so that only loads count."""
+    problem, pools = fanned_out(), [pool(role, (home, 1)) for role, home in zip("ABC", homes, strict=True)]
+    assert bound_us(problem, *pools) == least_us == evaluate(problem, pools).objective_us
+
+
+def test_links_that_cannot_decide_are_left_out() -> None:
+    """A alone takes 5, and 2 + 2 cross."""
+    assert Features.of(in_a_circle(3, crossing_us=2)).loads == {}
+    assert Features.of(in_a_circle(3, crossing_us=3)).loads == {("A", "B"): 3, ("B", "A"): 3}
+
+
 def test_roles_that_are_not_placed_are_not_known_to_lie_apart() -> None:
     assert bound_us(in_a_circle(1, crossing_us=10), pool("A", 1)) == 5
 

@@ -61,6 +61,16 @@ def test_the_orders_have_the_least_period(seed: int, interleaves: bool) -> None:
     assert interleaves or not any(orders.ahead)
 
 
+def test_a_longer_period_needs_nothing_ahead() -> None:
+    """Two turns of 3 with a judge of 5 between take 6 if the second runs beside the next first, 11 if not."""
+    case = [3, 5, 3], [0, 1, 0], [(0, 1, 0, 0), (1, 2, 0, 0), (2, 0, 2, 0)]
+    for floor, ahead in ((1, True), (6, True), (11, False), (40, False)):
+        orders = best_orders(*case, at_least_us=floor)
+        assert orders is not None
+        assert orders.schedule.period_us == max(6, floor)
+        assert any(orders.ahead) is ahead
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_the_schedule_starts_calls_in_the_orders(seed: int) -> None:
     durations, pools, waits = drawn(seed)

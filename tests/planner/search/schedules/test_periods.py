@@ -205,6 +205,18 @@ def test_a_limit_below_the_period_leaves_no_schedule() -> None:
     assert best_schedule(*case, at_most_us=period - 1) is None
 
 
+@pytest.mark.parametrize("interleaves", [True, False])
+@pytest.mark.parametrize("seed", range(20))
+def test_a_schedule_exists_for_every_longer_period(seed: int, interleaves: bool) -> None:
+    case = drawn(seed, two_turns, seed % 3)
+    least = best_schedule(*case, interleaves=interleaves).period_us
+    for floor in (least - 1, least, least + 1, 3 * least, 20 * least):
+        schedule = best_schedule(*case, interleaves=interleaves, at_least_us=floor)
+        assert schedule.period_us == max(least, floor)
+        assert_valid(schedule, *case)
+    assert best_schedule(*case, interleaves=interleaves, at_least_us=99, at_most_us=98) is None
+
+
 def test_a_circle_within_one_iteration_has_no_schedule() -> None:
     assert best_schedule([1, 1], [None, None], [(0, 1, 0, 0), (1, 0, 0, 0)]) is None
 

@@ -2,9 +2,12 @@
 
 import sys
 from collections import Counter
+from collections.abc import Iterable
 
 import pytest
 
+from planner.costs.sync.crossing import crossing_seconds
+from planner.domain.dataflow import ACTOR, GENERATOR
 from planner.domain.plan import Solver
 from planner.search.options.raw import raw_strategies
 from planner.search.problem.allocation import scenario_slots
@@ -51,12 +54,7 @@ def compare(seeds: range) -> Counter[str]:
     seen: Counter[str] = Counter()
     for seed in seeds:
         problem = drawn(seed)
-        expected = problem.objective(best_value(problem.question))
-        for solver in EXACT:
-            plan = problem.plan(solver)
-            found = plan and plan.proof.objective
-            assert found == (expected and pytest.approx(expected, rel=1e-9)), (seed, solver)
-            assert plan is None or plan.proof.status == "optimal", (seed, solver)
+        expected = agreed_objective(problem)
         baseline = problem.plan("hybridflow")
         assert baseline is None or is_no_better(problem, baseline.proof.objective, expected), seed
         count(problem, expected, seen)
@@ -64,6 +62,17 @@ def compare(seeds: range) -> Counter[str]:
             problem, expected, baseline.proof.objective
         )
     return seen
+
+
+def agreed_objective(problem: Drawn) -> float | None:
+    """What brute force and every solver find and prove."""
+    expected = problem.objective(best_value(problem.question))
+    for solver in EXACT:
+        plan = problem.plan(solver)
+        found = plan and plan.proof.objective
+        assert found == (expected and pytest.approx(expected, rel=1e-9)), (problem.seed, solver)
+        assert plan is None or plan.proof.status == "optimal", (problem.seed, solver)
+    return expected
 
 
 def is_no_better(problem: Drawn, objective: float, best: float | None) -> bool:
@@ -109,6 +118,40 @@ def test_the_solvers_find_what_brute_force_finds() -> None:
 @pytest.mark.slow
 def test_the_solvers_find_what_brute_force_finds_1000_times() -> None:
     assert_mixed(compare(range(1000)), least=40)
+
+
+def agree_on_slow_links(seeds: Iterable[int]) -> Counter[str]:
+    """Asynchronous problems whose weights have to cross, over a link that they fill for 24 s and more."""
+    seen: Counter[str] = Counter()
+    for seed in seeds:
+        roles = drawn(seed).case.graph.roles
+        if GENERATOR not in roles:
+            continue
+        pin = {f"{role}.micro_batch": 1 for role in roles}
+        homes = {f"{GENERATOR}.node_pool": "pool1", f"{ACTOR}.node_pool": "pool0"}
+        link = {"bandwidth": "100 B/s", "latency": "1 ms"}
+        demands = {"pin": pin | homes, "colocate": (), "apart": (), "maximum_devices": None}
+        question = {"minimise": "seconds", "within": None, "prices": (2.0, 0.75)}
+        problem = drawn(seed, pools=[(1, 2), (1, 2)], between=link, **demands, **question)
+        expected = agreed_objective(problem)
+        decides = expected is not None and weights_s(problem) == pytest.approx(expected, abs=1e-5)
+        seen["none" if expected is None else "link" if decides else "calls"] += 1
+    return seen
+
+
+def weights_s(problem: Drawn) -> float:
+    """Seconds in which the weights cross alone."""
+    scenario, graph, _ = problem.case.arguments
+    return max(crossing_seconds(scenario, graph, wait) for wait in graph.dependences)
+
+
+def test_the_solvers_find_what_brute_force_finds_on_slow_links() -> None:
+    assert min(agree_on_slow_links((12, 14, 19, 20, 22, 38, 44)).values()) >= 1
+
+
+@pytest.mark.slow
+def test_the_solvers_find_what_brute_force_finds_on_many_slow_links() -> None:
+    assert min(agree_on_slow_links(range(200)).values()) >= 10
 
 
 @pytest.mark.parametrize(

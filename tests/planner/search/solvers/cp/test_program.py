@@ -1,5 +1,7 @@
 """The CP-SAT model of a plan's lower bound."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ortools.sat.python import cp_model
@@ -67,6 +69,25 @@ def test_roles_that_must_share_do() -> None:
 @pytest.mark.parametrize(("limit_us", "there_is"), [(5, True), (4, False)])
 def test_no_plan_above_the_limit_is_one(limit_us: int, there_is: bool) -> None:
     assert (least(program_of(two_roles(), limit_us)) is not None) is there_is
+
+
+@pytest.mark.parametrize(("crossing_us", "cost"), [(1, 10), (10, 10), (11, 11), (13, 12)])
+def test_what_crosses_a_link_in_one_direction_is_within_the_cost(crossing_us: int, cost: int) -> None:
+    """A feeds B twice, 10 and half the crossings; in one pool the three calls take 12."""
+    options = {"A": {1: [takes(10)]}, "B": {1: [takes(1, 1)], ("b", 1): [takes(1, 1)]}}
+    problem = problem_of(
+        [("A", 0), ("B", 0), ("B", 0)],
+        options,
+        waits=[(0, 1, 0), (0, 2, 0)],
+        devices={"a": 1, "b": 1},
+        time_model="period",
+    )
+    halves = (crossing_us // 2, crossing_us - crossing_us // 2)
+    waits = tuple(replace(wait, crossing_us=half) for wait, half in zip(problem.waits, halves, strict=True))
+    found = least(program_of(replace(problem, waits=waits)))
+    assert found is not None
+    assert found[0] == cost
+    assert (len(found[1]) == 1) is (crossing_us == 13)
 
 
 def test_a_service_takes_its_time_beside_the_pools() -> None:
