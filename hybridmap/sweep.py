@@ -152,9 +152,7 @@ def _rows(options: argparse.Namespace, task: Task) -> list[planner.Row]:
         try:
             return _computed(options, task, kept.rows, kept.append)
         except KeyboardInterrupt:
-            tell(
-                f"{options.out}: {len(kept.rows)} of {len(task.grid)} rows are kept; the same command goes on"
-            )
+            tell(f"{options.out}: {kept.count()} of {len(task.grid)} rows are kept; the same command goes on")
             raise
 
 

@@ -47,12 +47,14 @@ def test_two_kinds_of_devices_share_the_work_within_the_time() -> None:
     assert plan.prediction.iteration_seconds <= 300
 
 
-def test_generation_ahead_leaves_a_quarter_of_the_devices_to_the_updates(
+def test_generation_ahead_takes_most_devices_and_saves_time(
     plan_of: Callable[[str], Plan],
 ) -> None:
     ahead, synchronous = plan_of("examples/grpo-32b-asynchronous"), plan_of("examples/grpo-32b")
     assert ahead.proof.objective < 0.95 * synchronous.proof.bound
-    assert {pool.roles: pool.devices for pool in ahead.pools}[("actor",)] == 32
+    generator = ahead.pool_of("generator")
+    assert generator.roles == ("generator",)
+    assert generator.devices > 80
 
 
 def test_the_asynchronous_job_differs_in_nothing_but_staleness() -> None:

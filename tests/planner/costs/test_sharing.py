@@ -32,6 +32,7 @@ def test_products_are_remembered_by_device_and_by_size() -> None:
 
 
 def test_settings_of_other_batches_share_their_job_and_engine(setting: Setting) -> None:
+    setting = replace(setting)
     more = setting.workload.model_copy(update={"prompts": 2 * setting.workload.prompts})
     other = replace(setting, workload=more)
     assert other.job is setting.job
