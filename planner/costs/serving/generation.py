@@ -57,6 +57,7 @@ def replica_seconds(
     """
     workload = setting.workload
     sequences = ceil_div(workload.samples, replicas)
+    busy = ceil_div(workload.samples, sequences)
     prompts = ceil_div(sequences, workload.samples_per_prompt)
     held = sequences_held(workload, cache_tokens)
     at_once = np.where(np.asarray(cache_tokens) > 0, np.minimum(max_sequences, held), max_sequences)
@@ -64,7 +65,7 @@ def replica_seconds(
     read = _prompts_seconds(setting, table, prompts, length)
     if turns and turns.answers * turns.tokens:
         read = read + _prompts_seconds(setting, table, sequences * turns.answers, float(turns.tokens))
-    return read + _responses_seconds(setting, table, sequences, at_once, replicas)
+    return read + _responses_seconds(setting, table, sequences, at_once, busy)
 
 
 def step_seconds(
@@ -129,7 +130,7 @@ def decode_seconds(setting: Setting, generate: GenerationStrategy, sequences: in
 def _responses_seconds(
     setting: Setting, table: StepTable, sequences: Numbers, max_sequences: Numbers, replicas: Numbers = 1
 ) -> Numbers:
-    """Of the last replica of several to be done.
+    """Of the last one to be done of as many replicas as have sequences.
 
     That is one with a long response, or one with many tokens. Each lengthens what an average replica takes by
     seconds that are taken as independent, so that their squares add up.
