@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from planner.reporting.figures.bars import Panel, Picture
 from planner.studies.paper.fixed import PLACEMENTS
-from planner.studies.paper.published import FIGURES, NAMES, Size
+from planner.studies.paper.published import ALGORITHM_NAMES, FIGURES, Size
 from planner.studies.paper.systems import NAMES
 from planner.studies.paper.tables import Measures
 from planner.studies.paper.throughput import Comparison, Key, of_algorithm
@@ -18,7 +18,7 @@ def pictures(measures: Measures) -> Iterator[Picture]:
         if found:
             yield Picture(
                 name=f"figure-{number}-{algorithm}",
-                title=f"Figure {number}: throughput of {NAMES[algorithm]}",
+                title=f"Figure {number}: throughput of {ALGORITHM_NAMES[algorithm]}",
                 panels=tuple(_throughputs(size, found) for size in _sizes(found)),
                 across="devices",
                 up="tokens per second",

@@ -18,7 +18,7 @@ COLOCATE: Placement = (("actor", "critic", "reference", "reward"),)
 SPLIT: Placement = (("actor", "reference"), ("critic", "reward"))
 STANDALONE: Placement = (("actor",), ("critic",), ("reference",), ("reward",))
 
-NAMES: dict[Algorithm, str] = {"ppo": "PPO", "remax": "ReMax", "safe-rlhf": "Safe-RLHF"}
+ALGORITHM_NAMES: dict[Algorithm, str] = {"ppo": "PPO", "remax": "ReMax", "safe-rlhf": "Safe-RLHF"}
 FIGURES: dict[Algorithm, int] = {"ppo": 9, "remax": 10, "safe-rlhf": 11}
 """Throughput of each algorithm."""
 
