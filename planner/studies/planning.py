@@ -21,7 +21,7 @@ from planner.search.problem import RUNNERS_UP
 from planner.simulation import simulate as play
 from planner.simulation import timeline_of
 from planner.simulation.job import job_report
-from planner.simulation.plans import most_ahead
+from planner.simulation.plans import overlaps
 from planner.units import MICROSECOND
 
 OVERLAPPING = 5
@@ -167,10 +167,8 @@ def job_of(plan: Plan) -> JobReport:
 
 
 def _iterations_of(plan: Plan) -> int:
-    """As many as show the steady state."""
-    scenario = plan.scenario
-    overlaps = len(plan.pools) > 1 or most_ahead(plan) > 0 or scenario.rollouts.carry > 0
-    return OVERLAPPING + plan.staleness + most_ahead(plan) if overlaps else 1
+    """As many as show how iterations overlap."""
+    return OVERLAPPING + plan.staleness if overlaps(plan) else 1
 
 
 def _found(
