@@ -59,7 +59,8 @@ def _busy_words(simulation: Simulation) -> str:
     total = sum(pool.device_seconds for pool in simulation.idle)
     if not total:
         return ""
-    return f": devices busy {100 * sum(pool.busy for pool in simulation.idle) / total:.0f} % of the time"
+    busy = sum(pool.busy for pool in simulation.idle)
+    return f": in the steady state devices are busy {100 * busy / total:.0f} % of the time"
 
 
 def _note(simulation: Simulation, plan: Plan) -> str:

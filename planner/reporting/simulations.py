@@ -88,8 +88,9 @@ def _joined(seconds: Sequence[float]) -> str:
 
 
 def _generation_caption(report: GenerationReport) -> str:
+    places = f"{report.replicas} replicas of {report.max_sequences:,} sequences"
     return (
-        f"{report.responses:,} responses on {report.replicas} replicas of {report.slots:,} sequences; "
+        f"{report.responses:,} responses on {places}; "
         "tokens/s: of responses; longest: tokens of a response"
     )
 
@@ -97,7 +98,14 @@ def _generation_caption(report: GenerationReport) -> str:
 def idle_table(pools: Sequence[Idle]) -> Table:
     """Device-seconds of each pool by what they went into, with their shares."""
     causes = tuple(dict.fromkeys(cause for pool in pools for cause, spent in pool.idle.items() if spent > 0))
-    table = blank_table("Device-seconds", "pool", "devices", "busy", *causes, whole=("pool", "devices"))
+    table = blank_table(
+        "Device-seconds of an iteration in the steady state",
+        "pool",
+        "devices",
+        "busy",
+        *causes,
+        whole=("pool", "devices"),
+    )
     for pool in pools:
         _add_idle_row(table, pool, causes, end_section=pool is pools[-1])
     if len(pools) > 1:
