@@ -13,6 +13,9 @@ from planner.reporting.tables import blank_table, timeline_table
 from planner.reporting.words import format_share
 from planner.units import HOUR_S, format_seconds
 
+_SHOWN = 20
+"""Generations that a terminal gets."""
+
 
 def simulation_report(simulation: Simulation, plan: Plan) -> RenderableType:
     """Everything that a simulation says: its last iteration, generations, idle devices, the job."""
@@ -37,7 +40,7 @@ def period_words(simulation: Simulation) -> str:
     planned, price = simulation.predicted_seconds, simulation.dollars_per_million_tokens
     change = f" ({format_share(simulation.iteration_seconds / planned - 1)})" if planned else ""
     dollars = f", {price:,.4g} $ per million tokens" if price is not None else ""
-    count = f"{simulation.iterations} iteration{'s' if simulation.iterations > 1 else ''}"
+    count = f"{simulation.iterations:,} iteration{'s' if simulation.iterations > 1 else ''}"
     return (
         f"simulated over {count}: {format_seconds(simulation.iteration_seconds)} per iteration, "
         f"planned {format_seconds(planned)}{change}; "
@@ -58,10 +61,12 @@ def generation_table(reports: Sequence[GenerationReport]) -> Table:
     shown = [column for column in columns if shows.get(column, True)]
     title = f"Generation: {', '.join(calls)}"
     table = blank_table(title, *shown, whole=("iteration", "call", "tokens/s", "at most"))
-    for report in reports:
+    for report in reports[-_SHOWN:]:
         cells = dict(zip(columns, _generation_cells(report), strict=True))
         table.add_row(*(cells[column] for column in shown))
     table.caption = _generation_caption(reports[0])
+    if len(reports) > _SHOWN:
+        table.caption = f"the last {_SHOWN} of {len(reports):,}; --json has all; {table.caption}"
     return table
 
 
@@ -162,10 +167,16 @@ def attempts_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         figures = [row["hours"], row["device_hours"], *([row["dollars"]] if priced else [])]
         table.add_row(
             f"{row['devices']:,}",
-            *(f"{figure:,.1f}" if figure is not None else "-" for figure in figures),
-            "yes" if row["done"] else "no" if row["hours"] is not None else "does not fit",
+            *(f"{figure:,.2f}" if figure is not None else "-" for figure in figures),
+            _in_time(row),
         )
     return table
+
+
+def _in_time(row: Mapping[str, Any]) -> str:
+    if not row["fits"]:
+        return "does not fit"
+    return "yes" if row["done"] else "no" if row["hours"] is not None else "never ends"
 
 
 def _job_rows(job: JobReport) -> Iterator[tuple[str, str]]:
