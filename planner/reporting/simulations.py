@@ -26,6 +26,10 @@ def _tables(simulation: Simulation, plan: Plan) -> Iterator[Table]:
     last = max(simulation.timeline.iterations, default=0)
     calls = timeline_table(simulation.timeline.of_iteration(last), plan)
     calls.caption = period_words(simulation)
+    if _is_too_short(simulation, plan):
+        calls.caption += (
+            "; too few iterations for the steady state that is planned: ask for more, or for none"
+        )
     yield calls
     if simulation.generation:
         yield generation_table(simulation.generation)
@@ -33,6 +37,13 @@ def _tables(simulation: Simulation, plan: Plan) -> Iterator[Table]:
         yield idle_table(simulation.idle)
     if simulation.job is not None:
         yield job_table(simulation.job)
+
+
+def _is_too_short(simulation: Simulation, plan: Plan) -> bool:
+    """Whether all iterations fill or drain the pipeline."""
+    drain = max((ahead for pool in plan.pools for ahead in pool.ahead.values()), default=0)
+    overlaps = len(plan.pools) > 1 or drain > 0
+    return overlaps and simulation.iterations < 3 + plan.staleness + drain
 
 
 def period_words(simulation: Simulation) -> str:

@@ -165,3 +165,9 @@ def test_of_very_many_generations_the_last_are_shown(simulated: Build) -> None:
     assert cells(text, "29")
     with pytest.raises(StopIteration):
         cells(text, "9")
+
+
+def test_too_few_iterations_of_several_pools_are_said(two_pools: Plan, simulated: Build) -> None:
+    few, enough = (text_of(simulation_report(simulated(count), two_pools)) for count in (2, 3))
+    assert "too few iterations" in few
+    assert "too few" not in enough
