@@ -13,6 +13,8 @@ from planner.reporting.tables import blank_table, timeline_table
 from planner.reporting.words import format_share
 from planner.units import HOUR_S, format_seconds
 
+_PILING = 0.9
+"""Of the tokens that responses have on average, a share that chance alone hardly stays below."""
 _SHOWN = 20
 """Generations that a terminal gets."""
 
@@ -30,6 +32,10 @@ def _tables(simulation: Simulation, plan: Plan) -> Iterator[Table]:
         calls.caption += (
             "; too few iterations for the steady state that is planned: ask for more, or for none"
         )
+    if _piles_up(simulation, plan):
+        calls.caption += (
+            "; long responses still pile up (rollouts.carry): more --iterations show the steady state"
+        )
     yield calls
     if simulation.generation:
         yield generation_table(simulation.generation)
@@ -44,6 +50,14 @@ def _is_too_short(simulation: Simulation, plan: Plan) -> bool:
     drain = max((ahead for pool in plan.pools for ahead in pool.ahead.values()), default=0)
     overlaps = len(plan.pools) > 1 or drain > 0
     return overlaps and simulation.iterations < 3 + plan.staleness + drain
+
+
+def _piles_up(simulation: Simulation, plan: Plan) -> bool:
+    """Whether partial rollouts put long responses off faster than they finish them."""
+    last = [report for report in simulation.generation if report.iteration == simulation.iterations - 1]
+    tokens = sum(report.response_tokens for report in last)
+    asked = sum(report.responses for report in last) * plan.scenario.workload.response_tokens.mean
+    return plan.scenario.rollouts.carry > 0 and tokens < _PILING * asked
 
 
 def period_words(simulation: Simulation) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console, RenderableType
 
+from planner.domain.job import Rollouts
 from planner.domain.plan import Plan
 from planner.domain.simulated import Idle, JobReport, Simulation
 from planner.reporting.simulations import (
@@ -171,3 +172,10 @@ def test_too_few_iterations_of_several_pools_are_said(two_pools: Plan, simulated
     few, enough = (text_of(simulation_report(simulated(count), two_pools)) for count in (2, 3))
     assert "too few iterations" in few
     assert "too few" not in enough
+
+
+def test_responses_that_pile_up_are_said(two_pools: Plan, simulated: Build) -> None:
+    scenario = two_pools.scenario.model_copy(update={"rollouts": Rollouts(carry=0.5)})
+    carrying = two_pools.model_copy(update={"scenario": scenario})
+    assert "still pile up" in text_of(simulation_report(simulated(4), carrying))
+    assert "pile up" not in text_of(simulation_report(simulated(4), two_pools))
