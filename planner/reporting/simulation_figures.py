@@ -37,6 +37,8 @@ def write_simulation_figure(
             strips += memory_strips(timeline, plan, simulation.generation, end_s=end_s)
         else:
             strips += generation_strips(timeline, simulation.generation, end_s=end_s)
+    if not which:
+        raise SpecError(f"{plan.scenario.name}: name panels to draw: {', '.join(PANELS)}")
     if not strips:
         raise SpecError(f"{plan.scenario.name}: nothing generates, so there is no course of it to draw")
     write_sheet(strips, path, title=plan.scenario.name, note=_note(simulation, plan), end_s=end_s)

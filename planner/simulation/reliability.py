@@ -60,9 +60,10 @@ def course(work_s: float, *, interval_s: float, write_s: float, failure_s: float
     exponent = (interval_s + write_s + restart_s) / failure_s
     if exponent > _LARGEST_EXPONENT:
         raise SpecError(
-            f"job.failures: one comes every {failure_s:.3g} s, on average, and a checkpoint every "
-            f"{interval_s:.3g} s: the job would never be done; write checkpoints more often "
-            "(job.checkpoints.every)"
+            f"job.failures: one comes every {failure_s:.3g} s on average, too soon for a restart "
+            f"({restart_s:.3g} s), the work to the next checkpoint or the end ({interval_s:.3g} s) and its "
+            f"writing ({write_s:.3g} s): the job would never be done; write checkpoints more often or to "
+            "faster storage (job.checkpoints), restart faster or count on fewer failures"
         )
     seconds = float(_seconds(np.array(interval_s), work_s, np.array(write_s), failure_s, restart_s))
     failures = seconds / failure_s

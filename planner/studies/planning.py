@@ -147,9 +147,16 @@ def simulate(plan: Plan, *, iterations: int | None = None, curves: bool = True) 
         How many; by default one, or as many as show the steady state where calls of several overlap.
     curves
         Whether each generation is also to tell its tokens over time.
+
+    Raises
+    ------
+    SpecError
+        No iteration is asked for; or the scenario's job would never be done.
     """
+    if iterations is not None and iterations < 1:
+        raise SpecError(f"{plan.scenario.name}: iterations must be at least 1, not {iterations}")
     graph = planned_dataflow(plan)
-    count = iterations or _iterations_of(plan)
+    count = _iterations_of(plan) if iterations is None else iterations
     found = play(plan, graph, CostModel(plan.scenario, graph), iterations=count, curves=curves)
     return found.model_copy(update={"job": job_of(plan)}) if plan.scenario.job else found
 
