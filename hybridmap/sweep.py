@@ -82,7 +82,7 @@ def sweep(options: argparse.Namespace) -> None:
         inputs.refuse_places(options, *(options.out / name for name in _FILES))
     with row_progress("checking", total=len(task.grid)) as advance:
         grids.check(task.grid, advance)
-    rows = _scaled(_rows(options, task))
+    rows = _scaled(_rows(options, task), task.grid)
     answer = _answer(task, rows)
     if options.out:
         _write(options, task.grid, rows, answer)
@@ -169,10 +169,19 @@ def _computed(
     return [rows[number] for number in range(total)]
 
 
-def _scaled(rows: Sequence[planner.Row]) -> list[planner.Row]:
-    devices = [row.figures.cluster_devices if row.figures else None for row in rows]
-    points = [(row.settings, count) for row, count in zip(rows, devices, strict=True)]
+def _scaled(rows: Sequence[planner.Row], grid: Grid) -> list[planner.Row]:
+    points = [(row.settings, _devices(row, grid)) for row in rows]
     return list(scaled(rows, scaling_key(points)))
+
+
+def _devices(row: planner.Row, grid: Grid) -> int | None:
+    """Of the row's cluster; none where its settings contradict each other."""
+    if row.figures:
+        return row.figures.cluster_devices
+    try:
+        return grid.scenario(row.point).cluster.devices
+    except (InfeasibleError, SpecError):
+        return None
 
 
 def _subject(task: Task) -> dict[str, Any]:
