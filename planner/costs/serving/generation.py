@@ -14,12 +14,14 @@ from planner.costs.same import Same
 from planner.costs.serving.cache import sequences_held
 from planner.costs.serving.engine_step import Engine
 from planner.costs.serving.step_table import Floats, StepTable, step_table
+from planner.costs.serving.waits import longest_excess
 from planner.costs.setting import Setting
 from planner.domain.cluster import NodePool
 from planner.domain.lengths import TokenLengths
 from planner.domain.model import ModelSpec, Precision
 from planner.domain.parallelism import GenerationStrategy
 from planner.domain.stack import GenerationStack
+from planner.domain.workload import Workload
 
 _MIDPOINTS: Floats = (np.arange(24) + 0.5) / 24
 """Of the last wave's decline, in parts of the longest response."""
@@ -121,7 +123,7 @@ def decode_seconds(setting: Setting, generate: GenerationStrategy, sequences: in
     are weighted with the chance that any response is still running. Exact for equal lengths.
 
     Where tools answer between turns, a sequence keeps its slot while it waits, so that fewer of the slots
-    decode and each wave takes the mean wait longer.
+    decode and each wave takes the mean wait longer, the last one as much longer as its longest wait.
     """
     table = step_table(engine_of(setting), generate)
     return float(_responses_seconds(setting, table, sequences, generate.max_sequences))
@@ -132,8 +134,8 @@ def _responses_seconds(
 ) -> Numbers:
     """Of the last one to be done of as many replicas as have sequences.
 
-    That is one with a long response, or one with many tokens. Each lengthens what an average replica takes by
-    seconds that are taken as independent, so that their squares add up.
+    That is one with a long response, one with many tokens, or one with long waits. Each lengthens what an
+    average replica takes by seconds that are taken as independent, so that their squares add up.
     """
     slots = np.minimum(max_sequences, sequences)
     waves = np.ceil(sequences / slots)
@@ -145,23 +147,46 @@ def _responses_seconds(
     survival = responses.survival(end * _MIDPOINTS)
     progress = end * _MIDPOINTS - 0.5
     steady = table.seconds(slots, prompt + mean_progress(responses))
+    later: Numbers = 0.0
     if waiting:
+        places = np.minimum(slots * replicas, workload.samples)
         decoding = responses.mean * steady / (responses.mean * steady + waiting)
         slots, last = np.maximum(1.0, slots * decoding), np.maximum(1.0, last * decoding)
         steady = table.seconds(slots, prompt + mean_progress(responses))
+        later = _longest_wait(workload, table, places, last)
     batch = np.maximum(1.0, last * survival)
     draining = table.seconds(batch, prompt + progress)
     full = (waves - 1) * responses.mean * steady
     running = 1 - (1 - survival) ** workload.samples
     whole = full + end * _mean(draining * running, last) + waves * waiting
     if responses.is_constant:
-        return whole
+        return whole + later
     own = 1 - (1 - survival) ** sequences
     longer = end * _mean(draining * (running - own), last)
     more = end / len(_MIDPOINTS) * (table.seconds(batch + 1, prompt + progress) - draining)
     before = (waves - 1) * slots * responses.variance * (steady / slots) ** 2
     busier = _largest_of(replicas) * np.sqrt(before + last * _variance(more, survival))
-    return whole - longer + np.hypot(longer, busier)
+    spread = np.hypot(longer, busier)
+    if not waiting:
+        return whole - longer + spread
+    even = responses.mean * table.seconds(last, prompt + mean_progress(responses))
+    tail = np.maximum(longer, end * _mean(draining * running, last) - even)
+    return whole - tail + np.hypot(tail - longer + spread, later)
+
+
+def _longest_wait(workload: Workload, table: StepTable, places: Numbers, batch: Numbers) -> Numbers:
+    """Seconds beyond the mean wait until the last of so many sequences is done, with ``batch`` decoding.
+
+    The more it waits, the more of the others are done when it goes on: where that exceeds their decoding by
+    far, it decodes the half of its tokens that comes after it alone.
+    """
+    assert workload.turns, "sequences wait between turns"
+    longer = workload.turns.wait * longest_excess(workload.turns.answers, places)
+    responses = workload.response_tokens
+    context = workload.prompt_tokens.mean + workload.answer_tokens / 2 + mean_progress(responses)
+    together = responses.mean * table.seconds(batch, context)
+    alone = responses.mean * table.seconds(np.ones_like(batch), context)
+    return longer - (together - alone) / 2 * longer / (longer + together)
 
 
 def _mean(seconds: Numbers, of: Numbers) -> Numbers:

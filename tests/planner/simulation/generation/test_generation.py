@@ -406,3 +406,20 @@ def test_of_varied_lengths_the_closed_form_is_near_the_mean_of_many_draws(
     strategy = layout(replicas=replicas, max_sequences=slots)
     mean = np.mean([seconds(setting, strategy, seed=seed) for seed in range(3)])
     assert generation_seconds(setting, strategy) == pytest.approx(mean, rel=0.07)
+
+
+@pytest.mark.parametrize("lengths", [1000, {"mean": 1000, "maximum": 8192}], ids=["equal", "varied"])
+@pytest.mark.parametrize(
+    ("count", "wait"), [(2, "10 s"), (5, "10 s"), (5, "60 s"), (10, "60 s"), (20, "30 s"), (5, "0 s")]
+)
+@pytest.mark.parametrize(("replicas", "sequences", "slots"), [(8, 64, 64), (8, 128, 64)])
+def test_with_turns_the_closed_form_is_near_the_mean_of_many_draws(
+    setting_of, lengths, count, wait, replicas, sequences, slots
+):
+    """In one wave and in two: the last response waits for the longest of many waits."""
+    turns = {"count": count, "wait": wait, "tokens": 20}
+    prompts = replicas * sequences
+    setting = setting_of("qwen2.5-7b", prompts=prompts, response_tokens=lengths, turns=turns)
+    strategy = layout(replicas=replicas, max_sequences=slots)
+    mean = np.mean([seconds(setting, strategy, seed=seed) for seed in range(4)])
+    assert generation_seconds(setting, strategy) == pytest.approx(mean, rel=0.12)
