@@ -1,5 +1,6 @@
 """Keys of a scenario that are right each by itself and wrong together."""
 
+import math
 from collections.abc import Iterator
 
 from planner.domain.algorithm import DapoOptions
@@ -67,13 +68,22 @@ def _demand_mistakes(scenario: Scenario, *, has_generator: bool = False) -> Iter
 
 
 def _growth_mistakes(scenario: Scenario) -> Iterator[Mistake]:
-    """Responses that grow, but are all as long as they may be."""
-    if scenario.job and scenario.job.growth and scenario.workload.response_tokens.is_constant:
-        tokens = scenario.workload.response_tokens.maximum
+    """Responses that grow, but are all as long as they may be, or that shrink to nothing."""
+    if scenario.job is None or scenario.job.growth is None:
+        return
+    responses, factor = scenario.workload.response_tokens, scenario.job.growth.factor
+    least = math.ceil(1e4 / responses.mean) / 1e4
+    if responses.is_constant:
         yield (
             ("job", "growth"),
-            f"all responses have their maximum of {tokens} tokens and cannot grow; give "
+            f"all responses have their maximum of {responses.maximum} tokens and cannot grow; give "
             f"workload.response_tokens a mean below its maximum",
+        )
+    elif factor * responses.mean < 1:
+        yield (
+            ("job", "growth", "factor"),
+            f"{factor:g} leaves {factor * responses.mean:.2g} tokens of a response that has "
+            f"{responses.mean:g} on average; write a factor from {least:g} on",
         )
 
 

@@ -24,7 +24,7 @@ class Rollouts(Value):
 class Growth(Value):
     """Responses that become longer (or shorter) while the model learns."""
 
-    factor: float = Field(gt=0, le=100)
+    factor: float = Field(ge=0.01, le=100)
     """Length at the end over that at the start."""
     iterations: PositiveInt | None = None
     """Until when they change, evenly; none for the whole job."""
@@ -66,9 +66,16 @@ class Job(Value):
             )
         return self
 
+    @property
+    def last_growth(self) -> int:
+        """First iteration, from 0, whose responses are as long as they become; 0 where they never change."""
+        if self.growth is None:
+            return 0
+        changing = self.growth.iterations or self.iterations
+        return min(max(changing - 1, 1), self.iterations - 1)
+
     def growth_at(self, iteration: int) -> float:
         """Length of responses in an iteration, from 0, over that at the start."""
-        if self.growth is None:
+        if self.growth is None or iteration == 0:
             return 1.0
-        last = (self.growth.iterations or self.iterations) - 1
-        return 1 + (self.growth.factor - 1) * (min(iteration / last, 1.0) if last else 1.0)
+        return 1 + (self.growth.factor - 1) * min(iteration / self.last_growth, 1.0)

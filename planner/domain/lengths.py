@@ -103,7 +103,7 @@ class TokenLengths(Value):
         return max(0.0, self.mean_square - self.mean**2)
 
     def scaled(self, factor: float) -> "TokenLengths":
-        """Lengths so many times as long, cut at the same maximum; equal ones move with their maximum."""
+        """Lengths so many times as long, then cut at the same maximum; equal ones move with their maximum."""
         if factor == 1.0:
             return self
         if self.is_constant:
@@ -112,7 +112,7 @@ class TokenLengths(Value):
         if self.quantiles is not None:
             return _of_quantiles([factor * length for length in self.quantiles], self.maximum)
         if self.sigma is None:
-            return self.model_copy(update={"mean": min(self.mean * factor, float(self.maximum))})
+            return _scaled_beta(self, factor)
         mu = _mu_of(self.mean, self.sigma, self.maximum) + math.log(factor)
         mean = min(_cut_mean(mu, self.sigma, self.maximum), _LONGEST_MEAN * self.maximum)
         return self.model_copy(update={"mean": mean})
@@ -201,6 +201,15 @@ def _of_quantiles(quantiles: Sequence[float], maximum: int) -> TokenLengths:
     if mean == maximum:
         return TokenLengths(mean=maximum, maximum=maximum)
     return TokenLengths(mean=mean, maximum=maximum, quantiles=tuple(cut.tolist()))
+
+
+def _scaled_beta(lengths: TokenLengths, factor: float) -> TokenLengths:
+    """As quantiles, the last of which lies so that the mean is E[min(factor X, maximum)]."""
+    found = np.minimum(factor * lengths.quantile(np.linspace(0, 1, QUANTILES + 1)), lengths.maximum)
+    cut = max(0.0, 1 - 1 / factor) ** (lengths.spread + 1)
+    last = QUANTILES * factor * lengths.mean * (1 - cut) - np.sum(found[:-2] + found[1:-1]) / 2
+    found[-1] = np.clip(2 * last - found[-2], found[-2], found[-1])
+    return _of_quantiles(found.tolist(), lengths.maximum)
 
 
 def _are_quantiles(lengths: TokenLengths) -> bool:

@@ -95,7 +95,7 @@ def grown(plan: Plan, graph: DataflowGraph, costs: CostModel, factor: float) -> 
 
 
 def with_responses(scenario: Scenario, factor: float) -> Scenario:
-    """The scenario with responses so many times as long, cut at the same maximum."""
+    """The scenario with responses so many times as long, then cut at the same maximum."""
     lengths = scenario.workload.response_tokens.scaled(factor)
     workload = scenario.workload.model_copy(update={"response_tokens": lengths})
     return scenario.model_copy(update={"workload": workload})
@@ -115,10 +115,7 @@ def _stretch(
 
 def _indices(job: Job) -> list[int]:
     """Iterations that are costed: the first one, and more until lengths stop growing."""
-    if job.growth is None:
-        return [0]
-    last = (job.growth.iterations or job.iterations) - 1
-    return sorted({round(number * last / (STRETCHES - 1)) for number in range(STRETCHES)})
+    return sorted({round(number * job.last_growth / (STRETCHES - 1)) for number in range(STRETCHES)})
 
 
 def _along(job: Job, stretches: Sequence[Stretch], values: Sequence[float]) -> float:

@@ -14,12 +14,14 @@ from planner.costs.same import Same
 from planner.costs.serving.cache import sequences_held
 from planner.costs.serving.engine_step import Engine
 from planner.costs.serving.step_table import Floats, StepTable, step_table
+from planner.costs.serving.waits import longest_excess
 from planner.costs.setting import Setting
 from planner.domain.cluster import NodePool
 from planner.domain.lengths import TokenLengths
 from planner.domain.model import ModelSpec, Precision
 from planner.domain.parallelism import GenerationStrategy
 from planner.domain.stack import GenerationStack
+from planner.domain.workload import Workload
 
 _MIDPOINTS: Floats = (np.arange(24) + 0.5) / 24
 """Of the last wave's decline, in parts of the longest response."""
@@ -47,8 +49,8 @@ def replica_seconds(
 ) -> Numbers:
     """The same of replicas of one p_g and t_g, or of several that share a table, as shape (replicas, 1).
 
-    Prompts count their mean length; the samples of one prompt share its prefill (Kwon et al. 2309.06180,
-    section 4.4).
+    Prompts count their mean length, and for attention their mean square; the samples of one prompt share its
+    prefill (Kwon et al. 2309.06180, section 4.4).
 
     Parameters
     ----------
@@ -61,11 +63,13 @@ def replica_seconds(
     prompts = ceil_div(sequences, workload.samples_per_prompt)
     held = sequences_held(workload, cache_tokens)
     at_once = np.where(np.asarray(cache_tokens) > 0, np.minimum(max_sequences, held), max_sequences)
-    length, turns = workload.prompt_tokens.mean, workload.turns
-    read = _prompts_seconds(setting, table, prompts, length)
+    turns, lengths = workload.turns, workload.prompt_tokens
+    read = _prompts_seconds(setting, table, prompts, lengths)
+    uneven = lengths.variance / lengths.mean**2 * read**2 / prompts
     if turns and turns.answers * turns.tokens:
-        read = read + _prompts_seconds(setting, table, sequences * turns.answers, float(turns.tokens))
-    return read + _responses_seconds(setting, table, sequences, at_once, busy)
+        answer = TokenLengths(mean=turns.tokens, maximum=turns.tokens)
+        read = read + _prompts_seconds(setting, table, sequences * turns.answers, answer)
+    return read + _responses_seconds(setting, table, sequences, at_once, busy, uneven)
 
 
 def step_seconds(
@@ -97,19 +101,22 @@ def prefill_seconds(setting: Setting, generate: GenerationStrategy, prompts: int
     A prompt beyond the budget is cut into chunks, each of which attends to those before it (Agrawal et al.
     2308.16369, section 4.2). Passes follow each other through the stages (GPipe, 1811.06965, section 2.3).
     """
-    length = setting.workload.prompt_tokens.mean
-    return float(_prompts_seconds(setting, step_table(engine_of(setting), generate), prompts, length))
+    table = step_table(engine_of(setting), generate)
+    return float(_prompts_seconds(setting, table, prompts, setting.workload.prompt_tokens))
 
 
-def _prompts_seconds(setting: Setting, table: StepTable, prompts: Numbers, length: float) -> Numbers:
-    stack = setting.stack.generation
+def _prompts_seconds(setting: Setting, table: StepTable, prompts: Numbers, lengths: TokenLengths) -> Numbers:
+    """Prompts of mean length, whose attention is that of all: a token of length-biased E[L^2] / E[L]."""
+    stack, length = setting.stack.generation, lengths.mean
     if not stack.keeps_cache:
         return 0.0 * np.asarray(prompts)
     at_once = np.minimum(prompts, max(1, int(stack.prefill_tokens // length)))
     chunks = math.ceil(length / stack.prefill_tokens)
     passes = np.ceil(prompts / at_once) * chunks
     chunk = length / chunks
-    one = table.pass_seconds(0.0, 0.0, prompts=at_once, prompt_tokens=chunk, past_tokens=(length - chunk) / 2)
+    biased = length if lengths.is_constant else lengths.mean_square / length
+    past = (biased - chunk) / 2
+    one = table.pass_seconds(0.0, 0.0, prompts=at_once, prompt_tokens=chunk, past_tokens=past)
     return (passes + table.pipeline - 1) * one + passes * stack.step
 
 
@@ -121,19 +128,29 @@ def decode_seconds(setting: Setting, generate: GenerationStrategy, sequences: in
     are weighted with the chance that any response is still running. Exact for equal lengths.
 
     Where tools answer between turns, a sequence keeps its slot while it waits, so that fewer of the slots
-    decode and each wave takes the mean wait longer.
+    decode and each wave takes the mean wait longer, the last one as much longer as its longest wait.
     """
     table = step_table(engine_of(setting), generate)
     return float(_responses_seconds(setting, table, sequences, generate.max_sequences))
 
 
 def _responses_seconds(
-    setting: Setting, table: StepTable, sequences: Numbers, max_sequences: Numbers, busy: Numbers = 1
+    setting: Setting,
+    table: StepTable,
+    sequences: Numbers,
+    max_sequences: Numbers,
+    busy: Numbers = 1,
+    uneven: Numbers = 0.0,
 ) -> Numbers:
     """Of the last replica of several to be done, those that have so many sequences.
 
-    That is one with a long response, or one with many tokens. Each lengthens what an average replica takes by
-    seconds that are taken as independent, so that their squares add up.
+    That is one with a long response, one with many tokens, or one with long waits. Each lengthens what an
+    average replica takes by seconds that are taken as independent, so that their squares add up.
+
+    Parameters
+    ----------
+    uneven
+        Variance of the seconds that a replica reads prompts for.
     """
     slots = np.minimum(max_sequences, sequences)
     waves = np.ceil(sequences / slots)
@@ -145,23 +162,46 @@ def _responses_seconds(
     survival = responses.survival(end * _MIDPOINTS)
     progress = end * _MIDPOINTS - 0.5
     steady = table.seconds(slots, prompt + mean_progress(responses))
+    later: Numbers = 0.0
     if waiting:
+        places = np.minimum(slots * busy, workload.samples)
         decoding = responses.mean * steady / (responses.mean * steady + waiting)
         slots, last = np.maximum(1.0, slots * decoding), np.maximum(1.0, last * decoding)
         steady = table.seconds(slots, prompt + mean_progress(responses))
+        later = _longest_wait(workload, table, places, last)
     batch = np.maximum(1.0, last * survival)
     draining = table.seconds(batch, prompt + progress)
     full = (waves - 1) * responses.mean * steady
     running = 1 - (1 - survival) ** workload.samples
     whole = full + end * _mean(draining * running, last) + waves * waiting
     if responses.is_constant:
-        return whole
+        return whole + np.hypot(later, _largest_of(busy) * np.sqrt(uneven))
     own = 1 - (1 - survival) ** sequences
     longer = end * _mean(draining * (running - own), last)
     more = end / len(_MIDPOINTS) * (table.seconds(batch + 1, prompt + progress) - draining)
     before = (waves - 1) * slots * responses.variance * (steady / slots) ** 2
-    busier = _largest_of(busy) * np.sqrt(before + last * _variance(more, survival))
-    return whole - longer + np.hypot(longer, busier)
+    busier = _largest_of(busy) * np.sqrt(uneven + before + last * _variance(more, survival))
+    spread = np.hypot(longer, busier)
+    if not waiting:
+        return whole - longer + spread
+    even = responses.mean * table.seconds(last, prompt + mean_progress(responses))
+    tail = np.maximum(longer, end * _mean(draining * running, last) - even)
+    return whole - tail + np.hypot(tail - longer + spread, later)
+
+
+def _longest_wait(workload: Workload, table: StepTable, places: Numbers, batch: Numbers) -> Numbers:
+    """Seconds beyond the mean wait until the last of so many sequences is done, with ``batch`` decoding.
+
+    The more it waits, the more of the others are done when it goes on: where that exceeds their decoding by
+    far, it decodes the half of its tokens that comes after it alone.
+    """
+    assert workload.turns, "sequences wait between turns"
+    longer = workload.turns.wait * longest_excess(workload.turns.answers, places)
+    responses = workload.response_tokens
+    context = workload.prompt_tokens.mean + workload.answer_tokens / 2 + mean_progress(responses)
+    together = responses.mean * table.seconds(batch, context)
+    alone = responses.mean * table.seconds(np.ones_like(batch), context)
+    return longer - (together - alone) / 2 * longer / (longer + together)
 
 
 def _mean(seconds: Numbers, of: Numbers) -> Numbers:

@@ -204,3 +204,13 @@ def test_every_demand_is_read() -> None:
     assert (node_pool.price, node_pool.host_memory_per_device) == (2.5, 2**38)
     assert scenario.cluster.crossing.bandwidth == 25e9
     assert scenario.pin.model_dump()["actor.train.context"] == 2
+
+
+def test_growth_that_leaves_less_than_a_token_is_refused() -> None:
+    workload = {"prompts": 64, "prompt_tokens": 100, "response_tokens": {"mean": 40, "maximum": 80}}
+    job = {"iterations": 10, "growth": {"factor": 0.02}}
+    assert mistakes_of(workload=workload, job=job) == [
+        "job.growth.factor: 0.02 leaves 0.8 tokens of a response that has 40 on average; write a factor from "
+        "0.025 on"
+    ]
+    read(value_with(workload=workload, job={"iterations": 10, "growth": {"factor": 0.025}}))

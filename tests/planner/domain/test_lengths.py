@@ -164,16 +164,33 @@ def test_scaled_ones_are_as_many_times_as_long_and_cut_at_the_same_maximum(found
         assert longer.maximum == max(1, round(found.maximum * factor))
         return
     assert longer.maximum == found.maximum
-    assert (longer.mean - found.mean) * (factor - 1) >= -1e-6
-    assert longer.mean <= max(factor, 1.0) * found.mean * (1 + 1e-6)
+    assert (longer.mean - found.mean) * (factor - 1) >= -1e-5 * found.mean
+    assert longer.mean <= max(factor, 1.0) * found.mean * (1 + 1e-5)
+    cut = np.minimum(factor * found.quantile(SHARES), found.maximum)
+    assert longer.mean >= np.mean(cut) * (1 - 5e-3) - 0.01
     TokenLengths.model_validate(longer.model_dump())
+
+
+@some
+@given(betas, st.floats(0.25, 4.0))
+def test_scaled_betas_are_cut_like_others(found, factor):
+    """Each length times the factor, or the maximum."""
+    longer = found.scaled(factor)
+    expected = np.minimum(factor * found.quantile(SHARES), found.maximum)
+    assert longer.mean == pytest.approx(np.mean(expected), rel=2e-3)
+    assert longer.mean_square == pytest.approx(np.mean(expected**2), rel=1e-2)
+    body = np.linspace(0, 0.998, 50)
+    assert longer.quantile(body) == pytest.approx(
+        np.minimum(factor * found.quantile(body), found.maximum), rel=1e-3, abs=1e-3 * found.mean
+    )
 
 
 def test_a_scaled_lognormal_has_a_scaled_median():
     found = lengths(median=500, sigma=0.8, maximum=4000).scaled(2.0)
     assert found.quantile(np.array(0.5)) == pytest.approx(1000, rel=1e-6)
     assert lengths(mean=10, maximum=90).scaled(1.0) == lengths(mean=10, maximum=90)
-    assert lengths(mean=10, maximum=90).scaled(3.0).mean == 30
+    assert lengths(mean=10, maximum=90).scaled(0.5).mean == pytest.approx(5)
+    assert lengths(mean=10, maximum=90).scaled(3.0).mean == pytest.approx(30 * (1 - (2 / 3) ** 9), rel=1e-5)
     assert TokenLengths.model_validate(100).scaled(1.5) == TokenLengths.model_validate(150)
 
 

@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 
+import numpy as np
 import pytest
 
 import planner
@@ -33,12 +34,22 @@ def test_responses_that_double_take_longer_and_are_counted():
     found = report(growth=Growth(factor=2.0))
     first, last = found.stretches[0], found.stretches[-1]
     assert (first.iteration, last.iteration) == (0, 399)
-    assert last.response_tokens == pytest.approx(2 * first.response_tokens)
+    assert first.response_tokens == 2000
+    assert last.response_tokens == pytest.approx(4000 * (1 - 0.5**4.096), rel=1e-3)
     assert 1.5 * first.seconds < last.seconds < 2.5 * first.seconds
     assert first.seconds < found.iteration_seconds < last.seconds
     work = plan().scenario.workload
-    mean = work.prompt_tokens.mean + 1.5 * work.response_tokens.mean
-    assert found.tokens == pytest.approx(400 * work.samples * mean, rel=1e-3)
+    factors = 1 + np.arange(400) / 399
+    means = [work.response_tokens.scaled(factor).mean for factor in factors.tolist()]
+    mean = work.prompt_tokens.mean + np.mean(means)
+    assert found.tokens == pytest.approx(400 * work.samples * mean, rel=2e-3)
+
+
+def test_growth_within_one_iteration_counts_for_all_the_others():
+    sudden = report(growth=Growth(factor=2.0, iterations=1))
+    assert [each.iteration for each in sudden.stretches] == [0, 1]
+    first, last = (each.seconds for each in sudden.stretches)
+    assert sudden.seconds == pytest.approx(first + 399 * last)
 
 
 def test_growth_that_ends_early_costs_more_than_growth_over_the_whole_job():

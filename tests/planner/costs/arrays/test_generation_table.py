@@ -9,6 +9,7 @@ from planner.costs.arrays.generation_table import Generations, generation_table
 from planner.costs.serving.generation import generation_seconds
 from planner.costs.setting import Setting
 from planner.domain.lengths import TokenLengths
+from planner.domain.workload import Turns
 
 
 @pytest.mark.parametrize(
@@ -19,12 +20,16 @@ from planner.domain.lengths import TokenLengths
         TokenLengths(mean=300, maximum=1024, sigma=1.0),
     ],
 )
+@pytest.mark.parametrize(
+    "prompts", [TokenLengths(mean=600, maximum=600), TokenLengths(mean=6000, maximum=20_000)]
+)
+@pytest.mark.parametrize("turns", [None, Turns(count=4, wait="20 s", tokens=30)], ids=["one turn", "turns"])
 def test_replicas_of_as_many_sequences_take_what_each_takes_by_itself(
-    setting: Setting, lengths: TokenLengths
+    setting: Setting, lengths: TokenLengths, turns: Turns | None, prompts: TokenLengths
 ) -> None:
     """Costs of alike rows are computed once: 96 samples on 33 to 47 replicas are 3 for the fullest."""
     work = setting.workload.model_copy(
-        update={"prompts": 96, "samples_per_prompt": 1, "response_tokens": lengths}
+        update={"prompts": 96, "prompt_tokens": prompts, "response_tokens": lengths, "turns": turns}
     )
     own = replace(setting, workload=work)
     replicas = np.arange(8, 97)

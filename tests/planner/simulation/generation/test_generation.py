@@ -406,3 +406,49 @@ def test_of_varied_lengths_the_closed_form_is_near_the_mean_of_many_draws(
     strategy = layout(replicas=replicas, max_sequences=slots)
     mean = np.mean([seconds(setting, strategy, seed=seed) for seed in range(3)])
     assert generation_seconds(setting, strategy) == pytest.approx(mean, rel=0.07)
+
+
+@pytest.mark.parametrize("lengths", [1000, {"mean": 1000, "maximum": 8192}], ids=["equal", "varied"])
+@pytest.mark.parametrize(
+    ("count", "wait"), [(2, "10 s"), (5, "10 s"), (5, "60 s"), (10, "60 s"), (20, "30 s"), (5, "0 s")]
+)
+@pytest.mark.parametrize(("replicas", "sequences", "slots"), [(8, 64, 64), (8, 128, 64)])
+def test_with_turns_the_closed_form_is_near_the_mean_of_many_draws(
+    setting_of, lengths, count, wait, replicas, sequences, slots
+):
+    """In one wave and in two: the last response waits for the longest of many waits."""
+    turns = {"count": count, "wait": wait, "tokens": 20}
+    prompts = replicas * sequences
+    setting = setting_of("qwen2.5-7b", prompts=prompts, response_tokens=lengths, turns=turns)
+    strategy = layout(replicas=replicas, max_sequences=slots)
+    mean = np.mean([seconds(setting, strategy, seed=seed) for seed in range(4)])
+    assert generation_seconds(setting, strategy) == pytest.approx(mean, rel=0.12)
+
+
+@pytest.mark.parametrize("responses", [200, {"mean": 200, "maximum": 1000}], ids=["equal", "varied"])
+@pytest.mark.parametrize(("replicas", "sequences", "slots"), [(1, 256, 64), (8, 64, 64), (16, 128, 32)])
+def test_with_prompts_of_varied_length_it_is_near_the_mean_of_many_draws(
+    setting_of, responses, replicas, sequences, slots
+):
+    """Attention grows with the mean square of the prompts, and one of several replicas has the longest."""
+    prompts = {"mean": 8000, "maximum": 30_000}
+    setting = setting_of(
+        "qwen2.5-7b",
+        prompts=replicas * sequences,
+        prompt_tokens=prompts,
+        response_tokens=responses,
+    )
+    strategy = layout(replicas=replicas, max_sequences=slots)
+    mean = np.mean([seconds(setting, strategy, seed=seed) for seed in range(8)])
+    assert generation_seconds(setting, strategy) == pytest.approx(mean, rel=0.05)
+
+
+def test_reading_prompts_of_varied_length_takes_the_seconds_of_each(setting_of):
+    """Of one replica and one token each, so that nothing else counts."""
+    varied = {"prompts": 512, "response_tokens": 1}
+    setting = setting_of(prompt_tokens={"mean": 8000, "maximum": 30_000}, **varied)
+    strategy = layout(replicas=1, max_sequences=512)
+    mean = np.mean([seconds(setting, strategy, seed=seed) for seed in range(8)])
+    assert generation_seconds(setting, strategy) == pytest.approx(mean, rel=0.02)
+    equal = generation_seconds(setting_of(prompt_tokens=8000, **varied), strategy)
+    assert generation_seconds(setting, strategy) > 1.03 * equal
