@@ -103,16 +103,20 @@ def _fewest(found: Sequence[Attempt]) -> planner.Plan:
     done = min((attempt for attempt in found if attempt.done), key=lambda each: each.devices, default=None)
     if done is not None and done.plan is not None:
         return done.plan
-    best = min(found, key=lambda each: each.seconds)
+    best, last = min(found, key=lambda each: each.seconds), found[-1]
+    most = max(each.devices for each in found)
+    fastest = f": the fastest tried takes {_hours(best)} on {best.devices:,}" if best.job else ""
+    advice = "allow more time, shorter responses or more staleness; more devices hardly shorten it"
     raise InfeasibleError(
-        f"no cluster of up to {max(each.devices for each in found):,} devices finishes the job in time: the "
-        f"fastest tried takes {_hours(best)} on {best.devices:,}",
-        fix="allow more time, shorter responses or more staleness; more devices hardly shorten it",
+        f"no cluster of up to {most:,} devices finishes the job in time{fastest}",
+        fix=advice if last.job else f"with {last.devices:,} devices: {last.reason}",
     )
 
 
 def _hours(attempt: Attempt) -> str:
-    return f"{attempt.seconds / HOUR_S:.3g} h" if attempt.job else "does not fit"
+    if attempt.job:
+        return f"{attempt.seconds / HOUR_S:.3g} h"
+    return "fail too often" if attempt.plan else "do not fit"
 
 
 def _row(attempt: Attempt) -> dict[str, Any]:
@@ -123,6 +127,8 @@ def _row(attempt: Attempt) -> dict[str, Any]:
         "device_hours": job.device_hours if job else None,
         "dollars": job.dollars if job else None,
         "done": attempt.done,
+        "fits": attempt.plan is not None,
+        "reason": attempt.reason or None,
     }
 
 

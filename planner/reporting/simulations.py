@@ -163,9 +163,13 @@ def attempts_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         table.add_row(
             f"{row['devices']:,}",
             *(f"{figure:,.1f}" if figure is not None else "-" for figure in figures),
-            "yes" if row["done"] else "no" if row["hours"] is not None else "does not fit",
+            "yes" if row["done"] else "no" if row["hours"] is not None else _why_not(row),
         )
     return table
+
+
+def _why_not(row: Mapping[str, Any]) -> str:
+    return "fails too often" if row["fits"] else "does not fit"
 
 
 def _job_rows(job: JobReport) -> Iterator[tuple[str, str]]:

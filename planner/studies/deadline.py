@@ -7,7 +7,7 @@ from planner.domain.cluster import MOST_NODES
 from planner.domain.plan import Plan
 from planner.domain.scenario import Scenario
 from planner.domain.simulated import JobReport
-from planner.errors import InfeasibleError, SpecError
+from planner.errors import EndlessJobError, InfeasibleError, SpecError
 from planner.studies.planning import SearchSettings, job_of, plan
 
 _FURTHER = 0.02
@@ -22,8 +22,11 @@ class Attempt:
     plan: Plan | None
     """None where nothing fits."""
     job: JobReport | None
+    """None where failures would not let it be done either."""
     done: bool
     """In time."""
+    reason: str = ""
+    """Why there is no plan or no job."""
 
     @property
     def devices(self) -> int:
@@ -40,7 +43,8 @@ def attempts(
     """Clusters of fewer and of more nodes, until the fewest are known that finish the job in time.
 
     Nodes of several node pools grow alike. Nodes are doubled until the job is done in time, or twice as many
-    hardly shorten it (a long response takes as long on any cluster); then what lies between is halved.
+    hardly shorten it (a long response takes as long on any cluster), or so many devices fail too often for it
+    to be done at all; then what lies between is halved.
 
     Raises
     ------
@@ -59,8 +63,9 @@ def attempts(
         yield found
         if found.done:
             break
-        is_stuck = found.seconds > (1 - _FURTHER) * before and found.seconds < float("inf")
-        if high >= most or is_stuck:
+        is_endless = found.plan is not None and found.job is None
+        is_stuck = found.job is not None and found.seconds > (1 - _FURTHER) * before
+        if high >= most or is_stuck or is_endless:
             return
         low, high, before = high, min(2 * high, most), found.seconds
     while high - low > 1:
@@ -78,7 +83,10 @@ def _attempt(
     )
     try:
         best = plan(asked, settings=settings).plan
-    except InfeasibleError:
-        return Attempt(scenario=asked, plan=None, job=None, done=False)
-    job = job_of(best)
+    except InfeasibleError as error:
+        return Attempt(scenario=asked, plan=None, job=None, done=False, reason=str(error))
+    try:
+        job = job_of(best)
+    except EndlessJobError as error:
+        return Attempt(scenario=asked, plan=best, job=None, done=False, reason=str(error))
     return Attempt(scenario=asked, plan=best, job=job, done=job.seconds <= within_s)

@@ -137,13 +137,23 @@ def test_nothing_of_a_report_is_cut(two_pools: Plan, simulated: Build, job: JobR
 
 
 def test_clusters_that_were_tried_are_rows_with_what_they_take() -> None:
+    nothing = {"hours": None, "device_hours": None, "dollars": None, "done": False}
     rows = [
-        {"devices": 8, "hours": None, "device_hours": None, "dollars": None, "done": False},
-        {"devices": 1024, "hours": 30.04, "device_hours": 480.6, "dollars": 1081.4, "done": False},
-        {"devices": 32, "hours": 20.0, "device_hours": 640.0, "dollars": 1440.0, "done": True},
+        {"devices": 8, **nothing, "fits": False},
+        {
+            "devices": 1024,
+            "hours": 30.04,
+            "device_hours": 480.6,
+            "dollars": 1081.4,
+            "done": False,
+            "fits": True,
+        },
+        {"devices": 32, "hours": 20.0, "device_hours": 640.0, "dollars": 1440.0, "done": True, "fits": True},
+        {"devices": 2048, **nothing, "fits": True},
     ]
     text = text_of(attempts_table(rows))
     assert cells(text, "8") == ["8", "-", "-", "-", "does not fit"]
+    assert cells(text, "2,048") == ["2,048", "-", "-", "-", "fails too often"]
     assert cells(text, "1,024") == ["1,024", "30.0", "480.6", "1,081.4", "no"]
     assert cells(text, "32") == ["32", "20.0", "640.0", "1,440.0", "yes"]
     assert "dollars" not in text_of(attempts_table([row | {"dollars": None} for row in rows]))
