@@ -58,15 +58,28 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_folder(parser: argparse.ArgumentParser, words: str) -> None:
+    """Add ``--out``, the folder that answers are written to."""
+    parser.add_argument("--out", type=_path, metavar="DIR", help=words)
+
+
 def add_out(parser: argparse.ArgumentParser, words: str, *, name: str = "FILE") -> None:
     """Add ``--out``, the file that an answer is written to."""
-    parser.add_argument("--out", type=_file, metavar=name, help=words)
+    parser.add_argument("--out", type=_path, metavar=name, help=words)
 
 
 def refuse_out(options: argparse.Namespace) -> None:
     """Raise SpecError where ``--out`` cannot be written, before anything is computed for it."""
     if options.out:
-        refuse_unwritable(options.out)
+        refuse_places(options, options.out)
+
+
+def refuse_places(options: argparse.Namespace, *paths: Path) -> None:
+    """Raise SpecError where nothing can be written to, or where the file lies that is asked about."""
+    for path in paths:
+        refuse_unwritable(path)
+        if options.scenario and path.resolve() == options.scenario.resolve():
+            raise SpecError(f"{path}: is what is asked about and would be lost; give another name")
 
 
 def is_plan(path: Path) -> bool:
@@ -250,7 +263,7 @@ def _check_model(name: str) -> None:
         raise SpecError(f"command line: --model: {error}") from None
 
 
-def _file(text: str) -> Path:
+def _path(text: str) -> Path:
     if not text:
-        raise argparse.ArgumentTypeError("give the name of a file")
+        raise argparse.ArgumentTypeError("give a name; it is empty")
     return Path(text)

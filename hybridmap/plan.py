@@ -32,6 +32,6 @@ def plan(options: argparse.Namespace) -> None:
     with screen.errors_console().status(f"planning {scenario.cluster.devices} devices ..."):
         result = inputs.best_plan(options, scenario)
     screen.show(options, plan_report(result.plan, solve_seconds=result.solve_seconds))
-    screen.answer(options, plan_answer(result.plan, solve_seconds=result.solve_seconds))
     if options.out:
         planner.write_plan(result.plan, options.out)
+    screen.answer(options, plan_answer(result.plan, solve_seconds=result.solve_seconds))

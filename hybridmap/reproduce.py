@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hybridmap import screen
+from hybridmap import inputs, screen
 from hybridmap.progress import step_progress
 from planner.domain.text import dump_json, refuse_unwritable, write_text
 from planner.reporting.tables import name_table
@@ -23,11 +23,8 @@ def add_parser(commands: Any) -> None:
     """Describe the command."""
     parser = commands.add_parser("reproduce")
     parser.add_argument("what", choices=("paper",))
-    parser.add_argument(
-        "--out",
-        metavar="DIR",
-        type=Path,
-        help="write facts and tables (CSV, JSON, Markdown) and pictures of the figures (PNG, SVG) there",
+    inputs.add_folder(
+        parser, "write facts and tables (CSV, JSON, Markdown) and pictures of the figures (PNG, SVG) there"
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--markdown", action="store_true", help="print tables as docs/paper.md keeps them")

@@ -44,9 +44,9 @@ def score(options: argparse.Namespace) -> None:
     screen.show(options, plan_report(found.plan), words, _report(found))
     against = price_answer(found.against) | {"outside": found.is_outside, "words": words}
     optimum = plan_answer(found.against.before)
-    screen.answer(options, plan_answer(found.plan) | {"against_optimum": against, "optimum": optimum})
     if options.out:
         planner.write_plan(found.plan, options.out)
+    screen.answer(options, plan_answer(found.plan) | {"against_optimum": against, "optimum": optimum})
 
 
 def _report(found: planner.Score) -> RenderableType:

@@ -9,7 +9,7 @@ import planner
 from hybridmap import inputs, screen
 from hybridmap.answers import simulation_answer
 from hybridmap.demands import add_demands, add_search, search_settings
-from planner.domain.text import dump_json, refuse_unwritable, write_text
+from planner.domain.text import dump_json, write_text
 from planner.errors import InfeasibleError, SpecError
 from planner.reporting.simulations import attempts_table, simulation_report
 from planner.reporting.trace import chrome_trace
@@ -17,6 +17,8 @@ from planner.studies.deadline import Attempt, attempts
 from planner.units import HOUR_S, parse_seconds
 
 _PICTURES = (".png", ".svg", ".pdf")
+_MOST_ITERATIONS = 10_000
+"""Every one of them is played."""
 
 
 def add_parser(commands: Any) -> None:
@@ -45,13 +47,17 @@ def add_parser(commands: Any) -> None:
 
 def simulate(options: argparse.Namespace) -> None:
     """Simulate, show, and write."""
-    if options.iterations is not None and options.iterations < 1:
-        raise SpecError(f"command line: --iterations must be at least 1, not {options.iterations}")
+    if options.iterations is not None and not 1 <= options.iterations <= _MOST_ITERATIONS:
+        raise SpecError(
+            f"command line: --iterations must be at least 1 and at most {_MOST_ITERATIONS:,}, "
+            f"not {options.iterations}; job.iterations says how long a whole job is"
+        )
     if options.plot and options.plot.suffix not in _PICTURES:
         raise SpecError(f"command line: --plot {options.plot}: end the name in .png, .svg or .pdf")
-    for path in filter(None, (options.trace, options.plot)):
-        refuse_unwritable(path)
-    attempts = _attempts(options) if options.done_within else []
+    inputs.refuse_places(options, *filter(None, (options.trace, options.plot)))
+    if options.trace and options.plot and options.trace.resolve() == options.plot.resolve():
+        raise SpecError(f"command line: --trace and --plot both name {options.plot}; give two names")
+    attempts = _attempts(options) if options.done_within is not None else []
     plan = _fewest(attempts) if attempts else _plan_of(options)
     simulation = planner.simulate(plan, iterations=options.iterations)
     tables = [attempts_table([_row(attempt) for attempt in attempts])] if attempts else []
@@ -59,7 +65,12 @@ def simulate(options: argparse.Namespace) -> None:
     answer = simulation_answer(plan, simulation)
     if attempts:
         answer["attempts"] = [_row(attempt) for attempt in attempts]
+    _write(options, simulation, plan)
     screen.answer(options, answer)
+
+
+def _write(options: argparse.Namespace, simulation: planner.Simulation, plan: planner.Plan) -> None:
+    """The trace and the picture that are asked for."""
     if options.trace:
         trace = chrome_trace([simulation.timeline], plan=plan, generation=simulation.generation)
         write_text(options.trace, dump_json(trace))
@@ -103,20 +114,20 @@ def _fewest(found: Sequence[Attempt]) -> planner.Plan:
     done = min((attempt for attempt in found if attempt.done), key=lambda each: each.devices, default=None)
     if done is not None and done.plan is not None:
         return done.plan
-    best, last = min(found, key=lambda each: each.seconds), found[-1]
-    most = max(each.devices for each in found)
-    fastest = f": the fastest tried takes {_hours(best)} on {best.devices:,}" if best.job else ""
-    advice = "allow more time, shorter responses or more staleness; more devices hardly shorten it"
+    best = min(found, key=lambda each: each.seconds)
+    none = f"no cluster of up to {max(each.devices for each in found):,} devices finishes the job in time"
+    if best.job is None:
+        raise InfeasibleError(f"{none}, or at all", fix=f"on {found[-1].devices:,}: {found[-1].reason}")
     raise InfeasibleError(
-        f"no cluster of up to {most:,} devices finishes the job in time{fastest}",
-        fix=advice if last.job else f"with {last.devices:,} devices: {last.reason}",
+        f"{none}: the fastest tried takes {_hours(best)} on {best.devices:,}",
+        fix="allow more time, shorter responses or more staleness; more devices hardly shorten it",
     )
 
 
 def _hours(attempt: Attempt) -> str:
     if attempt.job:
         return f"{attempt.seconds / HOUR_S:.3g} h"
-    return "fail too often" if attempt.plan else "do not fit"
+    return "never ends" if attempt.plan else "does not fit"
 
 
 def _row(attempt: Attempt) -> dict[str, Any]:
@@ -126,8 +137,8 @@ def _row(attempt: Attempt) -> dict[str, Any]:
         "hours": job.seconds / HOUR_S if job else None,
         "device_hours": job.device_hours if job else None,
         "dollars": job.dollars if job else None,
-        "done": attempt.done,
         "fits": attempt.plan is not None,
+        "done": attempt.done,
         "reason": attempt.reason or None,
     }
 
@@ -135,8 +146,10 @@ def _row(attempt: Attempt) -> dict[str, Any]:
 def _seconds(text: str) -> float:
     try:
         found = parse_seconds(text)
-    except SpecError as error:
-        raise SpecError(f"command line: --done-within: {error}") from None
+    except SpecError:
+        found = 0.0
     if found <= 0:
-        raise SpecError(f"command line: --done-within: {text!r} is not above 0")
+        raise SpecError(
+            f"command line: --done-within: {text!r} is not a time above 0, such as '12 h' or '3 d'"
+        )
     return found

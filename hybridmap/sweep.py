@@ -19,7 +19,7 @@ from hybridmap.refusals import tell
 from planner.domain.choice import read_choice, read_choice_keys
 from planner.domain.mistakes import closest
 from planner.domain.sweep import NUMBERS
-from planner.domain.text import dump_json, load_json, refuse_unwritable, write_bytes, write_text
+from planner.domain.text import dump_json, load_json, write_bytes, write_text
 from planner.errors import InfeasibleError, SpecError
 from planner.reporting.sweeps.tables import csv_text, sweep_table
 from planner.studies.sweep.scaling import scaled, scaling_key
@@ -47,12 +47,7 @@ def add_parser(commands: Any) -> None:
         dest="settings",
         help="a key and its values, as workload.prompts=256,512,1024; all combinations of all keys are swept",
     )
-    parser.add_argument(
-        *("--out",),
-        type=Path,
-        metavar="DIR",
-        help=f"write {', '.join(_FILES)} there; go on where one stopped",
-    )
+    inputs.add_folder(parser, f"write {', '.join(_FILES)} there; go on where one stopped")
     parser.add_argument("--fresh", action="store_true", help="drop the rows that are in DIR already")
     parser.add_argument(
         *("--workers",),
@@ -84,11 +79,10 @@ def sweep(options: argparse.Namespace) -> None:
     task = _task(options)
     _refuse_names(options, task.grid)
     if options.out:
-        for name in _FILES:
-            refuse_unwritable(options.out / name)
+        inputs.refuse_places(options, *(options.out / name for name in _FILES))
     with row_progress("checking", total=len(task.grid)) as advance:
         grids.check(task.grid, advance)
-    rows = _scaled(_rows(options, task))
+    rows = _scaled(_rows(options, task), task.grid)
     answer = _answer(task, rows)
     if options.out:
         _write(options, task.grid, rows, answer)
@@ -175,10 +169,19 @@ def _computed(
     return [rows[number] for number in range(total)]
 
 
-def _scaled(rows: Sequence[planner.Row]) -> list[planner.Row]:
-    devices = [row.figures.cluster_devices if row.figures else None for row in rows]
-    points = [(row.settings, count) for row, count in zip(rows, devices, strict=True)]
+def _scaled(rows: Sequence[planner.Row], grid: Grid) -> list[planner.Row]:
+    points = [(row.settings, _devices(row, grid)) for row in rows]
     return list(scaled(rows, scaling_key(points)))
+
+
+def _devices(row: planner.Row, grid: Grid) -> int | None:
+    """Of the row's cluster; none where its settings contradict each other."""
+    if row.figures:
+        return row.figures.cluster_devices
+    try:
+        return grid.scenario(row.point).cluster.devices
+    except (InfeasibleError, SpecError):
+        return None
 
 
 def _subject(task: Task) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class GenerationReport(Value):
     waves: int
     """How often the busiest replica's places would have to be filled."""
     replicas: int
-    slots: int
+    max_sequences: int
     """Sequences that a replica holds at once."""
     carried: int
     """Responses that go on in the next iteration."""

@@ -43,6 +43,8 @@ class TokenLengths(Value):
     def _from_other_ways(cls, value: Any) -> Any:
         if isinstance(value, int) and not isinstance(value, bool):
             return {"mean": value, "maximum": value}
+        if not isinstance(value, dict | TokenLengths):
+            raise ValueError("write a whole number of tokens, as 1024, or {mean: 700, maximum: 1024}")
         return _described(value) if isinstance(value, dict) and "quantiles" not in value else value
 
     @model_validator(mode="after")

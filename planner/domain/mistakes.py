@@ -79,10 +79,20 @@ def _message(item: Any, root: type[BaseModel]) -> str:
         return f"{context['tag']!r} is not one of {known}{closest(context['tag'], known.split(', '))}"
     if kind == "union_tag_not_found":
         return f"{item['ctx']['discriminator']}: missing".replace("'", "")
+    if kind in ("model_type", "model_attributes_type", "dict_type", "list_type", "tuple_type"):
+        return _of_wrong_shape(item, _fields_at(root, path))
     message = str(item["msg"]).removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     simple = isinstance(item["input"], str | int | float | bool)
     return f"{message}, found {item['input']!r}" if simple and repr(item["input"]) not in message else message
+
+
+def _of_wrong_shape(item: Any, fields: Sequence[str]) -> str:
+    """What is no mapping or no list where one has to be."""
+    wanted = "a list" if item["type"] in ("list_type", "tuple_type") else "a mapping"
+    keys = f" with keys such as {', '.join(fields[:4])}" if fields and wanted == "a mapping" else ""
+    found = {dict: "a mapping", list: "a list", type(None): "nothing"}.get(type(item["input"]))
+    return f"expected {wanted}{keys}, found {found or repr(item['input'])}"
 
 
 def _fields_at(model: Any, path: Path) -> list[str]:

@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal, Self
 
+from pydantic import Field
+
 from planner.domain.quantities import PositiveInt, Value
 
 GroupKind = Literal["tensor", "context", "pipeline", "data"]
@@ -68,7 +70,7 @@ class GenerationStrategy(Value):
     replicas: PositiveInt = 1
     max_sequences: PositiveInt
     """Sequences that one replica decodes at once; the rest wait."""
-    cache_tokens: PositiveInt | None = None
+    cache_tokens: int | None = Field(default=None, ge=1, le=10**15, strict=True)
     """Tokens that one replica's paged cache holds; none for ``max_sequences`` of the greatest length."""
 
     @property

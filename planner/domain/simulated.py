@@ -6,7 +6,7 @@ from planner.domain.timeline import Timeline
 
 
 class Idle(Value):
-    """Device-seconds of one pool, or of the devices in none, over the simulated time."""
+    """Device-seconds of one pool, or of the devices in none, in one iteration of the steady state."""
 
     pool: str
     devices: int
@@ -14,8 +14,8 @@ class Idle(Value):
     busy: float
     idle: dict[str, float]
     """By cause: ``inputs`` of another pool's call, ``weights`` of an update, a ``service``, a ``link``; in
-    generation replicas that are done (``tail``) or wait for answers (``tools``); ``end``: nothing left to do;
-    ``unused``: in no pool. Together with what is busy, all device-seconds."""
+    generation replicas that are done (``tail``) or wait for answers (``tools``); ``end``: nothing left to do,
+    where iterations don't overlap; ``unused``: in no pool. Together with what is busy, all device-seconds."""
 
 
 class Stretch(Value):
@@ -60,7 +60,7 @@ class Simulation(Value):
     timeline: Timeline
     iterations: int
     iteration_seconds: float
-    """Steady-state period; with one iteration, from its start to its end."""
+    """Steady-state period: the mean of many iterations, once nothing fills or drains."""
     tokens_per_second: float
     """Prompt and response tokens of all samples that were trained on, over the period."""
     predicted_seconds: float

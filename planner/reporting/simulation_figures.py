@@ -37,6 +37,8 @@ def write_simulation_figure(
             strips += memory_strips(timeline, plan, simulation.generation, end_s=end_s)
         else:
             strips += generation_strips(timeline, simulation.generation, end_s=end_s)
+    if not which:
+        raise SpecError(f"{plan.scenario.name}: name panels to draw: {', '.join(PANELS)}")
     if not strips:
         raise SpecError(f"{plan.scenario.name}: nothing generates, so there is no course of it to draw")
     write_sheet(strips, path, title=plan.scenario.name, note=_note(simulation, plan), end_s=end_s)
@@ -59,7 +61,8 @@ def _busy_words(simulation: Simulation) -> str:
     total = sum(pool.device_seconds for pool in simulation.idle)
     if not total:
         return ""
-    return f": devices busy {100 * sum(pool.busy for pool in simulation.idle) / total:.0f} % of the time"
+    busy = sum(pool.busy for pool in simulation.idle)
+    return f": in the steady state devices are busy {100 * busy / total:.0f} % of the time"
 
 
 def _note(simulation: Simulation, plan: Plan) -> str:

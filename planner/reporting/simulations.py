@@ -13,6 +13,11 @@ from planner.reporting.tables import blank_table, timeline_table
 from planner.reporting.words import format_share
 from planner.units import HOUR_S, format_seconds
 
+_PILING = 0.9
+"""Of the tokens that responses have on average, a share that chance alone hardly stays below."""
+_SHOWN = 20
+"""Generations that a terminal gets."""
+
 
 def simulation_report(simulation: Simulation, plan: Plan) -> RenderableType:
     """Everything that a simulation says: its last iteration, generations, idle devices, the job."""
@@ -23,6 +28,10 @@ def _tables(simulation: Simulation, plan: Plan) -> Iterator[Table]:
     last = max(simulation.timeline.iterations, default=0)
     calls = timeline_table(simulation.timeline.of_iteration(last), plan)
     calls.caption = period_words(simulation)
+    if _piles_up(simulation, plan):
+        calls.caption += (
+            "; long responses still pile up (rollouts.carry): more --iterations show the steady state"
+        )
     yield calls
     if simulation.generation:
         yield generation_table(simulation.generation)
@@ -32,12 +41,20 @@ def _tables(simulation: Simulation, plan: Plan) -> Iterator[Table]:
         yield job_table(simulation.job)
 
 
+def _piles_up(simulation: Simulation, plan: Plan) -> bool:
+    """Whether partial rollouts put long responses off faster than they finish them."""
+    last = [report for report in simulation.generation if report.iteration == simulation.iterations - 1]
+    tokens = sum(report.response_tokens for report in last)
+    asked = sum(report.responses for report in last) * plan.scenario.workload.response_tokens.mean
+    return plan.scenario.rollouts.carry > 0 and tokens < _PILING * asked
+
+
 def period_words(simulation: Simulation) -> str:
     """Simulated against planned seconds, the throughput and its price."""
     planned, price = simulation.predicted_seconds, simulation.dollars_per_million_tokens
     change = f" ({format_share(simulation.iteration_seconds / planned - 1)})" if planned else ""
     dollars = f", {price:,.4g} $ per million tokens" if price is not None else ""
-    count = f"{simulation.iterations} iteration{'s' if simulation.iterations > 1 else ''}"
+    count = f"{simulation.iterations:,} iteration{'s' if simulation.iterations > 1 else ''}"
     return (
         f"simulated over {count}: {format_seconds(simulation.iteration_seconds)} per iteration, "
         f"planned {format_seconds(planned)}{change}; "
@@ -58,10 +75,12 @@ def generation_table(reports: Sequence[GenerationReport]) -> Table:
     shown = [column for column in columns if shows.get(column, True)]
     title = f"Generation: {', '.join(calls)}"
     table = blank_table(title, *shown, whole=("iteration", "call", "tokens/s", "at most"))
-    for report in reports:
+    for report in reports[-_SHOWN:]:
         cells = dict(zip(columns, _generation_cells(report), strict=True))
         table.add_row(*(cells[column] for column in shown))
     table.caption = _generation_caption(reports[0])
+    if len(reports) > _SHOWN:
+        table.caption = f"the last {_SHOWN} of {len(reports):,}; --json has all; {table.caption}"
     return table
 
 
@@ -88,16 +107,23 @@ def _joined(seconds: Sequence[float]) -> str:
 
 
 def _generation_caption(report: GenerationReport) -> str:
+    places = f"{report.replicas} replicas of {report.max_sequences:,} sequences"
     return (
-        f"{report.responses:,} responses on {report.replicas} replicas of {report.slots:,} sequences; "
-        "tokens/s: of responses; longest: tokens of a response"
+        f"{report.responses:,} responses on {places}; tokens/s: of responses; longest: tokens of a response"
     )
 
 
 def idle_table(pools: Sequence[Idle]) -> Table:
     """Device-seconds of each pool by what they went into, with their shares."""
     causes = tuple(dict.fromkeys(cause for pool in pools for cause, spent in pool.idle.items() if spent > 0))
-    table = blank_table("Device-seconds", "pool", "devices", "busy", *causes, whole=("pool", "devices"))
+    table = blank_table(
+        "Device-seconds of an iteration in the steady state",
+        "pool",
+        "devices",
+        "busy",
+        *causes,
+        whole=("pool", "devices"),
+    )
     for pool in pools:
         _add_idle_row(table, pool, causes, end_section=pool is pools[-1])
     if len(pools) > 1:
@@ -162,14 +188,16 @@ def attempts_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         figures = [row["hours"], row["device_hours"], *([row["dollars"]] if priced else [])]
         table.add_row(
             f"{row['devices']:,}",
-            *(f"{figure:,.1f}" if figure is not None else "-" for figure in figures),
-            "yes" if row["done"] else "no" if row["hours"] is not None else _why_not(row),
+            *(f"{figure:,.2f}" if figure is not None else "-" for figure in figures),
+            _in_time(row),
         )
     return table
 
 
-def _why_not(row: Mapping[str, Any]) -> str:
-    return "fails too often" if row["fits"] else "does not fit"
+def _in_time(row: Mapping[str, Any]) -> str:
+    if not row["fits"]:
+        return "does not fit"
+    return "yes" if row["done"] else "no" if row["hours"] is not None else "never ends"
 
 
 def _job_rows(job: JobReport) -> Iterator[tuple[str, str]]:

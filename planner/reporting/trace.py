@@ -26,7 +26,7 @@ def chrome_trace(
     Parameters
     ----------
     plan
-        That the predicted timelines are of; what its devices hold becomes counters.
+        That the predicted timelines are of; what its devices hold becomes counters. Services have none.
     generation
         Of the predicted timelines; its curves become counters from the start of their spans.
     """
@@ -38,7 +38,7 @@ def chrome_trace(
             events += _pool_events(timeline, pool, process)
             if is_predicted:
                 events += _generation_counters(timeline, pool, generation, process)
-            if is_predicted and plan is not None:
+            if is_predicted and plan is not None and any(each.name == pool for each in plan.pools):
                 events += _memory_counters(timeline, plan, pool, process)
             process += 1
     return {"displayTimeUnit": "ms", "traceEvents": events}

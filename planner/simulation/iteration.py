@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 from planner.costs.services import seconds_of_services
 from planner.costs.sync.crossing import crossings
@@ -18,13 +19,29 @@ SecondsOf = Callable[[str, int], float]
 """Seconds of a call, by its name, in an iteration."""
 
 
+class Gap(NamedTuple):
+    """When a pool had nothing to run, and why (`planner.domain.simulated.Idle`)."""
+
+    cause: str
+    start_s: float
+    end_s: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
     """Iterations as they came."""
 
     timeline: Timeline
-    gaps: Mapping[str, Mapping[str, float]]
-    """Seconds in which each pool had nothing to run, by cause (`planner.domain.simulated.Idle`)."""
+    gaps: Mapping[str, tuple[Gap, ...]]
+    """Of each pool, from its first moment to the end of all pools' calls."""
+
+    @property
+    def ends_s(self) -> list[float]:
+        """The last end of each iteration's calls."""
+        ends: dict[int, float] = {}
+        for span in self.timeline.spans:
+            ends[span.iteration] = max(ends.get(span.iteration, 0.0), span.end_s)
+        return [ends[iteration] for iteration in sorted(ends)]
 
 
 def timeline_of(plan: Plan, graph: DataflowGraph, *, iterations: int = 1) -> Timeline:
@@ -52,7 +69,7 @@ def course_of(plan: Plan, graph: DataflowGraph, *, iterations: int, seconds: Sec
         for span in _spans(plan, call, index, intervals[_name(call.name, index)])
     ]
     timeline = Timeline(origin="predicted", spans=tuple(sorted(spans, key=lambda span: span.start_s)))
-    gaps = {pool.name: played.gaps(pool, intervals, timeline.end_s) for pool in plan.pools}
+    gaps = {pool.name: tuple(played.gaps(pool, intervals, timeline.end_s)) for pool in plan.pools}
     return Course(timeline=timeline, gaps=gaps)
 
 
@@ -85,23 +102,18 @@ class _Played:
                 self.beside[_crossing_name(wait, index)] = "link"
                 yield self._crossing(wait, index, seconds)
 
-    def gaps(self, pool: Pool, intervals: Mapping[str, Interval], end_s: float) -> dict[str, float]:
-        """Seconds between the pool's calls by cause; from its first moment to the end of all pools' calls."""
-        found: dict[str, float] = {}
+    def gaps(self, pool: Pool, intervals: Mapping[str, Interval], end_s: float) -> Iterator[Gap]:
+        """Between the pool's calls, by cause."""
         free_s = 0.0
         for name, index in self._turns(pool):
             interval = intervals[_name(name, index)]
             if interval.start_s > free_s:
-                for cause, seconds in self._causes(_name(name, index), free_s, intervals):
-                    found[cause] = found.get(cause, 0.0) + seconds
+                yield from self._causes(_name(name, index), free_s, intervals)
             free_s = interval.end_s
         if end_s > free_s:
-            found["end"] = end_s - free_s
-        return found
+            yield Gap("end", free_s, end_s)
 
-    def _causes(
-        self, name: str, since_s: float, intervals: Mapping[str, Interval]
-    ) -> Iterator[tuple[str, float]]:
+    def _causes(self, name: str, since_s: float, intervals: Mapping[str, Interval]) -> Iterator[Gap]:
         """Why a task started no earlier, and for how long: what it waited for last, and that before."""
         until_s, cause = intervals[name].start_s, "inputs"
         while (awaited := intervals[name].awaited) is not None:
@@ -111,10 +123,10 @@ class _Played:
                 break
             start_s = max(since_s, intervals[awaited].start_s)
             if until_s > start_s:
-                yield self.beside[awaited], until_s - start_s
+                yield Gap(self.beside[awaited], start_s, until_s)
             name, until_s = awaited, min(until_s, start_s)
         if until_s > since_s:
-            yield cause, until_s - since_s
+            yield Gap(cause, since_s, until_s)
 
     def _turns(self, pool: Pool) -> Iterator[tuple[str, int]]:
         """Calls and their iterations, as the pool runs them."""

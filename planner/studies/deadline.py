@@ -1,7 +1,7 @@
 """What it takes to be done by a given time: the fewest nodes whose best plan finishes the job."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.domain.cluster import MOST_NODES
 from planner.domain.plan import Plan
@@ -22,11 +22,11 @@ class Attempt:
     plan: Plan | None
     """None where nothing fits."""
     job: JobReport | None
-    """None where failures would not let it be done either."""
+    """None where nothing fits, or failures never let the job end."""
     done: bool
     """In time."""
     reason: str = ""
-    """Why there is no plan or no job."""
+    """Why there is no job."""
 
     @property
     def devices(self) -> int:
@@ -43,8 +43,8 @@ def attempts(
     """Clusters of fewer and of more nodes, until the fewest are known that finish the job in time.
 
     Nodes of several node pools grow alike. Nodes are doubled until the job is done in time, or twice as many
-    hardly shorten it (a long response takes as long on any cluster), or so many devices fail too often for it
-    to be done at all; then what lies between is halved.
+    hardly shorten it (a long response takes as long on any cluster) or fail so often that it never ends; then
+    what lies between is halved.
 
     Raises
     ------
@@ -63,9 +63,9 @@ def attempts(
         yield found
         if found.done:
             break
-        is_endless = found.plan is not None and found.job is None
-        is_stuck = found.job is not None and found.seconds > (1 - _FURTHER) * before
-        if high >= most or is_stuck or is_endless:
+        is_stuck = found.seconds > (1 - _FURTHER) * before and found.seconds < float("inf")
+        never_ends = found.plan is not None and found.job is None
+        if high >= most or is_stuck or never_ends:
             return
         low, high, before = high, min(2 * high, most), found.seconds
     while high - low > 1:
@@ -82,7 +82,7 @@ def _attempt(
         lambda pool: pool.model_copy(update={"nodes": max(1, round(pool.nodes * nodes / smallest))})
     )
     try:
-        best = plan(asked, settings=settings).plan
+        best = plan(asked, settings=replace(settings or SearchSettings(), fixes=False)).plan
     except InfeasibleError as error:
         return Attempt(scenario=asked, plan=None, job=None, done=False, reason=str(error))
     try:

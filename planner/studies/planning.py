@@ -21,7 +21,7 @@ from planner.search.problem import RUNNERS_UP
 from planner.simulation import simulate as play
 from planner.simulation import timeline_of
 from planner.simulation.job import job_report
-from planner.simulation.plans import most_ahead
+from planner.simulation.plans import overlaps
 from planner.units import MICROSECOND
 
 OVERLAPPING = 5
@@ -147,9 +147,16 @@ def simulate(plan: Plan, *, iterations: int | None = None, curves: bool = True) 
         How many; by default one, or as many as show the steady state where calls of several overlap.
     curves
         Whether each generation is also to tell its tokens over time.
+
+    Raises
+    ------
+    SpecError
+        No iteration is asked for; or the scenario's job would never be done.
     """
+    if iterations is not None and iterations < 1:
+        raise SpecError(f"{plan.scenario.name}: iterations must be at least 1, not {iterations}")
     graph = planned_dataflow(plan)
-    count = iterations or _iterations_of(plan)
+    count = _iterations_of(plan) if iterations is None else iterations
     found = play(plan, graph, CostModel(plan.scenario, graph), iterations=count, curves=curves)
     return found.model_copy(update={"job": job_of(plan)}) if plan.scenario.job else found
 
@@ -167,10 +174,8 @@ def job_of(plan: Plan) -> JobReport:
 
 
 def _iterations_of(plan: Plan) -> int:
-    """As many as show the steady state."""
-    scenario = plan.scenario
-    overlaps = len(plan.pools) > 1 or most_ahead(plan) > 0 or scenario.rollouts.carry > 0
-    return OVERLAPPING + plan.staleness + most_ahead(plan) if overlaps else 1
+    """As many as show how iterations overlap."""
+    return OVERLAPPING + plan.staleness if overlaps(plan) else 1
 
 
 def _found(

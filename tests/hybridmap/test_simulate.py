@@ -125,7 +125,10 @@ def test_a_job_that_failures_never_let_be_done_is_refused_with_what_to_change(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--done-within", "soon"], "--done-within: 'soon' is not a quantity with a unit"),
+        (["--done-within", "soon"], "--done-within: 'soon' is not a time above 0, such as"),
+        (["--done-within", ""], "--done-within: '' is not a time"),
+        (["--iterations", "1000000000"], "at least 1 and at most 10,000, not 1000000000"),
+        (["--trace", "a.svg", "--plot", "a.svg"], "both name a.svg"),
         (["--done-within", "1 h"], "job: missing; say at least job.iterations"),
         (["--set", "workload.response_tokens={trace: none.csv, maximum: 9}"], "no such file: .*none.csv"),
         (["--set", "workload.response_tokens={mean: 10, median: 9, maximum: 99}"], "found mean and median"),
@@ -141,3 +144,30 @@ def test_bad_questions_are_refused_before_anything_runs(
     assert main([*GRPO, *words]) == 2
     shown = " ".join(capsys.readouterr().err.split())
     assert re.search(said, shown), shown
+
+
+def test_a_file_that_cannot_be_written_leaves_one_answer_and_it_says_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    answer = answer_of([*GRPO, "--trace", "/proc/trace.json"], capsys, code=2)
+    assert answer["reason"].startswith("/proc/trace.json: cannot be written")
+
+
+def test_the_file_that_is_asked_about_is_never_written_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scenario = tmp_path / "mine.yaml"
+    scenario.write_text(Path("scenarios/examples/grpo-7b.yaml").read_text())
+    before = scenario.read_bytes()
+    for words in (["simulate", "--trace"], ["plan", "--out"]):
+        answer = answer_of([words[0], str(scenario), words[1], str(scenario)], capsys, code=2)
+        assert "is what is asked about" in answer["reason"]
+    assert scenario.read_bytes() == before
+
+
+def test_a_deadline_that_nothing_meets_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = [*GRPO, "--done-within", "1 d", "--set", "job.iterations=100"]
+    small = answer_of([*asked, "--set", "maximum_devices=1"], capsys, code=3)
+    assert "GiB" in small["fix"]
+    failures = "job.failures={mean_time_between: 1 min, restart: 5 min}"
+    assert "would never be done" in answer_of([*asked, "--set", failures], capsys, code=3)["fix"]

@@ -153,6 +153,12 @@ def test_wrong_input_is_refused_before_anything_runs(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_without_a_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["sweep", PAPER, *PROMPTS, "--out", ""])
+    assert "--out: give a name; it is empty" in capsys.readouterr().err
+
+
 def test_what_a_plan_is_chosen_by_is_refused_where_one_is_kept(
     plan_file: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -128,9 +128,9 @@ def decode_seconds(setting: Setting, generate: GenerationStrategy, sequences: in
 
 
 def _responses_seconds(
-    setting: Setting, table: StepTable, sequences: Numbers, max_sequences: Numbers, replicas: Numbers = 1
+    setting: Setting, table: StepTable, sequences: Numbers, max_sequences: Numbers, busy: Numbers = 1
 ) -> Numbers:
-    """Of the last one to be done of as many replicas as have sequences.
+    """Of the last replica of several to be done, those that have so many sequences.
 
     That is one with a long response, or one with many tokens. Each lengthens what an average replica takes by
     seconds that are taken as independent, so that their squares add up.
@@ -160,7 +160,7 @@ def _responses_seconds(
     longer = end * _mean(draining * (running - own), last)
     more = end / len(_MIDPOINTS) * (table.seconds(batch + 1, prompt + progress) - draining)
     before = (waves - 1) * slots * responses.variance * (steady / slots) ** 2
-    busier = _largest_of(replicas) * np.sqrt(before + last * _variance(more, survival))
+    busier = _largest_of(busy) * np.sqrt(before + last * _variance(more, survival))
     return whole - longer + np.hypot(longer, busier)
 
 

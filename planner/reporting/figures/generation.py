@@ -67,12 +67,12 @@ def _heading(reports: Sequence[GenerationReport]) -> str:
 
 
 def _quantities(reports: Sequence[GenerationReport]) -> list[_Quantity]:
-    places = dict.fromkeys(f"{report.replicas} × {report.slots:,}" for report in reports)
+    places = dict.fromkeys(f"{report.replicas} × {report.max_sequences:,}" for report in reports)
     return [
         _Quantity(of=lambda moment: moment.tokens_per_second, label="response tokens per second"),
         _Quantity(
             of=lambda moment: moment.running,
-            label=f"running sequences, of {' or '.join(places)} places (replicas × slots)",
+            label=f"running sequences, of {' or '.join(places)} places (replicas × sequences)",
         ),
         _Quantity(
             of=lambda moment: 100 * moment.cache_share, label="KV cache held, % of its tokens", limit=100.0

@@ -23,6 +23,7 @@ from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from planner.domain.text import write_bytes
+from planner.errors import SpecError
 from planner.reporting.figures.palette import FAINT, INK, RULE
 
 WIDTH = 9.0
@@ -100,8 +101,15 @@ def write_sheet(strips: Sequence[Strip], path: Path, *, title: str, note: str, e
     ----------
     note
         Under the title: the figures that matter.
+
+    Raises
+    ------
+    SpecError
+        The ending says another format, or nothing can be written there.
     """
     kind = path.suffix.removeprefix(".")
+    if kind not in _METADATA:
+        raise SpecError(f"{path}: end the name in {', '.join(f'.{known}' for known in _METADATA)}")
     picture = io.BytesIO()
     with rc_context(STYLE):
         figure = sheet(strips, title, note, end_s)

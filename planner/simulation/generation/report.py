@@ -82,7 +82,7 @@ def report(
         preemptions=sum(part.times * part.replica.preemptions for part in parts),
         waves=max(-(-part.asked // strategy.max_sequences) for part in parts),
         replicas=strategy.replicas,
-        slots=strategy.max_sequences,
+        max_sequences=strategy.max_sequences,
         carried=len(outcome.left),
         idle_device_seconds={
             cause: factor * seconds * strategy.pipeline * strategy.tensor

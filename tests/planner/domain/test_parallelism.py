@@ -91,3 +91,8 @@ def test_the_papers_example_of_figure_8() -> None:
     assert rank_groups(train, "data") == [[0, 4], [1, 5], [2, 6], [3, 7]]
     assert generation_tensor_groups(train, generate) == [[0, 2], [1, 3], [4, 6], [5, 7]]
     assert micro_data_groups(train, generate) == [[0, 1], [2, 3], [4, 5], [6, 7]]
+
+
+def test_a_cache_may_hold_the_tokens_of_a_whole_cluster():
+    strategy = GenerationStrategy(max_sequences=10**6, cache_tokens=1_581_631_925)
+    assert GenerationStrategy.model_validate_json(strategy.model_dump_json()) == strategy

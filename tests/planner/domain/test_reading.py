@@ -105,7 +105,16 @@ def test_all_mistakes_come_at_once_each_with_its_key_path(tmp_path: Path) -> Non
         ({"pin": {"judge.devices": 2}}, "the role 'judge', which has no model"),
         ({"colocate": [["actor", "judge"]]}, "the role 'judge', which has no model"),
         ({"cluster": "8xa100"}, "'8xa100' is not a cluster such as"),
-        ({"cluster": {"node_pools": 3}}, "cluster.node_pools: "),
+        ({"cluster": {"node_pools": 3}}, "cluster.node_pools: expected a list, found 3"),
+        (
+            {"rollouts": None},
+            "rollouts: expected a mapping with keys such as balance, carry, seed, found nothing",
+        ),
+        ({"colocate": {"a": 1}}, "colocate: expected a list, found a mapping"),
+        (
+            {"workload": {**valid()["workload"], "prompt_tokens": "many"}},
+            "write a whole number of tokens, as 1024",
+        ),
         ({"models": ["llama-2-7b"]}, "models: expected a mapping"),
         ({"run": {"prompts": "nowhere.jsonl"}}, "run.prompts: no such file"),
     ],

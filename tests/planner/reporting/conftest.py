@@ -103,7 +103,7 @@ def generation_of(iteration: int) -> GenerationReport:
         preemptions=0,
         waves=1,
         replicas=2,
-        slots=8,
+        max_sequences=8,
         carried=0,
         idle_device_seconds={"tail": 1.0, "tools": 0.0},
         curve=tuple(

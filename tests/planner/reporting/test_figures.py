@@ -345,3 +345,11 @@ def test_texts_are_as_wide_as_they_are_drawn() -> None:
         text = figure.text(0, 0, "actor.generate/reshard", fontsize=8)
         width = text.get_window_extent(figure.canvas.get_renderer()).width
     assert text_inches("actor.generate/reshard", 8) * 72 == pytest.approx(width, rel=0.05)
+
+
+def test_a_format_that_is_not_known_is_refused_by_its_ending(two_pools, simulated, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"a.bmp: end the name in .svg, .pdf, .png"):
+        write_simulation_figure(simulated(1), two_pools, tmp_path / "a.bmp")
+    with pytest.raises(SpecError, match="name panels to draw: timeline, memory, generation"):
+        write_simulation_figure(simulated(1), two_pools, tmp_path / "a.png", which=())
+    assert not list(tmp_path.iterdir())

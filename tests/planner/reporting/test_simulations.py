@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console, RenderableType
 
+from planner.domain.job import Rollouts
 from planner.domain.plan import Plan
 from planner.domain.simulated import Idle, JobReport, Simulation
 from planner.reporting.simulations import (
@@ -137,9 +138,9 @@ def test_nothing_of_a_report_is_cut(two_pools: Plan, simulated: Build, job: JobR
 
 
 def test_clusters_that_were_tried_are_rows_with_what_they_take() -> None:
-    nothing = {"hours": None, "device_hours": None, "dollars": None, "done": False}
     rows = [
-        {"devices": 8, **nothing, "fits": False},
+        {"devices": 8, "hours": None, "device_hours": None, "dollars": None, "done": False, "fits": False},
+        {"devices": 16, "hours": None, "device_hours": None, "dollars": None, "done": False, "fits": True},
         {
             "devices": 1024,
             "hours": 30.04,
@@ -149,11 +150,26 @@ def test_clusters_that_were_tried_are_rows_with_what_they_take() -> None:
             "fits": True,
         },
         {"devices": 32, "hours": 20.0, "device_hours": 640.0, "dollars": 1440.0, "done": True, "fits": True},
-        {"devices": 2048, **nothing, "fits": True},
     ]
     text = text_of(attempts_table(rows))
     assert cells(text, "8") == ["8", "-", "-", "-", "does not fit"]
-    assert cells(text, "2,048") == ["2,048", "-", "-", "-", "fails too often"]
-    assert cells(text, "1,024") == ["1,024", "30.0", "480.6", "1,081.4", "no"]
-    assert cells(text, "32") == ["32", "20.0", "640.0", "1,440.0", "yes"]
+    assert cells(text, "16") == ["16", "-", "-", "-", "never ends"]
+    assert cells(text, "1,024") == ["1,024", "30.04", "480.60", "1,081.40", "no"]
+    assert cells(text, "32") == ["32", "20.00", "640.00", "1,440.00", "yes"]
     assert "dollars" not in text_of(attempts_table([row | {"dollars": None} for row in rows]))
+
+
+def test_of_very_many_generations_the_last_are_shown(simulated: Build) -> None:
+    text = text_of(generation_table(simulated(30).generation))
+    assert "the last 20 of 30; --json has all" in text
+    assert cells(text, "10")
+    assert cells(text, "29")
+    with pytest.raises(StopIteration):
+        cells(text, "9")
+
+
+def test_responses_that_pile_up_are_said(two_pools: Plan, simulated: Build) -> None:
+    scenario = two_pools.scenario.model_copy(update={"rollouts": Rollouts(carry=0.5)})
+    carrying = two_pools.model_copy(update={"scenario": scenario})
+    assert "still pile up" in text_of(simulation_report(simulated(4), carrying))
+    assert "pile up" not in text_of(simulation_report(simulated(4), two_pools))

@@ -132,3 +132,11 @@ def test_the_same_simulation_is_the_same_trace(two_pools: Plan, simulated: Build
         for simulation in (simulated(3), simulated(3))
     )
     assert first == second
+
+
+def test_a_service_has_spans_and_no_memory(two_pools: Plan) -> None:
+    call = {"pool": "services", "role": "reward", "call": "reward.scores", "kind": "infer"}
+    span = Span.model_validate({**call, "iteration": 0, "start_s": 1.0, "end_s": 2.0})
+    events = events_of(Timeline(origin="predicted", spans=(span,)), plan=two_pools)
+    assert [event["name"] for event in events if event["ph"] == "X"] == ["reward.scores"]
+    assert not counters(events, "memory of each device, GiB")

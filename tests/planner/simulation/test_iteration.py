@@ -17,7 +17,7 @@ from planner.domain.plan import CallPrediction, Plan, Pool, Prediction, Proof
 from planner.domain.reading import read_scenario
 from planner.search.schedules.orders import best_orders
 from planner.simulation import timeline_of
-from planner.simulation.plans import most_ahead, steady_seconds
+from planner.simulation.iteration import course_of
 from planner.studies import planning
 from tests.planner.simulation.crossing import crossing_plan
 
@@ -185,15 +185,6 @@ def test_what_crosses_and_what_services_take_is_played_as_it_is_predicted():
     assert {span.pool for span in timeline.spans if span.call == judge.name} == {"services"}
 
 
-def test_the_last_iterations_have_nothing_ahead_of_them_and_do_not_count():
-    plan = planning.plan(read_scenario(ROOT / "scenarios" / "examples" / "safe-rlhf-8b.yaml")).plan
-    timeline = planning.timeline(plan, iterations=6)
-    assert most_ahead(plan) == 1
-    period = steady_seconds(timeline, fill=1, drain=1)
-    assert period == pytest.approx(plan.prediction.iteration_seconds)
-    assert steady_seconds(timeline, fill=1, drain=0) < 0.95 * period
-
-
 @pytest.mark.parametrize("bandwidth", ["50 MB/s", "100 MB/s", "150 MB/s"])
 def test_weights_of_two_iterations_on_a_slow_link_take_turns(bandwidth):
     """Each alone would have come before the generation that waits for it; the link carries one a period."""
@@ -202,7 +193,10 @@ def test_weights_of_two_iterations_on_a_slow_link_take_turns(bandwidth):
     homes = {role: pool.node_pool for pool in plan.pools for role in pool.roles}
     load_s = max(link_loads(graph, crossings(plan.scenario, graph, homes), homes).values())
     assert plan.prediction.iteration_seconds == load_s
-    steady = steady_seconds(timeline_of(plan, graph, iterations=40), fill=2, drain=1)
+    ends = course_of(
+        plan, graph, iterations=40, seconds=lambda name, _: plan.prediction.calls[name].seconds
+    ).ends_s
+    steady = (ends[38] - ends[2]) / 36
     assert load_s * (1 - 1e-9) <= steady < 1.02 * load_s
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from planner.domain.scenario import Scenario
 from planner.errors import InfeasibleError, SearchStoppedError, SpecError
-from planner.studies.planning import SearchSettings, plan
+from planner.studies.planning import SearchSettings, plan, simulate
 
 Build = Callable[..., Scenario]
 ROLES = ("actor", "critic", "reference", "reward")
@@ -99,3 +99,10 @@ def test_as_many_runners_up_come_as_are_asked_for(tiny: Build) -> None:
 def test_solvers_that_cannot_be_stopped_take_no_time_limit(solver: Any) -> None:
     with pytest.raises(SpecError, match="only the solver cpsat"):
         SearchSettings(solver=solver, time_limit_s=1.0)
+
+
+@pytest.mark.parametrize("iterations", [0, -1])
+def test_no_iteration_is_no_simulation(tiny: Build, iterations: int) -> None:
+    best = plan(tiny()).plan
+    with pytest.raises(SpecError, match=f"iterations must be at least 1, not {iterations}"):
+        simulate(best, iterations=iterations)

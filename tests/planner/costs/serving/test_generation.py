@@ -1,9 +1,11 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planner.costs.arrays.generation_table import Generations, generation_table
 from planner.costs.kernels.flops import forward_flops
 from planner.costs.serving.engine_step import cached_bytes
 from planner.costs.serving.generation import (
@@ -188,3 +190,23 @@ def test_replicas_that_have_the_same_to_do_are_done_together(setting):
         sequences = 1024 // replicas
         own = prefill_seconds(setting, layout(), sequences) + decode_seconds(setting, layout(), sequences)
         assert generation_seconds(setting, layout(replicas=replicas)) == pytest.approx(own, rel=1e-12)
+
+
+def test_replicas_without_a_sequence_of_their_own_change_nothing(setting):
+    tailed = with_responses(setting, 300, 1024)
+    few = replace(tailed, workload=tailed.workload.model_copy(update={"prompts": 3, "mini_batches": 1}))
+    assert generation_seconds(few, layout(replicas=8)) == generation_seconds(few, layout(replicas=3))
+
+
+@given(st.integers(1, 40), st.lists(st.integers(1, 64), min_size=2, max_size=6))
+def test_tables_cost_each_count_of_replicas_as_it_is_costed_alone(setting, prompts, replicas):
+    workload = setting.workload.model_copy(update={"prompts": prompts, "mini_batches": 1})
+    varied = with_responses(replace(setting, workload=workload), 300, 1024)
+    ones = np.ones(len(replicas), dtype=np.int64)
+    rows = Generations(
+        pipeline=ones, tensor=8 * ones, replicas=np.array(replicas), max_sequences=ones, cache_tokens=0 * ones
+    )
+    alone = [
+        generation_seconds(varied, layout(tensor=8, replicas=count, max_sequences=1)) for count in replicas
+    ]
+    assert generation_table(varied, rows).seconds == pytest.approx(alone, rel=1e-9)

@@ -35,6 +35,20 @@ def row_of(point: int, settings: dict[str, Any], *, price: float | None = None) 
     return Row(point=point, settings=settings, status="optimal", figures=figures, scaling_efficiency=0.5)
 
 
+def simulated(row: Row) -> Row:
+    """The same row with what playing the plan says."""
+    figures = {
+        "simulated_seconds": 13.0,
+        "simulated_tokens_per_second": 900.0,
+        "tail_seconds": 0.5,
+        "idle_share": 0.25,
+        "job_hours": 1.5,
+        "job_dollars": 4.0,
+    }
+    assert row.figures is not None
+    return row.model_copy(update={"figures": row.figures.model_copy(update=figures)})
+
+
 def grid(**values: list[Any]) -> tuple[list[Row], dict[str, list[Any]]]:
     named = {key.replace("nodes", NODES): each for key, each in values.items()}
     points = [dict(zip(named, picked, strict=True)) for picked in product(*named.values())]
@@ -80,6 +94,15 @@ def test_the_terminals_table_names_keys_shortly_and_shows_why_a_row_has_no_plan(
     assert "$/M tokens" in text_of([row_of(0, {NODES: 1}, price=0.25)], list(named))
 
 
+def test_what_a_simulation_says_has_columns_where_there_is_one() -> None:
+    rows, named = grid(nodes=[1, 2])
+    text = text_of([simulated(rows[0]), rows[1]], list(named))
+    for words in ("simulated", "13.0 s", "tail", "500 ms", "job", "1.50 h"):
+        assert words in text
+    assert "simulated" not in text_of(rows, list(named))
+    assert "job" not in text_of(rows, list(named))
+
+
 def test_of_very_many_rows_the_first_are_shown() -> None:
     rows, named = grid(nodes=list(range(1, 101)))
     assert "50 more; --out writes all" in text_of(rows, list(named))
@@ -116,6 +139,7 @@ def test_panels_show_what_colours_and_styles_cannot() -> None:
 @pytest.mark.parametrize("y", NUMBERS)
 def test_every_number_can_be_drawn_or_it_is_said_why_not(y: str) -> None:
     rows, named = grid(nodes=[1, 4, 16])
+    rows = [simulated(row) for row in rows]
     if any(figure(row, y) is None for row in rows):
         with pytest.raises(ValueError, match="no row has"):
             sweep_pictures(rows, named, y=y, title="")
@@ -135,3 +159,11 @@ def test_rows_without_figures_leave_gaps() -> None:
             y="tokens_per_second",
             title="",
         )
+
+
+def test_a_long_setting_goes_on_in_the_next_line_and_leaves_room_for_figures() -> None:
+    long = {"iterations": 10, "failures": {"mean_time_between": "1 s", "restart": "1 s"}, "more": "x" * 60}
+    rows, named = grid(nodes=[1, 2], job=[long, {"iterations": 5}])
+    text = text_of(rows, list(named))
+    assert "{actor, critic}" in text
+    assert "iteration" in text
