@@ -170,4 +170,4 @@ def test_a_deadline_that_nothing_meets_says_why(capsys: pytest.CaptureFixture[st
     small = answer_of([*asked, "--set", "maximum_devices=1"], capsys, code=3)
     assert "GiB" in small["fix"]
     failures = "job.failures={mean_time_between: 1 min, restart: 5 min}"
-    assert "would never be done" in answer_of([*asked, "--set", failures], capsys, code=3)["fix"]
+    assert "over 100 times its work" in answer_of([*asked, "--set", failures], capsys, code=3)["fix"]
