@@ -4,7 +4,8 @@
 
     PlannerError
     ├── SpecError(ValueError)             an input says something impossible; starts with file and key path
-    │   └── UnknownNameError              no catalog entry has that name
+    │   ├── UnknownNameError              no catalog entry has that name
+    │   └── EndlessJobError               failures come too often for the job to be done
     ├── ProfileMissingError(LookupError)  no measurement covers this model on this device
     ├── InfeasibleError                   no plan fits: role, bytes needed, bytes there, the nearest fix
     │   └── BrokenPlanError               a given plan breaks rules: all of them
@@ -28,6 +29,10 @@ class SpecError(PlannerError, ValueError):
 
 class UnknownNameError(SpecError):
     """No catalog entry has that name."""
+
+
+class EndlessJobError(SpecError):
+    """Failures come so often that a job is never done, or only after far more time than its work takes."""
 
 
 class ProfileMissingError(PlannerError, LookupError):

@@ -14,8 +14,9 @@ class Rollouts(Value):
     """Each replica gets an equal part of the prompts beforehand, as worker groups do; or a prompt goes, with
     all its samples, to the first replica that has a place free, as a router in front of engines does."""
     carry: float = Field(default=0.0, ge=0, le=8)
-    """Partial rollouts: responses under way beyond an iteration's samples, as a share of them. An iteration
-    ends when it has enough, and what is unfinished goes on in the next one (Kimi k1.5, 2501.12599, section
+    """Partial rollouts: prompts under way beyond an iteration's, as a share of them. An iteration ends when
+    enough prompts have all their samples, which algorithms compare with each other; of the others the
+    responses that are done stay, and those that are not go on in the next one (Kimi k1.5, 2501.12599, section
     2.6.1)."""
     seed: int = Field(default=0, ge=0, lt=2**32, strict=True)
     """Of the lengths and waits that are drawn."""

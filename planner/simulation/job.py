@@ -15,7 +15,7 @@ from planner.domain.scenario import Scenario
 from planner.domain.simulated import JobReport, Stretch
 from planner.errors import SpecError
 from planner.simulation.plans import simulate
-from planner.simulation.reliability import Course, best_interval, course
+from planner.simulation.reliability import ExpectedJob, best_interval, expected_job
 from planner.units import HOUR_S
 
 Floats = NDArray[np.float64]
@@ -35,7 +35,7 @@ def job_report(plan: Plan, graph: DataflowGraph, costs: CostModel, *, iterations
     Raises
     ------
     SpecError
-        The scenario has no job; or failures would never let it be done.
+        The scenario has no job; or failures would never let it be done (`EndlessJobError`).
     """
     job = plan.scenario.job
     if job is None:
@@ -47,7 +47,7 @@ def job_report(plan: Plan, graph: DataflowGraph, costs: CostModel, *, iterations
     lengths = _along(job, stretches, [stretch.response_tokens for stretch in stretches])
     workload = plan.scenario.workload
     beside = workload.prompt_tokens.mean + workload.answer_tokens
-    spent, best = _course(plan, costs, job, seconds / job.iterations)
+    spent, best = _expected(plan, costs, job, seconds / job.iterations)
     devices, hourly = plan.used_devices, _dollars_per_hour(plan)
     return JobReport(
         iterations=job.iterations,
@@ -124,7 +124,7 @@ def _along(job: Job, stretches: Sequence[Stretch], values: Sequence[float]) -> f
     return float(np.sum(np.interp(np.arange(job.iterations), at, values)))
 
 
-def _course(plan: Plan, costs: CostModel, job: Job, iteration_s: float) -> tuple[Course, int | None]:
+def _expected(plan: Plan, costs: CostModel, job: Job, iteration_s: float) -> tuple[ExpectedJob, int | None]:
     """(Expected seconds by what they go to, the best number of iterations between checkpoints)."""
     work_s = iteration_s * job.iterations
     failures = job.failures
@@ -133,14 +133,16 @@ def _course(plan: Plan, costs: CostModel, job: Job, iteration_s: float) -> tuple
     breaks = {"failure_s": failure_s, "restart_s": restart_s}
     checkpoints = job.checkpoints
     if checkpoints is None:
-        return course(work_s, interval_s=work_s, write_s=0.0, **breaks), None
+        return expected_job(work_s, interval_s=work_s, write_s=0.0, **breaks), None
     whole_s, behind = _checkpoint_bytes(plan, costs) / checkpoints.bandwidth, checkpoints.asynchronous
 
     def write_s(interval_s: Floats) -> Floats:
         return np.maximum(0.0, whole_s - behind * interval_s)
 
+    breaks["delay_s"] = whole_s if behind else 0.0
     interval_s = min(checkpoints.every, job.iterations) * iteration_s
-    found = course(work_s, interval_s=interval_s, write_s=float(write_s(np.array(interval_s))), **breaks)
+    stop_s = float(write_s(np.array(interval_s)))
+    found = expected_job(work_s, interval_s=interval_s, write_s=stop_s, **breaks)
     return found, best_interval(work_s, iteration_s, write_s=write_s, **breaks) if failures else None
 
 

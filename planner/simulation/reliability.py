@@ -3,6 +3,11 @@
 Failures come at random, at a rate that does not change (an exponential distribution). Each loses the work
 since the last checkpoint that was complete (Daly, "A higher order estimate of the optimum checkpoint interval
 for restart dumps", FGCS 22, 2006, section 3).
+
+A checkpoint that is written behind the work is complete only a while after its state, and a failure until
+then goes back to the one before. If a part that begins with a complete checkpoint takes a seconds, and p is
+the probability of a failure within the delay, others take b = a + p b. With p = 1 - exp(-delay / M), M the
+mean time between failures, b = a exp(delay / M): to first order, each failure loses the delay more.
 """
 
 import math
@@ -12,16 +17,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.errors import SpecError
+from planner.errors import EndlessJobError
+from planner.units import HOUR_S
 
 Floats = NDArray[np.float64]
 
-_LARGEST_EXPONENT = 50.0
-"""Of seconds between checkpoints over the mean time between failures; such a job is never done."""
+MOST_TIMES = 100
+"""A job's expected seconds over its work. Beyond, over 99 % of them are lost, which nobody would pay for, and
+the figure means little: it grows exponentially with the rate of failures, which is hardly known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
+class ExpectedJob:
     """Expected seconds of a job by what they are spent on."""
 
     training: float
@@ -37,7 +44,15 @@ class Course:
         return self.training + self.checkpoints + self.lost + self.restarts
 
 
-def course(work_s: float, *, interval_s: float, write_s: float, failure_s: float, restart_s: float) -> Course:
+def expected_job(
+    work_s: float,
+    *,
+    interval_s: float,
+    write_s: float,
+    failure_s: float,
+    restart_s: float,
+    delay_s: float = 0.0,
+) -> ExpectedJob:
     """A job of so much work, in parts of ``interval_s`` that each end with a checkpoint.
 
     Parameters
@@ -48,27 +63,27 @@ def course(work_s: float, *, interval_s: float, write_s: float, failure_s: float
         Mean time between failures of the whole job; infinite for none.
     restart_s
         From a failure until the job runs again.
+    delay_s
+        From the state that a checkpoint keeps until it is complete, while the work goes on or waits.
 
     Raises
     ------
-    SpecError
-        Failures come so much more often than checkpoints that the job would never be done.
+    EndlessJobError
+        The job would take more than `MOST_TIMES` its work.
     """
     parts = work_s / interval_s
     if math.isinf(failure_s):
-        return Course(training=work_s, checkpoints=parts * write_s, lost=0.0, restarts=0.0, failures=0.0)
-    exponent = (interval_s + write_s + restart_s) / failure_s
-    if exponent > _LARGEST_EXPONENT:
-        raise SpecError(
-            f"job.failures: one comes every {failure_s:.3g} s on average, too soon for a restart "
-            f"({restart_s:.3g} s), the work to the next checkpoint or the end ({interval_s:.3g} s) and its "
-            f"writing ({write_s:.3g} s): the job would never be done; write checkpoints more often or to "
-            "faster storage (job.checkpoints), restart faster or count on fewer failures"
+        return ExpectedJob(training=work_s, checkpoints=parts * write_s, lost=0.0, restarts=0.0, failures=0.0)
+    seconds = float(_seconds(np.array(interval_s), work_s, np.array(write_s), failure_s, restart_s, delay_s))
+    if not seconds <= MOST_TIMES * work_s:
+        raise EndlessJobError(
+            f"job.failures: one comes every {_words(failure_s)}, on average, and the job would take over "
+            f"{MOST_TIMES} times its work of {_words(work_s)}; "
+            + _largest(work_s, interval_s, max(write_s, delay_s), restart_s)
         )
-    seconds = float(_seconds(np.array(interval_s), work_s, np.array(write_s), failure_s, restart_s))
     failures = seconds / failure_s
     restarts = -seconds * math.expm1(-restart_s / failure_s)
-    return Course(
+    return ExpectedJob(
         training=work_s,
         checkpoints=parts * write_s,
         lost=max(0.0, seconds - restarts - work_s - parts * write_s),
@@ -84,6 +99,7 @@ def best_interval(
     write_s: Callable[[Floats], Floats],
     failure_s: float,
     restart_s: float,
+    delay_s: float = 0.0,
 ) -> int:
     """Iterations between checkpoints with which a job is done soonest.
 
@@ -94,18 +110,41 @@ def best_interval(
     """
     most = max(1, round(work_s / iteration_s))
     counts = np.unique(np.geomspace(1, most, 2000).round())
-    within = counts[(counts * iteration_s + restart_s) / failure_s <= _LARGEST_EXPONENT]
-    if not len(within):
-        return 1
-    intervals: Floats = within * iteration_s
-    seconds = _seconds(intervals, work_s, write_s(intervals), failure_s, restart_s)
-    return int(within[int(np.argmin(seconds))])
+    intervals: Floats = counts * iteration_s
+    seconds = _seconds(intervals, work_s, write_s(intervals), failure_s, restart_s, delay_s)
+    return int(counts[int(np.argmin(seconds))])
 
 
 def _seconds(
-    interval_s: Floats, work_s: float, write_s: Floats, failure_s: float, restart_s: float
+    interval_s: Floats,
+    work_s: float,
+    write_s: Floats,
+    failure_s: float,
+    restart_s: float,
+    delay_s: float,
 ) -> Floats:
-    """Expected seconds, restarts that fail themselves included (Daly, section 3)."""
-    each = math.exp(restart_s / failure_s) * failure_s * np.expm1((interval_s + write_s) / failure_s)
-    found: Floats = work_s / interval_s * each
+    """Expected seconds, restarts that fail themselves included (Daly, section 3); not finite if too many."""
+    parts = work_s / interval_s
+    with np.errstate(over="ignore", invalid="ignore"):
+        first = np.exp(restart_s / failure_s) * failure_s * np.expm1((interval_s + write_s) / failure_s)
+        found: Floats = first * (1 + (parts - 1) * np.exp(delay_s / failure_s))
     return found
+
+
+def _largest(work_s: float, interval_s: float, write_s: float, restart_s: float) -> str:
+    """What failures mostly meet, and what to change about it."""
+    largest = max(interval_s, write_s, restart_s)
+    if largest == restart_s:
+        return f"a restart takes {_words(restart_s)}: restart faster (job.failures.restart)"
+    if largest == write_s:
+        return f"a checkpoint takes {_words(write_s)}: write faster (job.checkpoints.bandwidth) or less often"
+    if interval_s >= work_s:
+        return "no checkpoint is written before its end: add job.checkpoints (or lower job.checkpoints.every)"
+    return (
+        f"a checkpoint comes every {_words(interval_s)}: write them more often (job.checkpoints.every), or "
+        "take fewer devices where every iteration has one"
+    )
+
+
+def _words(seconds: float) -> str:
+    return f"{seconds:.3g} s" if seconds < HOUR_S else f"{seconds / HOUR_S:.3g} h"

@@ -26,6 +26,7 @@ def rollouts(
     Where a profile or its factors decide the plan's seconds, all of a generation's are corrected alike. With
     partial rollouts (`planner.domain.job.Rollouts`) calls of all samples carry unfinished responses on, which
     read again what they had produced, as their cache holds other weights' keys and values; greedy ones don't.
+    An iteration ends with as many whole prompts as it trains on; what it has beyond them counts for the next.
     """
     found = {}
     for number, call in enumerate(call for call in graph.model_calls if call.kind == "generate"):
@@ -53,11 +54,11 @@ class _Source:
         rollouts, factor = self.plan.scenario.rollouts, self._factor()
         more = rollouts.carry if self.call.work != "greedy" else 0.0
         left: Requests | None = None
-        surplus = 0
+        surplus = 0  # Prompts
         for index in range(iterations):
             requests = self._drawn(index, 1 + more if index == 0 else 1.0)
             requests = requests if left is None else left.before(requests)
-            wanted = max(1, self.setting.workload.samples - surplus)
+            wanted = max(1, self.setting.workload.prompts - surplus)
             outcome = generate(
                 self.setting,
                 self.strategy,
@@ -76,7 +77,8 @@ class _Source:
             )
             yield one
             if more:
-                left, surplus = outcome.left, one.responses - wanted
+                left = outcome.left
+                surplus += requests.prompts - left.prompts - self.setting.workload.prompts
 
     def _drawn(self, index: int, share: float) -> Requests:
         workload, seed = self.setting.workload, self.plan.scenario.rollouts.seed

@@ -7,7 +7,7 @@ from planner.domain.cluster import MOST_NODES
 from planner.domain.plan import Plan
 from planner.domain.scenario import Scenario
 from planner.domain.simulated import JobReport
-from planner.errors import InfeasibleError, SpecError
+from planner.errors import EndlessJobError, InfeasibleError, SpecError
 from planner.studies.planning import SearchSettings, job_of, plan
 
 _FURTHER = 0.02
@@ -87,6 +87,6 @@ def _attempt(
         return Attempt(scenario=asked, plan=None, job=None, done=False, reason=str(error))
     try:
         job = job_of(best)
-    except SpecError as error:
+    except EndlessJobError as error:
         return Attempt(scenario=asked, plan=best, job=None, done=False, reason=str(error))
     return Attempt(scenario=asked, plan=best, job=job, done=job.seconds <= within_s)

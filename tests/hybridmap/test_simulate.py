@@ -112,6 +112,16 @@ def test_the_fewest_devices_that_are_done_in_time_are_found(capsys: pytest.Captu
     assert any(not row["done"] and row["devices"] == fewest - 8 for row in rows)
 
 
+def test_a_job_that_failures_never_let_be_done_is_refused_with_what_to_change(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    job = ["--set", "job={iterations: 100, failures: {mean_time_between: 30 min, restart: 1 min}}"]
+    said = "over 100 times its work.*add job.checkpoints"
+    for words, code in (([], 2), (["--done-within", "1 h"], 3)):
+        assert main([*GRPO, *job, *words]) == code
+        assert re.search(said, " ".join(capsys.readouterr().err.split()))
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -160,4 +170,4 @@ def test_a_deadline_that_nothing_meets_says_why(capsys: pytest.CaptureFixture[st
     small = answer_of([*asked, "--set", "maximum_devices=1"], capsys, code=3)
     assert "GiB" in small["fix"]
     failures = "job.failures={mean_time_between: 1 min, restart: 5 min}"
-    assert "would never be done" in answer_of([*asked, "--set", failures], capsys, code=3)["fix"]
+    assert "over 100 times its work" in answer_of([*asked, "--set", failures], capsys, code=3)["fix"]

@@ -11,7 +11,7 @@ import numpy as np
 
 from planner.simulation.generation.clock import StepClock
 from planner.simulation.generation.replica import FOREVER, Replica
-from planner.simulation.generation.requests import Requests, Whole
+from planner.simulation.generation.requests import Floats, Requests
 from planner.simulation.generation.sequences import Limits
 from planner.simulation.generation.sequences import Sequence as Response
 
@@ -48,40 +48,40 @@ class Fleet:
     balance: Balance
 
     def serve(self, requests: Requests, *, enough: int | None = None) -> Outcome:
-        """Generate all responses, or until so many are done.
+        """Generate all responses, or until so many prompts have all theirs.
 
         With ``enough`` everything is played twice: once to see when that is, and again to see how far the
         others have come by then.
         """
-        parts = self._played(requests, FOREVER)
-        ends = np.sort(np.concatenate([_ends(part) for part in parts]))
-        if enough is None or enough >= len(requests):
-            return Outcome(parts=parts, end_s=float(ends[-1]), left=requests.some(np.array([], dtype=int)))
-        end = float(ends[enough - 1])
-        parts = self._played(requests, end)
+        if enough is None or enough >= requests.prompts:
+            parts = self._played(requests)
+            end = max(time for part in parts for time, _ in part.replica.finished)
+            return Outcome(parts=parts, end_s=end, left=requests.some(np.array([], dtype=int)))
+        end = float(_completions(requests, self._played(requests, each=True))[enough - 1])
+        parts = self._played(requests, end, each=True)
         return Outcome(parts=parts, end_s=end, left=_left(requests, parts))
 
-    def _played(self, requests: Requests, until: float) -> tuple[Part, ...]:
+    def _played(self, requests: Requests, until: float = FOREVER, *, each: bool = False) -> tuple[Part, ...]:
+        """Every replica's part; those with the same to do as one, unless ``each`` is wanted."""
         if self.balance == "queue":
             return tuple(self._queued(requests, until))
-        return tuple(self._split(requests, until))
+        return tuple(self._split(requests, until, each=each))
 
-    def _split(self, requests: Requests, until: float) -> Iterator[Part]:
-        """Equal parts in their order; replicas that have the same to do are played once."""
+    def _split(self, requests: Requests, until: float, *, each: bool) -> Iterator[Part]:
+        """Equal parts in their order; where some have begun, all are dealt out."""
+        shares = (_dealt if requests.produced.any() else _in_order)(requests, self.replicas)
         counted: dict[bytes, list[int]] = {}
-        bounds = _bounds(len(requests), self.replicas)
-        is_anonymous = until == FOREVER
-        for number, (low, high) in enumerate(bounds):
-            key = _key(requests, low, high) if is_anonymous else number.to_bytes(4, "big")
+        for number, share in enumerate(shares):
+            key = number.to_bytes(4, "big") if each else _key(requests, share)
             counted.setdefault(key, []).append(number)
         for numbers in counted.values():
-            low, high = bounds[numbers[0]]
+            share = shares[numbers[0]]
             replica = self._replica(requests)
-            for response in _responses(requests, range(low, high)):
+            for response in _responses(requests, share):
                 replica.ask(response)
             while not replica.is_done and replica.advance(until):
                 pass
-            yield Part(replica=replica, times=len(numbers), asked=high - low)
+            yield Part(replica=replica, times=len(numbers), asked=len(share))
 
     def _queued(self, requests: Requests, until: float) -> Iterator[Part]:
         """Prompts in their order, each with all its samples to the replica that first has a place free.
@@ -117,11 +117,29 @@ def _takes(replica: Replica) -> bool:
     return replica.is_done or (replica.load < replica.limits.sequences and not replica.is_blocked)
 
 
-def _bounds(count: int, replicas: int) -> list[tuple[int, int]]:
-    """First and last + 1 of each part; the first parts have one more where they don't divide."""
-    whole, more = divmod(count, replicas)
+def _in_order(requests: Requests, replicas: int) -> list[Sequence[int]]:
+    """Numbers of each part's responses; the first parts have one more where they don't divide."""
+    whole, more = divmod(len(requests), replicas)
     ends = np.cumsum([whole + (number < more) for number in range(replicas)]).tolist()
-    return [(low, high) for low, high in zip([0, *ends[:-1]], ends, strict=True) if high > low]
+    return [range(low, high) for low, high in zip([0, *ends[:-1]], ends, strict=True) if high > low]
+
+
+def _dealt(requests: Requests, replicas: int) -> list[Sequence[int]]:
+    """The same with each prompt to the part of the fewest responses, as cards are dealt.
+
+    So every replica has its share of those that an earlier iteration has begun, which come first. None gets
+    more than an equal part, rounded up; a prompt that no part has room for any more is broken.
+    """
+    most = ceil(len(requests) / replicas)
+    shares: list[list[int]] = [[] for _ in range(replicas)]
+    line = [(0, number) for number in range(replicas)]
+    for group in _groups(requests):
+        while group:
+            count, number = heappop(line)
+            shares[number] += group[: most - count]
+            group = group[most - count :]
+            heappush(line, (len(shares[number]), number))
+    return [share for share in shares if share]
 
 
 def _groups(requests: Requests) -> Iterator[list[int]]:
@@ -131,11 +149,11 @@ def _groups(requests: Requests) -> Iterator[list[int]]:
         yield list(range(low, high))
 
 
-def _key(requests: Requests, low: int, high: int) -> bytes:
+def _key(requests: Requests, share: Sequence[int]) -> bytes:
     """Equal for parts that take the same course."""
-    part = slice(low, high)
-    columns = (requests.group[part] - requests.group[low], requests.prompt[part], requests.response[part])
-    return b"".join(column.tobytes() for column in (*columns, requests.produced[part], requests.waits[part]))
+    part = requests.some(np.asarray(share))
+    columns = (part.group - part.group[0], part.prompt, part.response, part.produced, part.waits)
+    return b"".join(column.tobytes() for column in columns)
 
 
 def _responses(requests: Requests, numbers: Sequence[int]) -> Iterator[Response]:
@@ -165,8 +183,14 @@ def _stops(response: int, answers: int) -> list[int]:
     return sorted({ceil(response * turn / turns) for turn in range(1, turns)} | {response})
 
 
-def _ends(part: Part) -> Whole:
-    return np.repeat([time for time, _ in part.replica.finished], part.times)
+def _completions(requests: Requests, parts: Sequence[Part]) -> Floats:
+    """When each prompt has the last of its responses, the first one first."""
+    ends = np.zeros(int(requests.group[-1]) + 1)
+    for part in parts:
+        for time, index in part.replica.finished:
+            group = requests.group[index]
+            ends[group] = max(ends[group], time)
+    return np.sort(ends[np.unique(requests.group)])
 
 
 def _left(requests: Requests, parts: Sequence[Part]) -> Requests:

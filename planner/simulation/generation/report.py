@@ -33,7 +33,7 @@ def generate(
     balance: Balance = "split",
     enough: int | None = None,
 ) -> Outcome:
-    """Play the requests on all replicas of a strategy, or until so many responses are done."""
+    """Play the requests on all replicas of a strategy, or until so many prompts have all their responses."""
     stack = setting.stack.generation
     limits = Limits(
         sequences=strategy.max_sequences,

@@ -33,6 +33,11 @@ class Requests:
         return len(self.group)
 
     @property
+    def prompts(self) -> int:
+        """Those that these responses belong to."""
+        return len(np.unique(self.group))
+
+    @property
     def tokens(self) -> int:
         """Response tokens that are left to generate."""
         return int(np.sum(self.response - self.produced))

@@ -7,7 +7,7 @@ import pytest
 
 import planner
 from planner.domain.job import Checkpoints, Failures, Growth, Job
-from planner.errors import SpecError
+from planner.errors import EndlessJobError, SpecError
 from planner.studies.planning import job_of
 
 
@@ -83,6 +83,40 @@ def test_failures_of_more_devices_come_more_often_and_lower_the_goodput():
         failures=breaks, checkpoints=checkpoints.model_copy(update={"every": found.best_checkpoint_every})
     )
     assert best.seconds <= found.seconds
+
+
+def test_only_devices_that_the_plan_takes_fail():
+    breaks = Failures(mean_time_between="5000 h", restart="20 min")
+    job = Job(iterations=400, failures=breaks, checkpoints=Checkpoints(every=20, bandwidth="2 GB/s"))
+    more = plan().scenario.with_node_pools(lambda pool: pool.model_copy(update={"nodes": 8}))
+    scenario = more.model_copy(update={"job": job})
+    half = plan().model_copy(update={"scenario": scenario, "idle_devices": 32})
+    assert (half.used_devices, scenario.cluster.devices) == (32, 64)
+    found = job_of(half)
+    assert found.failures == pytest.approx(found.seconds / 3600 / (5000 / 32))
+    assert found.device_hours == pytest.approx(32 * found.seconds / 3600)
+
+
+def test_a_checkpoint_behind_the_training_is_complete_later_and_failures_lose_more():
+    """By what it takes to write it, each but those in the first of the 20 parts."""
+    breaks = Failures(mean_time_between="50000 h", restart="20 min")
+    size = 14 * plan().scenario.model_of("actor").parameters()
+    quick, slow = (
+        report(
+            failures=breaks, checkpoints=Checkpoints(every=20, bandwidth=f"{rate} MB/s", asynchronous=True)
+        )
+        for rate in (10_000, 50)
+    )
+    assert quick.parts["checkpoints"] == slow.parts["checkpoints"] == 0.0
+    more = size * (1 / 50e6 - 1 / 10e9)
+    assert slow.parts["lost"] - quick.parts["lost"] == pytest.approx(
+        19 / 20 * more * quick.failures, rel=1e-3
+    )
+
+
+def test_a_job_without_checkpoints_that_fails_too_often_is_refused():
+    with pytest.raises(EndlessJobError, match=r"no checkpoint is written.*add job\.checkpoints"):
+        report(failures=Failures(mean_time_between="50 h", restart="20 min"))
 
 
 def test_a_job_that_is_not_there_is_asked_for():

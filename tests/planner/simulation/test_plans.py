@@ -164,14 +164,16 @@ def test_a_judge_that_takes_its_time_is_waited_for_as_a_service():
     assert found.idle[0].idle["service"] > 0
 
 
-def test_carrying_unfinished_responses_on_takes_the_tail_off_an_iteration():
-    plan = plan_of("examples/grpo-7b")
-    whole = planner.simulate(plan, iterations=6)
-    partial = planner.simulate(changed(plan, rollouts=Rollouts(carry=0.25)), iterations=6)
-    assert partial.iteration_seconds < 0.9 * whole.iteration_seconds
-    workload = plan.scenario.workload
-    assert all(one.responses == workload.samples for one in partial.generation)
-    assert all(one.carried == workload.samples // 4 for one in partial.generation)
+@pytest.mark.parametrize(("samples", "at_most"), [(16, 0.95), (1, 0.87)])
+def test_carrying_unfinished_responses_on_takes_the_tail_off_an_iteration(samples, at_most):
+    """More of it where prompts have one sample each, and are whole with it."""
+    work = {"prompts": 8192 // samples, "samples_per_prompt": samples}
+    plan = with_work(plan_of("examples/grpo-7b"), **work)
+    whole, partial = (
+        planner.simulate(changed(plan, rollouts=Rollouts(carry=carry)), iterations=6, curves=False)
+        for carry in (0.0, 0.25)
+    )
+    assert 0.8 < partial.iteration_seconds / whole.iteration_seconds < at_most
 
 
 def test_answers_of_tools_lengthen_an_iteration_and_leave_devices_waiting():

@@ -14,7 +14,7 @@ WITHIN_S = 900.0
 QUICK = SearchSettings(runners_up=0)
 
 
-def scenario(iterations=100):
+def scenario(iterations=100, **job):
     roles = dict.fromkeys(("actor", "reference", "reward"), "llama-3.2-1b")
     lengths = {"prompt_tokens": 200, "response_tokens": {"mean": 600, "maximum": 4096}}
     return parse_scenario(
@@ -24,7 +24,7 @@ def scenario(iterations=100):
             "models": roles,
             "cluster": "1x4xh100-sxm-80gb",
             "workload": {"prompts": 32, "samples_per_prompt": 8, **lengths},
-            "job": {"iterations": iterations},
+            "job": {"iterations": iterations, **job},
         },
         where="short",
         relative_to=Path(),
@@ -44,6 +44,16 @@ def test_what_no_cluster_can_do_ends_where_more_nodes_hardly_help():
     found = list(attempts(scenario(), 60.0, settings=QUICK))
     assert not any(each.done for each in found)
     assert found[-1].seconds > 0.9 * found[-2].seconds
+
+
+def test_a_job_that_failures_never_let_be_done_is_not_done_and_says_why():
+    """More nodes would fail more often still."""
+    breaks = {"mean_time_between": "10 min", "restart": "1 min"}
+    (found,) = attempts(scenario(failures=breaks), WITHIN_S, settings=QUICK)
+    assert found.plan is not None
+    assert found.job is None
+    assert not found.done
+    assert "add job.checkpoints" in found.reason
 
 
 def test_a_scenario_without_a_job_is_refused():
