@@ -79,15 +79,7 @@ class Drawn:
 
     def like(self, index: int) -> int:
         """The drawn iteration that an iteration is like."""
-        if index < self.iterations:
-            return index
-        return self.iterations - self.repeated + (index - self.iterations) % self.repeated
-
-    @property
-    def repeated(self) -> int:
-        """Iterations that come again: not the first one where it alone carries nothing on from before."""
-        is_first_apart = self.plan.scenario.rollouts.carry > 0 and self.iterations > 1
-        return self.iterations - is_first_apart
+        return index % self.iterations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +104,7 @@ def _steady(plan: Plan, graph: DataflowGraph, drawn: Drawn, course: Course) -> S
     if not overlaps(plan):
         return Steady(course=course, start_s=0.0, end_s=course.timeline.end_s, iterations=drawn.iterations)
     fill = max(drawn.iterations, FILL * (2 + plan.staleness))
-    counted = -(-COUNTED // drawn.repeated) * drawn.repeated
+    counted = -(-COUNTED // drawn.iterations) * drawn.iterations
     whole = fill + counted + 2 + plan.staleness + most_ahead(plan)
     longer = course_of(plan, graph, iterations=whole, seconds=drawn.seconds)
     ends = longer.ends_s

@@ -14,6 +14,8 @@ from planner.domain.plan import Plan
 from planner.simulation.generation.report import generate, report
 from planner.simulation.generation.requests import Requests, draw
 
+PILING = 12
+"""Iterations of partial rollouts that go before those that are told, while long responses pile up."""
 Reports = Mapping[tuple[str, int], GenerationReport]
 """By call and iteration."""
 
@@ -27,6 +29,7 @@ def rollouts(
     partial rollouts (`planner.domain.job.Rollouts`) calls of all samples carry unfinished responses on, which
     read again what they had produced, as their cache holds other weights' keys and values; greedy ones don't.
     An iteration ends with as many whole prompts as it trains on; what it has beyond them counts for the next.
+    Those that are told are of a training under way.
     """
     found = {}
     for number, call in enumerate(call for call in graph.model_calls if call.kind == "generate"):
@@ -55,8 +58,9 @@ class _Source:
         more = rollouts.carry if self.call.work != "greedy" else 0.0
         left: Requests | None = None
         surplus = 0  # Prompts
-        for index in range(iterations):
-            requests = self._drawn(index, 1 + more if index == 0 else 1.0)
+        before = PILING if more else 0
+        for index in range(-before, iterations):
+            requests = self._drawn(before + index, 1 + more if index == -before else 1.0)
             requests = requests if left is None else left.before(requests)
             wanted = max(1, self.setting.workload.prompts - surplus)
             outcome = generate(
@@ -71,11 +75,12 @@ class _Source:
                 outcome,
                 self.setting,
                 self.strategy,
-                iteration=index,
+                iteration=max(0, index),
                 factor=factor,
-                **({} if curves else {"moments": 0}),
+                **({} if curves and index >= 0 else {"moments": 0}),
             )
-            yield one
+            if index >= 0:
+                yield one
             if more:
                 left = outcome.left
                 surplus += requests.prompts - left.prompts - self.setting.workload.prompts

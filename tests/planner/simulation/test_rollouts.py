@@ -16,6 +16,12 @@ EQUAL = {
 }
 
 
+@pytest.fixture
+def from_the_start(monkeypatch):
+    """The iterations that are told are the very first ones."""
+    monkeypatch.setattr("planner.simulation.rollouts.PILING", 0)
+
+
 @lru_cache
 def plan():
     return planner.plan(planner.read_scenario("scenarios/examples/grpo-7b.yaml")).plan
@@ -45,12 +51,24 @@ def test_prompts_beyond_an_iterations_count_for_the_next_one():
         assert one.seconds == pytest.approx(two.seconds / 2, rel=0.02)
 
 
+def test_what_is_told_is_a_training_under_way():
+    """One response in eleven is long, so that long ones pile up for ten iterations and more."""
+    histogram = {"edges": [100, 200, 7900, 8000], "counts": [10, 0, 1]}
+    lengths = TokenLengths.model_validate({"histogram": histogram, "maximum": 8192})
+    found = generations(Rollouts(carry=0.5), prompts=64, samples_per_prompt=1, response_tokens=lengths)
+    asked = 64 * lengths.mean
+    told = sum(one.response_tokens for one in found) / len(found)
+    assert told == pytest.approx(asked, rel=0.3)
+
+
+@pytest.mark.usefixtures("from_the_start")
 def test_far_more_prompts_than_wanted_are_not_lost():
     """All are done at once; each iteration draws as many as it uses, and those beyond stay."""
     found = generations(Rollouts(carry=3), prompts=32, samples_per_prompt=1, **EQUAL)
     assert [one.responses for one in found] == [128] + [32] * (ITERATIONS - 1)
 
 
+@pytest.mark.usefixtures("from_the_start")
 @pytest.mark.parametrize("balance", ["split", "queue"])
 def test_every_response_is_generated_once_and_all_prompts_under_way_are_the_same_number(balance):
     carry, samples = 0.25, plan().scenario.workload.samples
