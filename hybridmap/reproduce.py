@@ -15,7 +15,7 @@ from planner.domain.text import dump_json, refuse_unwritable, write_text
 from planner.reporting.tables import name_table
 from planner.studies.paper.tables import STEPS, Evaluation, Table, evaluation
 
-MOST_HELPERS = 2
+MOST_WORKERS = 2
 """Further processes; the longest part of what is left to this one takes as long as a third of theirs."""
 
 
@@ -36,9 +36,9 @@ def reproduce(options: argparse.Namespace) -> None:
     """Plan the paper's scenarios and show what holds."""
     if options.out is not None:
         refuse_unwritable(options.out / "paper.json")
-    helpers = min(MOST_HELPERS, (os.cpu_count() or 1) - 1)
+    workers = min(MOST_WORKERS, (os.cpu_count() or 1) - 1)
     with step_progress("the paper's evaluation", total=STEPS) as watch:
-        found = evaluation(watch, helpers=helpers)
+        found = evaluation(watch, workers=workers)
     if options.out is not None:
         write_evaluation(found, options.out)
     if options.markdown:

@@ -25,7 +25,7 @@ TABLE = Table(title="facts", columns=("fact", "ours"), rows=(("figure 9", "fits"
 @pytest.fixture(autouse=True)
 def _evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
     found = Evaluation(facts=FACTS, tables=(TABLE, TABLE))
-    monkeypatch.setattr(reproduce, "evaluation", lambda watch, helpers: found)
+    monkeypatch.setattr(reproduce, "evaluation", lambda watch, workers: found)
 
 
 def test_tables_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,7 +75,7 @@ def test_figures_are_drawn_from_what_was_measured(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(reproduce, "evaluation", lambda watch, helpers: pytest.fail("worked for nothing"))
+    monkeypatch.setattr(reproduce, "evaluation", lambda watch, workers: pytest.fail("worked for nothing"))
     (tmp_path / "file").write_text("kept")
     assert main(["reproduce", "paper", "--out", str(tmp_path / "file")]) == 2
     assert "is not a folder" in capsys.readouterr().err

@@ -65,15 +65,15 @@ class Evaluation:
         return sum(fact.holds for fact in self.facts)
 
 
-def evaluation(watch: Watch = lambda words: None, *, helpers: int = 0) -> Evaluation:
+def evaluation(watch: Watch = lambda words: None, *, workers: int = 0) -> Evaluation:
     """Every published fact, and the tables that say more. Plans all of the paper's scenarios: minutes.
 
     Parameters
     ----------
-    helpers
+    workers
         Processes that compare systems meanwhile.
     """
-    with comparing(watch, helpers=helpers) as compared:
+    with comparing(watch, workers=workers) as compared:
         return _evaluation(watch, compared)
 
 

@@ -91,21 +91,21 @@ def comparison(algorithm: Algorithm, size: Size, devices: int) -> Comparison:
 
 
 @contextmanager
-def comparing(watch: Callable[[str], None], *, helpers: int) -> Iterator[Callable[[], list[Comparison]]]:
+def comparing(watch: Callable[[str], None], *, workers: int) -> Iterator[Callable[[], list[Comparison]]]:
     """Compares all systems at all points; what is yielded returns the comparisons.
 
     Parameters
     ----------
     watch
         Told of each comparison that is made.
-    helpers
+    workers
         Processes that begin at once; without any, the comparisons are made when they are asked for.
     """
     wanted = list(points())
-    if not helpers:
+    if not workers:
         yield lambda: [_watched(comparison(*point), watch) for point in wanted]
         return
-    with ProcessPoolExecutor(helpers, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         running = [pool.submit(comparison, *point) for point in wanted]
         try:
             yield lambda: [_watched(each.result(), watch) for each in running]

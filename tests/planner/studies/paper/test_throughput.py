@@ -140,12 +140,12 @@ def test_tables_say_where_a_system_does_not_run(compared):
     assert len(transition_table(list(transitions(compared))).rows) == 2
 
 
-@pytest.mark.parametrize("helpers", [0, 1])
-def test_helpers_change_nothing_but_who_computes(monkeypatch, helpers):
+@pytest.mark.parametrize("workers", [0, 1])
+def test_workers_change_nothing_but_who_computes(monkeypatch, workers):
     wanted = [("remax", "7b", 8)]
     monkeypatch.setattr(throughput, "points", lambda: iter(wanted))
     said = []
-    with comparing(said.append, helpers=helpers) as compared:
+    with comparing(said.append, workers=workers) as compared:
         found = compared()
     assert [(each.algorithm, each.size, each.devices) for each in found] == wanted
     assert said == ["figure 10: remax of 7b on 8"]
