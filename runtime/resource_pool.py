@@ -7,6 +7,7 @@ several processes share the cores of one machine.
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ OBJECT_STORE_BYTES = 512 * 2**20
 """Of a Ray started for one CPU run; Ray spills to disk beyond."""
 PLACEMENT_SECONDS = 30.0
 ADDRESS_SECONDS = 5.0
+RELEASE_SECONDS, POLL_SECONDS = 5.0, 0.1
 GREATEST_PORT = 65535
 
 
@@ -114,7 +116,20 @@ def uninterrupted() -> Iterator[None]:
 
 
 def nodes_here(kind: DeviceKind) -> tuple[Node, ...]:
-    """The living nodes of the connected cluster, in order of address and id, with what they have free."""
+    """The living nodes of the connected cluster, in order of address and id, with what they have free.
+
+    Devices of a job that has just ended are waited for a little: Ray hears of them with a delay.
+    """
+    deadline = time.monotonic() + RELEASE_SECONDS
+    while True:
+        nodes = _nodes(kind)
+        whole = {node["NodeID"]: int(node["Resources"].get(DEVICE_RESOURCE[kind], 0)) for node in ray.nodes()}
+        if all(node.devices == whole[node.id] for node in nodes) or time.monotonic() > deadline:
+            return nodes
+        time.sleep(POLL_SECONDS)
+
+
+def _nodes(kind: DeviceKind) -> tuple[Node, ...]:
     free = ray._private.state.available_resources_per_node()
     nodes = (
         Node(
