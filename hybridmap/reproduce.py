@@ -50,8 +50,8 @@ def reproduce(options: argparse.Namespace) -> None:
 
 def write_evaluation(found: Evaluation, folder: Path) -> None:
     """Every table as CSV, all of them as JSON and Markdown, and the figures."""
-    from hybridmap.paper_pictures import pictures
     from planner.reporting.figures.bars import write_picture
+    from planner.studies.paper.pictures import pictures
 
     for table in found.tables:
         write_text(folder / f"{_slug(table.title)}.csv", _csv(table))

@@ -9,6 +9,8 @@ from functools import lru_cache
 import pytest
 
 import planner
+from planner.algorithms import planned_dataflow
+from planner.costs.iteration import period
 from planner.domain.capabilities import Capabilities
 from planner.domain.job import Rollouts
 from planner.domain.lengths import TokenLengths
@@ -52,6 +54,16 @@ def test_asynchronous_the_simulated_period_is_the_searched_one(name, staleness):
     for iterations in (1, 2, None, 24):
         found = planner.simulate(plan, iterations=iterations)
         assert found.iteration_seconds == pytest.approx(plan.prediction.iteration_seconds, rel=0.01)
+
+
+def test_orders_take_the_period_that_was_searched_for_whatever_generation_takes():
+    """With lengths that vary, what is left between plan and simulation is generation's closed form."""
+    plan = plan_of("examples/grpo-7b-asynchronous", 1)
+    graph, found = planned_dataflow(plan), planner.simulate(plan)
+    seconds = {name: call.seconds for name, call in plan.prediction.calls.items()}
+    events = [one.seconds for one in found.generation]
+    seconds["generator.generate"] = sum(events) / len(events)
+    assert found.iteration_seconds == pytest.approx(period(graph, plan.pools, seconds), rel=0.01)
 
 
 def test_the_steady_state_waits_for_a_pipeline_that_fills_slowly():

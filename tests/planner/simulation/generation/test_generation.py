@@ -1,4 +1,4 @@
-"""Whole generations: against the closed form, against bounds, and against themselves on other terms."""
+"""Whole generations: against bounds, and against themselves on other terms."""
 
 import subprocess
 import sys
@@ -6,102 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.costs.serving.cache import cache_tokens_for
-from planner.costs.serving.generation import engine_of, generation_seconds
+from planner.costs.serving.generation import engine_of
 from planner.costs.serving.step_table import step_table
-from planner.domain.parallelism import GenerationStrategy
 from planner.simulation.generation import generate, report
 from planner.simulation.generation.requests import draw
-
-some = settings(deadline=None, max_examples=25)
-TAILED = {"mean": 700, "maximum": 8192, "sigma": 1.0}
-
-
-def layout(**fields):
-    return GenerationStrategy(**{"max_sequences": 64, "replicas": 4, **fields})
-
-
-def played(setting, strategy, *, seed=0, **options):
-    return generate(setting, strategy, draw(setting.workload, seed=seed), **options)
-
-
-def told(setting, strategy, *, seed=0, **options):
-    outcome = played(setting, strategy, seed=seed, **options)
-    return report("actor.generate", outcome, setting, strategy)
-
-
-def seconds(setting, strategy, **options):
-    return played(setting, strategy, **options).end_s
-
-
-GRID = [
-    (model, engine, tensor, samples)
-    for model, engine, tensor in (
-        ("llama-2-7b", "vllm", 1),
-        ("llama-2-7b", "vllm-0.3.1-spmd", 2),
-        ("llama-2-70b", "vllm-0.3.1", 8),
-        ("llama-2-70b", "trtllm", 4),
-        ("qwen3-30b-a3b", "sglang", 2),
-        ("deepseek-v3", "vllm", 8),
-        ("opt-13b", "trtllm", 1),
-        ("llama-2-7b", "nemo-aligner", 8),
-        ("llama-2-13b", "deepspeed-chat", 4),
-    )
-    for samples in (1, 16)
-]
-
-
-@pytest.mark.parametrize(("model", "engine", "tensor", "samples"), GRID)
-def test_of_one_length_it_is_the_closed_form(setting_of, model, engine, tensor, samples):
-    """Where prompts fill their passes, which the closed form rounds up."""
-    shapes = [(3, 512, 512), (64, 256, 1024), (96, 2048, 1024), (576, 512, 1024)]
-    for prompts, prompt, response in shapes:
-        lengths = {"prompt_tokens": prompt, "response_tokens": response}
-        setting = setting_of(model, engine, prompts=prompts, samples_per_prompt=samples, **lengths)
-        for replicas, slots in ((1, 256), (6, 64), (12, 1024)):
-            strategy = layout(tensor=tensor, replicas=replicas, max_sequences=slots)
-            expected = generation_seconds(setting, strategy)
-            assert seconds(setting, strategy) == pytest.approx(expected, rel=0.01)
-
-
-@pytest.mark.parametrize("tensor", [1, 2])
-def test_waves_of_one_length_are_the_sum_of_their_steps(setting_of, tensor):
-    """Which the closed form takes at the middle of each wave but the last: 1.5 % less for these."""
-    lengths = {"prompt_tokens": 512, "response_tokens": 2048}
-    setting = setting_of(engine="vllm-0.3.1-spmd", prompts=80, samples_per_prompt=16, **lengths)
-    strategy = layout(tensor=tensor, replicas=1)
-    table = step_table(engine_of(setting), strategy)
-    steps = 20 * float(np.sum(table.seconds(64, 512 + np.arange(2048))))
-    assert seconds(setting, strategy) == pytest.approx(steps, rel=2e-3)
-    assert seconds(setting, strategy) == pytest.approx(generation_seconds(setting, strategy), rel=0.02)
-
-
-@some
-@given(
-    st.sampled_from(["vllm", "trtllm", "vllm-0.3.1-spmd"]),
-    st.sampled_from([2, 4]),
-    st.integers(1, 300),
-    st.sampled_from([1, 16]),
-    st.sampled_from([1, 6]),
-    st.integers(16, 512),
-)
-def test_with_stages_too_it_is_near_the_closed_form(
-    setting_of, engine, pipeline, prompts, samples, replicas, slots
-):
-    """Which fills the stages once, and not again whenever an engine that cuts no prompts reads some."""
-    setting = setting_of(engine=engine, prompts=prompts, samples_per_prompt=samples)
-    strategy = layout(pipeline=pipeline, replicas=replicas, max_sequences=slots)
-    expected = generation_seconds(setting, strategy)
-    assert seconds(setting, strategy) == pytest.approx(expected, rel=0.05)
-
-
-def test_stages_of_an_engine_that_cuts_no_prompts_fill_again_in_each_wave(setting_of):
-    setting = setting_of(engine="vllm-0.3.1-spmd", prompts=256, prompt_tokens=1024, response_tokens=64)
-    strategy = layout(pipeline=4, replicas=1, max_sequences=8)
-    assert 1.03 < seconds(setting, strategy) / generation_seconds(setting, strategy) < 1.2
+from tests.planner.simulation.generation.play import TAILED, layout, played, seconds, some, told
 
 
 @some
@@ -292,121 +205,6 @@ def test_no_prompt_is_given_away_before_its_time(setting_of):
     assert max(ends) - min(ends) <= longest * 1.1
 
 
-@some
-@given(
-    seed=st.integers(0, 2**20),
-    enough=st.integers(1, 64),
-    balance=st.sampled_from(["split", "queue"]),
-    samples=st.sampled_from([1, 4]),
-    turns=st.sampled_from([None, {"count": 3, "wait": "2 s", "tokens": 50}]),
-    cache=st.sampled_from([None, 30_000]),
-)
-def test_when_enough_prompts_are_whole_the_rest_goes_on_later(
-    setting_of, seed, enough, balance, samples, turns, cache
-):
-    prompts = 64 // samples
-    enough = min(enough, prompts)
-    work = {"prompts": prompts, "samples_per_prompt": samples, "response_tokens": TAILED}
-    setting = setting_of(turns=turns, **work)
-    strategy = layout(replicas=3, max_sequences=8, cache_tokens=cache)
-    requests = draw(setting.workload, seed=seed)
-    whole = generate(setting, strategy, requests, balance=balance)
-    outcome = generate(setting, strategy, requests, balance=balance, enough=enough)
-    found = report("a", outcome, setting, strategy)
-    assert outcome.end_s <= whole.end_s
-    whole_at = completions(requests, outcome)
-    assert whole_at[enough - 1] == whole_at[-1] == found.seconds == outcome.end_s
-    assert found.responses >= enough * samples
-    assert outcome.left.prompts == prompts - len(whole_at)
-    assert found.responses + len(outcome.left) == 64
-    assert found.response_tokens + outcome.left.tokens == requests.tokens
-    assert (outcome.left.produced < outcome.left.response).all()
-    assert found.carried == len(outcome.left)
-    if len(outcome.left):
-        rest = report("a", generate(setting, strategy, outcome.left, balance=balance), setting, strategy)
-        assert rest.response_tokens == outcome.left.tokens
-        assert rest.responses == len(outcome.left)
-
-
-def completions(requests, outcome):
-    """When each prompt that has all its responses had them, in order."""
-    ends = {}
-    for time, index in (one for part in outcome.parts for one in part.replica.finished):
-        ends.setdefault(int(requests.group[index]), []).append(time)
-    asked = np.bincount(requests.group)
-    return sorted(max(times) for group, times in ends.items() if len(times) == asked[group])
-
-
-@some
-@given(
-    seed=st.integers(0, 2**20),
-    balance=st.sampled_from(["split", "queue"]),
-    replicas=st.integers(1, 6),
-    samples=st.sampled_from([1, 4, 16]),
-)
-def test_a_prompt_that_goes_on_is_whole_when_its_last_responses_are(
-    setting_of, seed, balance, replicas, samples
-):
-    """What was done before the cut is not generated again."""
-    work = {"prompts": 64 // samples, "samples_per_prompt": samples, "response_tokens": TAILED}
-    setting = setting_of(**work)
-    strategy = layout(replicas=replicas, max_sequences=24)
-    requests = draw(setting.workload, seed=seed)
-    first = generate(setting, strategy, requests, balance=balance, enough=32 // samples)
-    done = {index for part in first.parts for _, index in part.replica.finished}
-    left = [index for index in range(64) if index not in done]
-    assert first.left.response.tolist() == requests.response[left].tolist()
-    second = generate(setting, strategy, first.left, balance=balance, enough=1)
-    assert second.end_s == completions(first.left, second)[0]
-
-
-def receivers(requests, outcome):
-    """The part that has each response, where all are done."""
-    found = np.full(len(requests), -1)
-    for number, part in enumerate(outcome.parts):
-        found[[index for _, index in part.replica.finished]] = number
-    return found
-
-
-@some
-@given(seed=st.integers(0, 2**20), replicas=st.integers(2, 6), samples=st.sampled_from([1, 4, 16]))
-def test_what_goes_on_is_dealt_to_all_replicas_with_its_prompt_together(setting_of, seed, replicas, samples):
-    work = {"prompts": 192 // samples, "samples_per_prompt": samples, "response_tokens": TAILED}
-    setting, strategy = setting_of(**work), layout(replicas=replicas)
-    requests = draw(setting.workload, seed=seed)
-    left = generate(setting, strategy, requests, enough=144 // samples).left
-    both = left.before(draw(setting.workload, seed=seed, iteration=1))
-    outcome = generate(setting, strategy, both)
-    of = receivers(both, outcome)
-    loads = [part.asked for part in outcome.parts]
-    assert max(loads) == -(-len(both) // replicas)
-    carried = np.bincount(of[: len(left)], minlength=replicas)
-    assert carried.max() - carried.min() <= samples
-    prompts = [set(of[: len(left)][left.group == group].tolist()) for group in np.unique(left.group)]
-    assert all(len(parts) == 1 for parts in prompts)
-
-
-def test_one_sample_a_prompt_that_goes_on_is_dealt_in_turn(setting_of):
-    setting, strategy = setting_of(prompts=30, response_tokens=TAILED), layout(replicas=4)
-    left = played(setting, strategy, enough=20).left
-    outcome = generate(setting, strategy, left.before(draw(setting.workload, seed=1)))
-    assert [part.asked for part in outcome.parts] == [10, 10, 10, 10]
-    of = receivers(left.before(draw(setting.workload, seed=1)), outcome)
-    assert of.tolist() == [number % 4 for number in range(40)]
-
-
-def test_what_goes_on_reads_what_it_had_with_its_answers(setting_of):
-    """Cut off after the first of two turns."""
-    setting = setting_of(prompts=2, response_tokens=200, turns={"count": 2, "wait": "1 s", "tokens": 30})
-    strategy = layout(replicas=2, max_sequences=1)
-    outcome = played(setting, strategy, enough=1)
-    (produced,) = outcome.left.produced.tolist()
-    assert 100 <= produced < 200
-    rest = report("a", generate(setting, strategy, outcome.left), setting, strategy)
-    assert rest.read_tokens == 512 + produced + 30
-    assert rest.idle_device_seconds["tools"] == 0
-
-
 CODE = """
 import sys
 from pathlib import Path
@@ -457,68 +255,3 @@ def test_another_seed_says_something_else(setting_of):
     first, again, other = (told(setting, layout(), seed=seed) for seed in (1, 1, 2))
     assert first.model_dump_json() == again.model_dump_json()
     assert first.seconds != other.seconds
-
-
-@pytest.mark.parametrize(
-    ("lengths", "replicas", "slots"),
-    [
-        ({"mean": 1500, "maximum": 8192}, 32, 64),
-        ({"mean": 3000, "maximum": 4096}, 32, 64),
-        ({"mean": 3000, "maximum": 4096}, 32, 16),
-        ({"mean": 1500, "maximum": 8192, "sigma": 1.0}, 32, 64),
-        ({"mean": 1500, "maximum": 8192}, 8, 32),
-    ],
-)
-def test_of_varied_lengths_the_closed_form_is_near_the_mean_of_many_draws(
-    setting_of, lengths, replicas, slots
-):
-    setting = setting_of(prompts=64 * replicas, response_tokens=lengths)
-    strategy = layout(replicas=replicas, max_sequences=slots)
-    mean = np.mean([seconds(setting, strategy, seed=seed) for seed in range(3)])
-    assert generation_seconds(setting, strategy) == pytest.approx(mean, rel=0.07)
-
-
-@pytest.mark.parametrize("lengths", [1000, {"mean": 1000, "maximum": 8192}], ids=["equal", "varied"])
-@pytest.mark.parametrize(
-    ("count", "wait"), [(2, "10 s"), (5, "10 s"), (5, "60 s"), (10, "60 s"), (20, "30 s"), (5, "0 s")]
-)
-@pytest.mark.parametrize(("replicas", "sequences", "slots"), [(8, 64, 64), (8, 128, 64)])
-def test_with_turns_the_closed_form_is_near_the_mean_of_many_draws(
-    setting_of, lengths, count, wait, replicas, sequences, slots
-):
-    """In one wave and in two: the last response waits for the longest of many waits."""
-    turns = {"count": count, "wait": wait, "tokens": 20}
-    prompts = replicas * sequences
-    setting = setting_of("qwen2.5-7b", prompts=prompts, response_tokens=lengths, turns=turns)
-    strategy = layout(replicas=replicas, max_sequences=slots)
-    mean = np.mean([seconds(setting, strategy, seed=seed) for seed in range(4)])
-    assert generation_seconds(setting, strategy) == pytest.approx(mean, rel=0.12)
-
-
-@pytest.mark.parametrize("responses", [200, {"mean": 200, "maximum": 1000}], ids=["equal", "varied"])
-@pytest.mark.parametrize(("replicas", "sequences", "slots"), [(1, 256, 64), (8, 64, 64), (16, 128, 32)])
-def test_with_prompts_of_varied_length_it_is_near_the_mean_of_many_draws(
-    setting_of, responses, replicas, sequences, slots
-):
-    """Attention grows with the mean square of the prompts, and one of several replicas has the longest."""
-    prompts = {"mean": 8000, "maximum": 30_000}
-    setting = setting_of(
-        "qwen2.5-7b",
-        prompts=replicas * sequences,
-        prompt_tokens=prompts,
-        response_tokens=responses,
-    )
-    strategy = layout(replicas=replicas, max_sequences=slots)
-    mean = np.mean([seconds(setting, strategy, seed=seed) for seed in range(8)])
-    assert generation_seconds(setting, strategy) == pytest.approx(mean, rel=0.05)
-
-
-def test_reading_prompts_of_varied_length_takes_the_seconds_of_each(setting_of):
-    """Of one replica and one token each, so that nothing else counts."""
-    varied = {"prompts": 512, "response_tokens": 1}
-    setting = setting_of(prompt_tokens={"mean": 8000, "maximum": 30_000}, **varied)
-    strategy = layout(replicas=1, max_sequences=512)
-    mean = np.mean([seconds(setting, strategy, seed=seed) for seed in range(8)])
-    assert generation_seconds(setting, strategy) == pytest.approx(mean, rel=0.02)
-    equal = generation_seconds(setting_of(prompt_tokens=8000, **varied), strategy)
-    assert generation_seconds(setting, strategy) > 1.03 * equal

@@ -1,6 +1,7 @@
 """The paper's figures, with our values in them."""
 
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from planner.reporting.figures.bars import Panel, Picture
 from planner.studies.paper.fixed import PLACEMENTS
@@ -9,6 +10,9 @@ from planner.studies.paper.systems import NAMES
 from planner.studies.paper.tables import Measures
 from planner.studies.paper.throughput import Comparison, Key, of_algorithm
 from planner.studies.paper.transitions import Transitions
+
+Series = dict[str, tuple[float | None, ...]]
+"""Heights by name, one for each tick."""
 
 
 def pictures(measures: Measures) -> Iterator[Picture]:
@@ -36,7 +40,7 @@ def pictures(measures: Measures) -> Iterator[Picture]:
 
 def _throughputs(size: Size, comparisons: Sequence[Comparison]) -> Panel:
     own = [each for each in comparisons if each.size == size]
-    series = {NAMES["hybridflow"]: tuple(each.ours.tokens_per_second for each in own)}
+    series: Series = {NAMES["hybridflow"]: tuple(each.ours.tokens_per_second for each in own)}
     for key in dict.fromkeys(key for each in comparisons for key in each.others):
         runs = [each.others.get(key) for each in own]
         series[_name(key)] = tuple(None if run is None else run.tokens_per_second for run in runs)
@@ -46,12 +50,9 @@ def _throughputs(size: Size, comparisons: Sequence[Comparison]) -> Panel:
 def _placements(measures: Measures) -> Picture:
     def panel(size: Size) -> Panel:
         own = [each for each in measures.placements if each.size == size]
-        series = {name: tuple(each.fixed.get(name) for each in own) for name in PLACEMENTS}
-        return Panel(
-            title=size,
-            ticks=tuple(str(each.devices) for each in own),
-            series={**series, "best": tuple(each.best for each in own)},
-        )
+        series: Series = {name: tuple(each.fixed.get(name) for each in own) for name in PLACEMENTS}
+        series["best"] = tuple(each.best for each in own)
+        return Panel(title=size, ticks=tuple(str(each.devices) for each in own), series=series)
 
     return Picture(
         name="figure-12-placements",
@@ -75,7 +76,7 @@ def _transitions(measures: Measures) -> Picture:
 
 def _transition_panel(size: Size, found: Sequence[Transitions]) -> Panel:
     own = [each for each in found if each.size == size]
-    series: dict[str, tuple[float | None, ...]] = {
+    series: Series = {
         "HybridFlow": tuple(each.hybridflow for each in own),
         "HybridFlow-V": tuple(each.vanilla for each in own),
     }
@@ -124,8 +125,15 @@ def _searches(measures: Measures) -> Picture:
     )
 
 
-def _sizes(found: Sequence[Comparison | Transitions | object]) -> list[Size]:
-    return list(dict.fromkeys(each.size for each in found))  # type: ignore[attr-defined]
+class _Sized(Protocol):
+    """What was found for one size of the models."""
+
+    @property
+    def size(self) -> Size: ...
+
+
+def _sizes(found: Sequence[_Sized]) -> list[Size]:
+    return list(dict.fromkeys(each.size for each in found))
 
 
 def _name(key: Key) -> str:
