@@ -18,7 +18,7 @@ from planner.errors import InfeasibleError, PlanMismatchError, PlannerError, Spe
 
 _COMMANDS = {
     "plan": ("plan", "choose placement and parallel sizes, with a proof"),
-    "simulate": ("simulate", "predict the timeline of an iteration"),
+    "simulate": ("simulate", "play a plan's iterations event by event, and its whole job"),
     "explain": ("explain", "what decides a plan, what a demand costs, what would help"),
     "sweep": ("sweep", "make a what-if table over a grid of settings"),
     "diff": ("diff", "say what differs between two plans"),

@@ -32,7 +32,7 @@ def add_parser(commands: Any) -> None:
         "--iterations",
         type=int,
         metavar="N",
-        help="by default one, or as many as show the steady state where calls of several overlap",
+        help="how many are shown; by default one, or a few where calls of several overlap",
     )
     parser.add_argument(
         "--done-within",

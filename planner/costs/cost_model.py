@@ -258,14 +258,17 @@ def _sync_seconds(setting: Setting, strategy: RoleStrategy) -> float:
 def _generation_bytes(setting: Setting, strategy: RoleStrategy) -> dict[str, int]:
     """During a call that generates, beside what is persistent.
 
-    Offloaded training weights come back for the sync, before the engine takes its cache and working set.
+    Offloaded training weights come back for the sync, before the engine takes its cache and working set; or
+    for the whole call, where it generates with them.
     """
     assert strategy.generate is not None, "a role that generates has a generation layout"
     kinds = generation_bytes(setting, strategy.generate)
     weights = kinds.pop("generation_weights")
-    if (strategy.train is None and strategy.infer is None) or setting.stack.generation.resharding == "none":
+    if strategy.train is None and strategy.infer is None:
         return kinds
     back = training_shard_bytes(setting, strategy.layout) if strategy.offload == "all" else 0
+    if setting.stack.generation.resharding == "none":
+        return {**kinds, "parameters": back} if back else kinds
     if back > sum(kinds.values()):
         return {"generation_weights": weights, "parameters": back}
     return {"generation_weights": weights, **kinds}

@@ -135,11 +135,17 @@ def dollars_per_million_tokens(
     scenario: Scenario, pools: Sequence[Pool], iteration_seconds: float
 ) -> float | None:
     """What the pools' devices cost while they train a million tokens; none where one has no price."""
-    prices = [scenario.cluster.node_pool(pool.node_pool).price for pool in pools]
-    hourly = sum(pool.devices * (price or 0.0) for pool, price in zip(pools, prices, strict=True))
-    if None in prices:
+    hourly = dollars_per_hour(scenario, pools)
+    if hourly is None:
         return None
     return hourly * iteration_seconds / HOUR_S / scenario.workload.total_tokens * MILLION
+
+
+def dollars_per_hour(scenario: Scenario, pools: Sequence[Pool]) -> float | None:
+    """What the pools' devices cost; none where one has no price."""
+    prices = [scenario.cluster.node_pool(pool.node_pool).price for pool in pools]
+    hourly = sum(pool.devices * (price or 0.0) for pool, price in zip(pools, prices, strict=True))
+    return None if None in prices else hourly
 
 
 def _links(

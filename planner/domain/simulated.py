@@ -60,7 +60,7 @@ class Simulation(Value):
     timeline: Timeline
     iterations: int
     iteration_seconds: float
-    """Steady-state period: the mean of many iterations, once nothing fills or drains."""
+    """Steady-state period: where iterations overlap, the mean of many once nothing fills or drains."""
     tokens_per_second: float
     """Prompt and response tokens of all samples that were trained on, over the period."""
     predicted_seconds: float

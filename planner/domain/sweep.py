@@ -44,7 +44,7 @@ class Figures(Value):
     tail_seconds: float | None = None
     """Of generation, from when 90 % of the responses are done until the last one is."""
     idle_share: float | None = None
-    """Of the cluster's device-seconds in the simulated iterations."""
+    """Of the cluster's device-seconds in an iteration of the steady state."""
     job_hours: float | None = None
     """Of the scenario's whole job, failures and checkpoints included; none where it has none."""
     job_dollars: float | None = None

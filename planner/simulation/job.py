@@ -2,17 +2,19 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planner.costs import CostModel
+from planner.costs.iteration import dollars_per_hour
 from planner.costs.memory.checkpoints import checkpoint_bytes
 from planner.domain.dataflow import DataflowGraph
 from planner.domain.job import Job
 from planner.domain.plan import CallPrediction, Plan
 from planner.domain.scenario import Scenario
-from planner.domain.simulated import JobReport, Stretch
+from planner.domain.simulated import JobReport, Simulation, Stretch
 from planner.errors import SpecError
 from planner.simulation.plans import simulate
 from planner.simulation.reliability import ExpectedJob, best_interval, expected_job
@@ -24,13 +26,17 @@ STRETCHES = 5
 """Iterations of a growing job for which everything is costed anew."""
 
 
-def job_report(plan: Plan, graph: DataflowGraph, costs: CostModel, *, iterations: int) -> JobReport:
+def job_report(
+    plan: Plan, graph: DataflowGraph, costs: CostModel, *, iterations: int, first: Simulation | None = None
+) -> JobReport:
     """What the plan's whole job takes.
 
     Parameters
     ----------
     iterations
         That each stretch is simulated for.
+    first
+        The first stretch, where it has been simulated already.
 
     Raises
     ------
@@ -40,15 +46,18 @@ def job_report(plan: Plan, graph: DataflowGraph, costs: CostModel, *, iterations
     job = plan.scenario.job
     if job is None:
         raise SpecError(f"{plan.scenario.name}: job: missing; say at least how many iterations it has")
-    stretches = [
-        _stretch(plan, graph, costs, index, job.growth_at(index), iterations) for index in _indices(job)
-    ]
+    first = first or simulate(plan, graph, costs, iterations=iterations, curves=False)
+    stretches = [_told(plan, 0, first)]
+    for index in _indices(job)[1:]:
+        longer, own = grown(plan, graph, costs, job.growth_at(index))
+        found = simulate(longer, graph, own, iterations=iterations, curves=False)
+        stretches.append(_told(longer, index, found))
     seconds = _along(job, stretches, [stretch.seconds for stretch in stretches])
     lengths = _along(job, stretches, [stretch.response_tokens for stretch in stretches])
     workload = plan.scenario.workload
     beside = workload.prompt_tokens.mean + workload.answer_tokens
     spent, best = _expected(plan, costs, job, seconds / job.iterations)
-    devices, hourly = plan.used_devices, _dollars_per_hour(plan)
+    devices, hourly = plan.used_devices, dollars_per_hour(plan.scenario, plan.pools)
     return JobReport(
         iterations=job.iterations,
         seconds=spent.seconds,
@@ -101,15 +110,11 @@ def with_responses(scenario: Scenario, factor: float) -> Scenario:
     return scenario.model_copy(update={"workload": workload})
 
 
-def _stretch(
-    plan: Plan, graph: DataflowGraph, costs: CostModel, index: int, factor: float, iterations: int
-) -> Stretch:
-    longer, costs = grown(plan, graph, costs, factor)
-    found = simulate(longer, graph, costs, iterations=iterations, curves=False)
+def _told(plan: Plan, index: int, simulation: Simulation) -> Stretch:
     return Stretch(
         iteration=index,
-        seconds=found.iteration_seconds,
-        response_tokens=longer.scenario.workload.response_tokens.mean,
+        seconds=simulation.iteration_seconds,
+        response_tokens=plan.scenario.workload.response_tokens.mean,
     )
 
 
@@ -119,9 +124,13 @@ def _indices(job: Job) -> list[int]:
 
 
 def _along(job: Job, stretches: Sequence[Stretch], values: Sequence[float]) -> float:
-    """The sum over all iterations of what is known at some."""
+    """The sum over all iterations of what is known at some, linear between and constant after those."""
     at = [stretch.iteration for stretch in stretches]
-    return float(np.sum(np.interp(np.arange(job.iterations), at, values)))
+    between = zip(pairwise(at), pairwise(values), strict=True)
+    growing = sum(
+        (high - low) * first + (last - first) * (high - low - 1) / 2 for (low, high), (first, last) in between
+    )
+    return growing + (job.iterations - at[-1]) * values[-1]
 
 
 def _expected(plan: Plan, costs: CostModel, job: Job, iteration_s: float) -> tuple[ExpectedJob, int | None]:
@@ -151,10 +160,3 @@ def _checkpoint_bytes(plan: Plan, costs: CostModel) -> int:
     return sum(
         checkpoint_bytes(costs.setting(role, plan.node_pool_of(role))) for role in costs.graph.trained_roles
     )
-
-
-def _dollars_per_hour(plan: Plan) -> float | None:
-    prices = [(pool.devices, plan.scenario.cluster.node_pool(pool.node_pool).price) for pool in plan.pools]
-    if any(price is None for _, price in prices):
-        return None
-    return sum(devices * (price or 0.0) for devices, price in prices)

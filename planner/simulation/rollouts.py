@@ -11,7 +11,7 @@ from planner.domain.dataflow import DataflowGraph, ModelCall
 from planner.domain.generated import GenerationReport
 from planner.domain.parallelism import GenerationStrategy
 from planner.domain.plan import Plan
-from planner.simulation.generation.report import generate, report
+from planner.simulation.generation.report import MOMENTS, generate, report
 from planner.simulation.generation.requests import Requests, draw
 
 PILING = 12
@@ -70,17 +70,16 @@ class _Source:
                 balance=rollouts.balance,
                 enough=wanted if more else None,
             )
-            one = report(
-                self.call.name,
-                outcome,
-                self.setting,
-                self.strategy,
-                iteration=max(0, index),
-                factor=factor,
-                **({} if curves and index >= 0 else {"moments": 0}),
-            )
             if index >= 0:
-                yield one
+                yield report(
+                    self.call.name,
+                    outcome,
+                    self.setting,
+                    self.strategy,
+                    iteration=index,
+                    factor=factor,
+                    moments=MOMENTS if curves else 0,
+                )
             if more:
                 left = outcome.left
                 surplus += requests.prompts - left.prompts - self.setting.workload.prompts

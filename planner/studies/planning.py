@@ -144,7 +144,7 @@ def simulate(plan: Plan, *, iterations: int | None = None, curves: bool = True) 
     Parameters
     ----------
     iterations
-        How many; by default one, or as many as show the steady state where calls of several overlap.
+        How many are drawn and shown; by default one, or a few where calls of several overlap.
     curves
         Whether each generation is also to tell its tokens over time.
 
@@ -157,8 +157,12 @@ def simulate(plan: Plan, *, iterations: int | None = None, curves: bool = True) 
         raise SpecError(f"{plan.scenario.name}: iterations must be at least 1, not {iterations}")
     graph = planned_dataflow(plan)
     count = _iterations_of(plan) if iterations is None else iterations
-    found = play(plan, graph, CostModel(plan.scenario, graph), iterations=count, curves=curves)
-    return found.model_copy(update={"job": job_of(plan)}) if plan.scenario.job else found
+    costs = CostModel(plan.scenario, graph)
+    found = play(plan, graph, costs, iterations=count, curves=curves)
+    if plan.scenario.job is None:
+        return found
+    job = job_report(plan, graph, costs, iterations=count, first=found)
+    return found.model_copy(update={"job": job})
 
 
 def job_of(plan: Plan) -> JobReport:

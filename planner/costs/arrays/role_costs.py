@@ -97,7 +97,9 @@ class Generated:
     call: ModelCall
     table: GenerationTable
     weights: Whole
-    """Bytes of the engine's own weights."""
+    """Bytes of the engine's own weights; none where it generates with the training weights."""
+    stays: bool
+    """Whether training weights that come back stay for the whole call."""
     sync: Floats
     """Seconds of the weight sync."""
     returning_s: Floats
@@ -112,11 +114,12 @@ def generated(calls: Sequence[tuple[ModelCall, Setting]], pairs: Syncs) -> list[
 
 
 def _generated(call: ModelCall, setting: Setting, pairs: Syncs) -> Generated:
-    table = generation_table(setting, pairs.generate)
+    table, stays = generation_table(setting, pairs.generate), setting.stack.generation.resharding == "none"
     return Generated(
         call=call,
         table=table,
-        weights=table.weights * (setting.stack.generation.resharding != "none"),
+        weights=table.weights * (not stays),
+        stays=stays,
         sync=sync_seconds(setting, pairs),
         returning_s=returning_seconds(setting, pairs.train),
         returning=returning_bytes(setting, pairs.train),
@@ -128,7 +131,8 @@ def generation_costs(
 ) -> RoleCosts:
     """Costs with some states in host memory between the calls.
 
-    Training weights come back for the sync, before the engine takes its cache and working set.
+    Training weights come back for the sync, before the engine takes its cache and working set; or for the
+    whole call, where it generates with them.
     """
     seconds = {}
     nothing = np.zeros(len(pairs), dtype=np.int64)
@@ -136,7 +140,8 @@ def generation_costs(
     for each in calls:
         whole = each.table.seconds + (each.sync + returns * each.returning_s)
         seconds[each.call.name] = correct(each.call, whole, _PairLikeness(pairs, offload))
-        peak = each.weights + np.maximum(each.table.beside, returns * each.returning)
+        beside, back = each.table.beside, returns * each.returning
+        peak = each.weights + (beside + back if each.stays else np.maximum(beside, back))
         transient = np.maximum(transient, peak)
     return RoleCosts(seconds=seconds, persistent=nothing, transient=transient, host=nothing)
 

@@ -28,7 +28,7 @@ _MIDPOINTS: Floats = (np.arange(24) + 0.5) / 24
 
 
 def generation_seconds(setting: Setting, generate: GenerationStrategy) -> float:
-    """All responses on the fullest replica, without the weight sync.
+    """All responses, until the last replica is done, without the weight sync.
 
     Depends on nothing of the training layout.
     """

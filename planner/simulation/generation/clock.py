@@ -48,11 +48,15 @@ class _Batch:
 class _Anew:
     """Steps of one batch in an engine that keeps no cache: whole sequences pass the model again."""
 
+    table: StepTable
+    batch: int
     at: list[float]
     """Seconds at `_ANEW`."""
 
     def seconds(self, context: float) -> float:
-        """Of one step."""
+        """Of one step; the table itself is asked beyond the grid."""
+        if context > _ANEW[-1]:
+            return float(self.table.seconds(self.batch, context))
         return _between(_ANEW, self.at, context)
 
 
@@ -127,7 +131,7 @@ class StepClock:
     def _new_batch(self, batch: int) -> _Batch | _Anew:
         table, pipeline = self.table, self.pipeline
         if not table.stack.keeps_cache:
-            return _Anew(np.asarray(table.seconds(batch, np.array(_ANEW))).tolist())
+            return _Anew(table, batch, np.asarray(table.seconds(batch, np.array(_ANEW))).tolist())
         sequences, stack = batch / pipeline, table.stack
         is_eager = sequences > stack.graph_sequences
         first, last = (float(layers) for layers in table.layers)

@@ -99,12 +99,10 @@ class Replica:
             return self._read(until)
         if self.running:
             return self._decode(until)
-        back = self.away[0][0]
-        if back > until:
-            return False
+        back = min(self.away[0][0], until)
         self.waited_s += back - self.time
         self.time = back
-        return True
+        return self.away[0][0] <= until
 
     def unfinished(self) -> list[tuple[int, int]]:
         """(Index, tokens produced) of what is not done."""

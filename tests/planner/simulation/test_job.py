@@ -135,3 +135,18 @@ def test_equal_lengths_that_should_grow_are_refused_with_what_to_change(tmp_path
     path.write_text(text)
     with pytest.raises(SpecError, match=r"job\.growth: all responses have their maximum of 100 tokens"):
         planner.read_scenario(path)
+
+
+def test_a_job_of_very_many_iterations_is_summed_without_listing_them():
+    many = Job(iterations=10**9, growth=Growth(factor=1.5))
+    few = Job(iterations=1001, growth=Growth(factor=1.5))
+    scenarios = [plan().scenario.model_copy(update={"job": job}) for job in (many, few)]
+    one, other = (job_of(plan().model_copy(update={"scenario": each})) for each in scenarios)
+    assert one.iteration_seconds == pytest.approx(other.iteration_seconds, rel=1e-3)
+
+
+def test_growth_is_summed_as_it_is_interpolated():
+    found = report(growth=Growth(factor=2.0, iterations=101))
+    at, seconds = zip(*((each.iteration, each.seconds) for each in found.stretches), strict=True)
+    expected = np.interp(np.arange(400), at, seconds).mean()
+    assert found.iteration_seconds == pytest.approx(expected, rel=1e-12)

@@ -118,6 +118,22 @@ def test_generation_costs_what_each_pair_does_alone(scenario, node_pool, offload
     assert_equal(costs, table, "actor", each, node_pool, generating=True)
 
 
+@pytest.mark.parametrize("offload", ["none", "all"])
+def test_what_generates_with_the_training_weights_holds_them_for_the_whole_call(scenario, node_pool, offload):
+    """Beside its cache and working set, where they lie in host memory else."""
+    engine = scenario.stack.generation.model_copy(update={"resharding": "none"})
+    stack = scenario.stack.model_copy(update={"generation": engine})
+    own = scenario.model_copy(update={"stack": stack})
+    costs, pairs = CostModel(own, PPO), random_pairs(own, 30)
+    (table,) = costs.generations("actor", pairs, node_pool, offloads=[offload])
+    each = [strategy(pairs, row, offload=offload) for row in range(30)]
+    assert_equal(costs, table, "actor", each, node_pool, generating=True)
+    for row in each:
+        generating = costs.memory("actor", row, node_pool).transient["actor.generate"]
+        assert ("parameters" in generating) == (offload == "all")
+        assert generating["kv_cache"] > 0
+
+
 def test_a_role_that_only_generates_keeps_its_weights_and_reshards_nothing(scenario, node_pool):
     costs, rows = CostModel(scenario, PPO), random_pairs(scenario, 30).generate
     table = costs.generators("actor", rows, node_pool)

@@ -114,3 +114,11 @@ def test_steps_are_remembered_without_a_change(clock_of):
     first = (fresh.decode(7, 900), fresh.prefill(prompts=3, tokens=100, past=50))
     again = (fresh.decode(7, 900), fresh.prefill(prompts=3, tokens=100, past=50))
     assert first == again
+
+
+@pytest.mark.parametrize("context", [0.0, 40.5, 32768.0, 40_000.0, 131_072.0])
+def test_steps_of_an_engine_without_a_cache_are_the_tables_at_any_context(setting_of, context):
+    """Whole sequences pass the model, so that attention grows with their square."""
+    engine = engine_of(setting_of(engine="nemo-aligner"))
+    table = step_table(engine, GenerationStrategy(tensor=2, max_sequences=8))
+    assert StepClock(table).decode(4, context) == pytest.approx(float(table.seconds(4, context)), rel=0.01)

@@ -258,3 +258,14 @@ def test_stages_are_filled_once_for_prompts_in_a_row(clocks):
     assert reads[1:] == pytest.approx([reads[1]] * 7, rel=1e-6)
     step = clocks[1].table.stack.step
     assert reads[0] - step == pytest.approx(2 * (reads[1] - step))
+
+
+def test_what_is_cut_off_while_it_waits_for_an_answer_has_waited(clocks):
+    limits = Limits(sequences=8, cache_tokens=None, step_tokens=8192, chunked=True)
+    replica = Replica(clock=clocks[0], limits=limits)
+    replica.ask(Sequence(index=0, group=0, prompt=100, stops=[20, 10], waits=[1000.0]))
+    while replica.advance(500.0):
+        pass
+    assert replica.time == 500.0
+    assert 499.0 < replica.waited_s < 500.0
+    assert replica.unfinished() == [(0, 10)]
