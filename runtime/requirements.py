@@ -11,7 +11,7 @@ from planner.errors import PlanMismatchError
 from planner.units import format_bytes
 from runtime.engines.limits import refuse
 from runtime.platform import DeviceKind, device_kind
-from runtime.resource_pool import Assignment, Node, assign, nodes_here, ray_cluster, this_machine
+from runtime.resource_pool import Assignment, Node, assign, nodes_for, ray_cluster, this_machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ def dry_run(plan: Plan, *, address: str | None = None) -> DryRun:
     if address is None:
         return _reserve(plan, [this_machine(kind, devices=virtual_devices(plan))], kind, "a new local Ray")
     with ray_cluster(address, kind=kind, devices=0):
-        return _reserve(plan, nodes_here(kind), kind, address)
+        return _reserve(plan, nodes_for(plan, kind), kind, address)
 
 
 def virtual_devices(plan: Plan) -> int:

@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +28,9 @@ OBJECT_STORE_BYTES = 512 * 2**20
 """Of a Ray started for one CPU run; Ray spills to disk beyond."""
 PLACEMENT_SECONDS = 30.0
 ADDRESS_SECONDS = 5.0
-RELEASE_SECONDS, POLL_SECONDS = 5.0, 0.1
+RELEASE_SECONDS = 5.0
+"""That devices of another job are waited for, where the plan would fit with them."""
+POLL_SECONDS = 0.1
 GREATEST_PORT = 65535
 
 
@@ -116,26 +118,41 @@ def uninterrupted() -> Iterator[None]:
 
 
 def nodes_here(kind: DeviceKind) -> tuple[Node, ...]:
-    """The living nodes of the connected cluster, in order of address and id, with what they have free.
+    """The living nodes of the connected cluster, in order of address and id, with what they have free."""
+    free = ray._private.state.available_resources_per_node()
+    return _nodes(lambda node: free.get(node["NodeID"], {}), kind)
 
-    Devices of a job that has just ended are waited for a little: Ray hears of them with a delay.
+
+def nodes_for(plan: Plan, kind: DeviceKind) -> tuple[Node, ...]:
+    """The same, once the plan fits them; or after `RELEASE_SECONDS`, or if it would not fit them all free.
+
+    Ray hears with a delay of devices that a job has just given back.
     """
     deadline = time.monotonic() + RELEASE_SECONDS
-    while True:
-        nodes = _nodes(kind)
-        whole = {node["NodeID"]: int(node["Resources"].get(DEVICE_RESOURCE[kind], 0)) for node in ray.nodes()}
-        if all(node.devices == whole[node.id] for node in nodes) or time.monotonic() > deadline:
-            return nodes
+    whole = _nodes(lambda node: node["Resources"], kind)
+    while not fits(plan, nodes := nodes_here(kind), kind):
+        if time.monotonic() > deadline or not fits(plan, whole, kind):
+            break
         time.sleep(POLL_SECONDS)
+    return nodes
 
 
-def _nodes(kind: DeviceKind) -> tuple[Node, ...]:
-    free = ray._private.state.available_resources_per_node()
+def fits(plan: Plan, nodes: Sequence[Node], kind: DeviceKind) -> bool:
+    """Whether the nodes offer the devices that the plan asks for."""
+    try:
+        assign(plan, nodes, kind)
+    except PlanMismatchError:
+        return False
+    return True
+
+
+def _nodes(resources: Callable[[dict[str, Any]], Mapping[str, float]], kind: DeviceKind) -> tuple[Node, ...]:
+    """The living nodes with so much of their resources."""
     nodes = (
         Node(
             id=node["NodeID"],
             address=node["NodeManagerAddress"],
-            devices=int(free.get(node["NodeID"], {}).get(DEVICE_RESOURCE[kind], 0)),
+            devices=int(resources(node).get(DEVICE_RESOURCE[kind], 0)),
             memory_bytes=int(node["Resources"].get("memory", 0)),
         )
         for node in ray.nodes()

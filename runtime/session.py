@@ -11,7 +11,7 @@ from runtime.controller import Controller
 from runtime.engines.limits import refuse
 from runtime.platform import device_kind
 from runtime.requirements import check, memory_problems, virtual_devices
-from runtime.resource_pool import assign, light_process, nodes_here, processes, ray_cluster
+from runtime.resource_pool import assign, light_process, nodes_for, processes, ray_cluster
 from runtime.watch import Origin, wait_for
 from runtime.workers.call import Role
 from runtime.workers.host import World
@@ -89,7 +89,7 @@ def started(plan: Plan, *, address: str | None = None) -> Iterator[Groups]:
     """Processes of the plan's pools, each pool one process group, without roles yet."""
     kind = device_kind()
     with ray_cluster(address, kind=kind, devices=virtual_devices(plan)):
-        assignments = assign(plan, nodes_here(kind), kind)
+        assignments = assign(plan, nodes_for(plan, kind), kind)
         if kind == "cpu":
             refuse(memory_problems(plan, assignments))
         with processes(assignments, kind) as pools, light_process() as light:

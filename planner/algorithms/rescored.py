@@ -15,7 +15,11 @@ _WRITES = "old_logprobs"
 def rescored(graph: DataflowGraph) -> DataflowGraph:
     """The same dataflow with one forward pass of the actor over the samples, before the advantages."""
     calls = graph.graph.copy()
-    source = next(call for call in graph.calls if _WRITES in call.writes)
+    sources = [call for call in graph.calls if _WRITES in call.writes]
+    for each in sources:
+        writes = tuple(field for field in each.writes if field != _WRITES)
+        calls.nodes[each.name]["call"] = replace(each, writes=writes)
+    source = sources[0]
     again = ModelCall(
         name=f"{ACTOR}.logprobs",
         role=ACTOR,
@@ -25,7 +29,12 @@ def rescored(graph: DataflowGraph) -> DataflowGraph:
         writes=(_WRITES,),
     )
     calls.add_node(again.name, call=again)
-    calls.add_edge(source.name, again.name, fields=_READS)
+    for _, reader, fields in list(calls.out_edges(source.name, data="fields")):
+        if _WRITES in fields:
+            calls.edges[source.name, reader]["fields"] = tuple(each for each in fields if each != _WRITES)
+            calls.add_edge(again.name, reader, fields=(_WRITES,))
     for call in graph.calls_of(CONTROLLER):
-        calls.add_edge(again.name, call.name, fields=(_WRITES,))
+        if not calls.has_edge(again.name, call.name):
+            calls.add_edge(again.name, call.name, fields=())
+    calls.add_edge(source.name, again.name, fields=_READS)
     return replace(graph, graph=calls)
