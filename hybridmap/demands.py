@@ -25,7 +25,7 @@ def add_demands(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what to ask for", "each overrides the scenario's key of that name")
     group.add_argument("--minimise", choices=_OBJECTIVES, metavar="WHAT", help=", ".join(_OBJECTIVES))
     group.add_argument(
-        "--within", type=_duration, metavar="TIME", help="longest permitted iteration, as 300 or '5 min'"
+        "--within", type=duration, metavar="TIME", help="longest permitted iteration, as 300 or '5 min'"
     )
     group.add_argument(
         "--time-model",
@@ -101,13 +101,15 @@ def _positive(text: str) -> float:
     return value
 
 
-def _duration(text: str) -> float:
-    """Seconds, with a unit or without."""
+def duration(text: str) -> float:
+    """Seconds of a text such as ``300``, ``5 min`` or ``3 d``, above 0."""
     try:
-        found = parse_seconds(text)
+        found = float(text) if text.replace(".", "", 1).isdecimal() else parse_seconds(text)
     except SpecError:
-        return _positive(text)
-    return _positive(f"{found!r}")
+        found = math.nan
+    if not 0 < found < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time above 0, such as 300 (seconds) or '5 min'")
+    return found
 
 
 def _natural(text: str) -> int:

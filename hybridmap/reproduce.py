@@ -16,7 +16,8 @@ from planner.reporting.tables import name_table
 from planner.studies.paper.tables import STEPS, Evaluation, Table, evaluation
 
 MOST_WORKERS = 2
-"""Further processes; the longest part of what is left to this one takes as long as a third of theirs."""
+"""Processes that compare systems while this one does the rest, which takes longer than a third of them would
+save."""
 
 
 def add_parser(commands: Any) -> None:
@@ -36,7 +37,7 @@ def reproduce(options: argparse.Namespace) -> None:
     """Plan the paper's scenarios and show what holds."""
     if options.out is not None:
         refuse_unwritable(options.out / "paper.json")
-    workers = min(MOST_WORKERS, (os.cpu_count() or 1) - 1)
+    workers = min(MOST_WORKERS, len(os.sched_getaffinity(0)) - 1)
     with step_progress("the paper's evaluation", total=STEPS) as watch:
         found = evaluation(watch, workers=workers)
     if options.out is not None:

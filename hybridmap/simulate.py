@@ -8,13 +8,14 @@ from typing import Any
 import planner
 from hybridmap import inputs, screen
 from hybridmap.answers import simulation_answer
-from hybridmap.demands import add_demands, add_search, search_settings
+from hybridmap.demands import add_demands, add_search, duration, search_settings
 from planner.domain.text import dump_json, write_text
 from planner.errors import InfeasibleError, SpecError
 from planner.reporting.simulations import attempts_table, simulation_report
 from planner.reporting.trace import chrome_trace
-from planner.studies.deadline import Attempt, attempts
-from planner.units import HOUR_S, parse_seconds
+from planner.studies import deadline
+from planner.studies.deadline import Attempt
+from planner.units import HOUR_S
 
 _PICTURES = (".png", ".svg", ".pdf")
 _MOST_ITERATIONS = 10_000
@@ -36,6 +37,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument(
         "--done-within",
+        type=duration,
         metavar="TIME",
         help="as '3 d': the fewest nodes that finish the scenario's job by then",
     )
@@ -89,7 +91,7 @@ def _plan_of(options: argparse.Namespace) -> planner.Plan:
 
 def _attempts(options: argparse.Namespace) -> list[Attempt]:
     """Clusters of the scenario's devices, until the fewest nodes are known that are done in time."""
-    within_s = _seconds(options.done_within)
+    within_s: float = options.done_within
     if inputs.is_plan(options.scenario):
         raise SpecError(
             f"{options.scenario}: --done-within asks for other clusters; name a scenario, not a plan"
@@ -97,7 +99,7 @@ def _attempts(options: argparse.Namespace) -> list[Attempt]:
     scenario = inputs.scenario_of(options)
     found: list[Attempt] = []
     with screen.errors_console().status("planning ...") as status:
-        for attempt in attempts(scenario, within_s, settings=search_settings(options)):
+        for attempt in deadline.attempts(scenario, within_s, settings=search_settings(options)):
             found.append(attempt)
             status.update(f"planning ... {attempt.devices:,} devices: {_hours(attempt)}")
     return found
@@ -141,15 +143,3 @@ def _row(attempt: Attempt) -> dict[str, Any]:
         "done": attempt.done,
         "reason": attempt.reason or None,
     }
-
-
-def _seconds(text: str) -> float:
-    try:
-        found = parse_seconds(text)
-    except SpecError:
-        found = 0.0
-    if found <= 0:
-        raise SpecError(
-            f"command line: --done-within: {text!r} is not a time above 0, such as '12 h' or '3 d'"
-        )
-    return found

@@ -125,8 +125,6 @@ def test_a_job_that_failures_never_let_be_done_is_refused_with_what_to_change(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--done-within", "soon"], "--done-within: 'soon' is not a time above 0, such as"),
-        (["--done-within", ""], "--done-within: '' is not a time"),
         (["--iterations", "1000000000"], "at least 1 and at most 10,000, not 1000000000"),
         (["--trace", "a.svg", "--plot", "a.svg"], "both name a.svg"),
         (["--done-within", "1 h"], "job: missing; say at least job.iterations"),
@@ -171,3 +169,20 @@ def test_a_deadline_that_nothing_meets_says_why(capsys: pytest.CaptureFixture[st
     assert "GiB" in small["fix"]
     failures = "job.failures={mean_time_between: 1 min, restart: 5 min}"
     assert "over 100 times its work" in answer_of([*asked, "--set", failures], capsys, code=3)["fix"]
+
+
+@pytest.mark.parametrize("text", ["soon", "", "0 s", "-1", "nan"])
+@pytest.mark.parametrize("option", ["--done-within", "--within"])
+def test_a_time_that_is_none_is_refused_as_it_was_typed(
+    option: str, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as refusal:
+        main([*GRPO, f"{option}={text}"])
+    assert refusal.value.code == 2
+    assert f"{option}: {text!r} is not a time above 0" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_time_is_seconds_or_has_a_unit(capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*GRPO, "--set", "job.iterations=100", "--done-within"]
+    one, other = (answer_of([*words, text], capsys) for text in ("5400", "1.5 h"))
+    assert one == other

@@ -1,6 +1,5 @@
 """The figures of a paper's evaluation as pictures: bars by devices, in one panel for each model size."""
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from planner.domain.text import write_bytes
+from planner.reporting.figures.palette import BLUE, FAINT, GREEN, ORANGE, PURPLE, tinted
+from planner.reporting.figures.sheet import picture_bytes
 
-_COLOURS = ("#4e79a7", "#f28e2b", "#ffbe7d", "#59a14f", "#8cd17d", "#b07aa1", "#d4a6c8", "#9c9c9c")
+_LIGHT = 0.55
+_COLOURS = (
+    *(BLUE, ORANGE, tinted(ORANGE, _LIGHT), GREEN, tinted(GREEN, _LIGHT)),
+    *(PURPLE, tinted(PURPLE, _LIGHT), FAINT),
+)
 _WIDTH = 0.84
 """Of the bars of one tick together; ticks are 1 apart."""
 
@@ -49,9 +54,7 @@ def write_picture(picture: Picture, folder: Path) -> list[Path]:
     figure = _drawn(picture)
     paths = [folder / f"{picture.name}.{ending}" for ending in ("png", "svg")]
     for path in paths:
-        content = io.BytesIO()
-        figure.savefig(content, dpi=130, format=path.suffix.removeprefix("."))
-        write_bytes(path, content.getvalue())
+        write_bytes(path, picture_bytes(figure, path.suffix.removeprefix(".")))
     return paths
 
 
@@ -88,7 +91,7 @@ def _stack(axes: Axes, panel: Panel, names: Sequence[str]) -> None:
     """Bars on each other."""
     below = [0.0] * len(panel.ticks)
     for index, name in enumerate(names):
-        heights = [height or 0.0 for height in panel.series.get(name, below)]
+        heights = [height or 0.0 for height in panel.series.get(name, (None,) * len(below))]
         axes.bar(range(len(heights)), heights, _WIDTH, bottom=below, label=name, color=_colour(index))
         below = [one + other for one, other in zip(below, heights, strict=True)]
 

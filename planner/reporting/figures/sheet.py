@@ -110,11 +110,22 @@ def write_sheet(strips: Sequence[Strip], path: Path, *, title: str, note: str, e
     kind = path.suffix.removeprefix(".")
     if kind not in _METADATA:
         raise SpecError(f"{path}: end the name in {', '.join(f'.{known}' for known in _METADATA)}")
-    picture = io.BytesIO()
     with rc_context(STYLE):
-        figure = sheet(strips, title, note, end_s)
+        write_bytes(path, picture_bytes(sheet(strips, title, note, end_s), kind))
+
+
+def picture_bytes(figure: Figure, kind: str) -> bytes:
+    """The file of a figure; the same for the same figure.
+
+    Parameters
+    ----------
+    kind
+        svg, pdf or png.
+    """
+    picture = io.BytesIO()
+    with rc_context({"svg.hashsalt": STYLE["svg.hashsalt"]}):
         figure.savefig(picture, dpi=130, format=kind, metadata=_METADATA[kind])
-    write_bytes(path, picture.getvalue())
+    return picture.getvalue()
 
 
 def sheet(strips: Sequence[Strip], title: str, note: str, end_s: float) -> Figure:

@@ -1,6 +1,5 @@
 """The picture of a sweep: one figure over one key, a line for each combination of the others."""
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,9 +12,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from planner.domain.sweep import Row, figure, format_setting
+from planner.reporting.figures.palette import BLUE, FAINT, GREEN, ORANGE, PURPLE, RED, SKY, YELLOW
+from planner.reporting.figures.sheet import picture_bytes
 from planner.reporting.sweeps.axes import Axes, Values, axes_of, scale_of, series, short_names
 
-_COLOURS = ("#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1", "#76b7b2", "#edc948", "#9c755f")
+_COLOURS = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, FAINT)
 _STYLES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 _IDEAL: Mapping[str, Any] = {"color": "#9c9c9c", "linestyle": (0, (3, 3)), "linewidth": 1.0, "zorder": 1}
 _WORDS = {
@@ -52,13 +53,8 @@ def sweep_pictures(
     if not series(rows, axes, y):
         raise ValueError(f"no row has {_words(y)}")
     drawn = _drawn(rows, values, axes, y, title)
-    pictures: dict[str, bytes] = {}
-    for ending in _FORMATS:
-        picture = io.BytesIO()
-        with rc_context({"svg.hashsalt": "hybridmap", "svg.fonttype": "none"}):
-            drawn.savefig(picture, dpi=130, format=ending, metadata={"Date": None} if ending == "svg" else {})
-        pictures[ending] = picture.getvalue()
-    return pictures
+    with rc_context({"svg.fonttype": "none"}):
+        return {ending: picture_bytes(drawn, ending) for ending in _FORMATS}
 
 
 def _drawn(rows: Sequence[Row], values: Values, axes: Axes, y: str, title: str) -> Figure:

@@ -8,7 +8,7 @@ from planner.domain.plan import Plan
 from planner.studies.paper.generation import Bar, Choice
 from planner.studies.paper.minima import Fit
 from planner.studies.paper.placements import Case
-from planner.studies.paper.published import FIGURES, SHORTER
+from planner.studies.paper.published import ALGORITHM_NAMES, FIGURES, SHORTER
 
 ABOUT = 0.1
 """How near to a published share of a time ours must be to hold."""
@@ -26,7 +26,7 @@ class Fact:
 
 def fit_fact(fit: Fit) -> Fact:
     """Whether an algorithm fits where the paper ran it, and not where it could not have."""
-    name = fit.algorithm.upper() if fit.algorithm == "ppo" else fit.algorithm
+    name = ALGORITHM_NAMES[fit.algorithm]
     return Fact(
         source=f"figure {FIGURES[fit.algorithm]}: {name} of {fit.size} on {fit.devices} devices",
         published="runs" if fit.is_published else "not shown; 18 bytes per parameter pass the memory",

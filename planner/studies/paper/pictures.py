@@ -8,7 +8,7 @@ from planner.studies.paper.fixed import PLACEMENTS
 from planner.studies.paper.published import ALGORITHM_NAMES, FIGURES, Size
 from planner.studies.paper.systems import NAMES
 from planner.studies.paper.tables import Measures
-from planner.studies.paper.throughput import Comparison, Key, of_algorithm
+from planner.studies.paper.throughput import Comparison, name_of, of_algorithm
 from planner.studies.paper.transitions import Transitions
 
 Series = dict[str, tuple[float | None, ...]]
@@ -43,7 +43,7 @@ def _throughputs(size: Size, comparisons: Sequence[Comparison]) -> Panel:
     series: Series = {NAMES["hybridflow"]: tuple(each.ours.tokens_per_second for each in own)}
     for key in dict.fromkeys(key for each in comparisons for key in each.others):
         runs = [each.others.get(key) for each in own]
-        series[_name(key)] = tuple(None if run is None else run.tokens_per_second for run in runs)
+        series[name_of(key)] = tuple(None if run is None else run.tokens_per_second for run in runs)
     return Panel(title=size, ticks=tuple(str(each.devices) for each in own), series=series)
 
 
@@ -77,11 +77,11 @@ def _transitions(measures: Measures) -> Picture:
 def _transition_panel(size: Size, found: Sequence[Transitions]) -> Panel:
     own = [each for each in found if each.size == size]
     series: Series = {
-        "HybridFlow": tuple(each.hybridflow for each in own),
+        NAMES["hybridflow"]: tuple(each.hybridflow for each in own),
         "HybridFlow-V": tuple(each.vanilla for each in own),
     }
     for key in dict.fromkeys(key for each in found for key in each.others):
-        series[_name(key)] = tuple(each.others.get(key) for each in own)
+        series[name_of(key)] = tuple(each.others.get(key) for each in own)
     return Panel(title=size, ticks=tuple(str(each.devices) for each in own), series=series)
 
 
@@ -134,8 +134,3 @@ class _Sized(Protocol):
 
 def _sizes(found: Sequence[_Sized]) -> list[Size]:
     return list(dict.fromkeys(each.size for each in found))
-
-
-def _name(key: Key) -> str:
-    system, setup = key
-    return f"{NAMES[system]} {'at best' if setup == 'best' else 'as shipped'}"

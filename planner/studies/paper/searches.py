@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from planner.studies.paper.published import SEARCH_SECONDS, Size
 from planner.studies.paper.questions import paper_scenario
-from planner.studies.planning import plan
+from planner.studies.planning import SearchSettings, plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,5 +24,5 @@ def searches() -> Iterator[Search]:
     for (size, devices), published in SEARCH_SECONDS.items():
         scenario = paper_scenario("ppo", size, devices)
         start = time.perf_counter()
-        plan(scenario)
+        plan(scenario, settings=SearchSettings(runners_up=0))
         yield Search(size=size, devices=devices, published=published, seconds=time.perf_counter() - start)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from planner.studies.paper.facts import Fact
 from planner.studies.paper.published import (
+    ALGORITHM_NAMES,
     ALL_SPEEDUPS,
     FIGURES,
     MEAN_SPEEDUPS,
@@ -41,7 +42,7 @@ def speedup_facts(comparisons: Sequence[Comparison], setup: Setup) -> Iterator[F
 
 def _ranges(comparisons: Sequence[Comparison], setup: Setup) -> Iterator[Fact]:
     for (algorithm, size), published in SPEEDUPS.items():
-        name = algorithm.upper() if algorithm == "ppo" else algorithm
+        name = ALGORITHM_NAMES[algorithm]
         ours = range_of(of_algorithm(comparisons, algorithm, size), setup)
         yield _pair(f"figure {FIGURES[algorithm]}: {name} of {size}, speed-ups", published, ours, setup)
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 
 from planner.studies.paper.fixed import PLACEMENTS, Bars
-from planner.studies.paper.published import FIGURES, Algorithm
+from planner.studies.paper.published import ALGORITHM_NAMES, FIGURES, Algorithm
 from planner.studies.paper.searches import Search
 from planner.studies.paper.systems import BASELINES, NAMES, SETUPS
 from planner.studies.paper.table import Table
-from planner.studies.paper.throughput import Comparison, Key, of_algorithm
+from planner.studies.paper.throughput import Comparison, Key, name_of, of_algorithm
 from planner.studies.paper.transitions import Transitions
 
 _KEYS = tuple((system, setup) for system in BASELINES for setup in SETUPS)
@@ -32,16 +32,12 @@ def _throughput_table(algorithm: Algorithm, comparisons: Sequence[Comparison]) -
         )
         for each in comparisons
     )
+    name = ALGORITHM_NAMES[algorithm]
     return Table(
-        title=f"figure {FIGURES[algorithm]}: tokens per second of {algorithm}, and ours over it",
-        columns=("model", "devices", NAMES["hybridflow"], *map(_head, keys)),
+        title=f"figure {FIGURES[algorithm]}: tokens per second of {name}, and ours over it",
+        columns=("model", "devices", NAMES["hybridflow"], *map(name_of, keys)),
         rows=rows,
     )
-
-
-def _head(key: Key) -> str:
-    system, setup = key
-    return f"{NAMES[system]} {'at best' if setup == 'best' else 'as shipped'}"
 
 
 def _beside(each: Comparison, key: Key) -> str:
@@ -66,7 +62,7 @@ def transition_table(found: Sequence[Transitions]) -> Table:
     )
     return Table(
         title="figure 14: transitions of each system (s)",
-        columns=("model", "devices", "HybridFlow", "HybridFlow-V", *map(_head, keys)),
+        columns=("model", "devices", NAMES["hybridflow"], "HybridFlow-V", *map(name_of, keys)),
         rows=rows,
     )
 

@@ -16,7 +16,7 @@ from planner.studies.paper.facts import (
 from planner.studies.paper.fixed import Bars, fixed_bars
 from planner.studies.paper.generation import Bar, bars, choices, syncs
 from planner.studies.paper.placements import Case
-from planner.studies.paper.published import GENERATION_SECONDS, MINIMA, Algorithm, Size
+from planner.studies.paper.published import ALGORITHM_NAMES, GENERATION_SECONDS, MINIMA, Algorithm, Size
 from planner.studies.paper.searches import Search, searches
 from planner.studies.paper.seconds import totals
 from planner.studies.paper.system_facts import flat_fact, speedup_facts, transition_facts
@@ -73,17 +73,19 @@ def evaluation(watch: Watch = lambda words: None, *, workers: int = 0) -> Evalua
     workers
         Processes that compare systems meanwhile.
     """
+    watch("figure 16: searches")
+    timed = tuple(searches())  # before other processes begin
     with comparing(watch, workers=workers) as compared:
-        return _evaluation(watch, compared)
+        return _evaluation(watch, compared, timed)
 
 
-def _evaluation(watch: Watch, compared: Callable[[], list[Comparison]]) -> Evaluation:
+def _evaluation(
+    watch: Watch, compared: Callable[[], list[Comparison]], timed: tuple[Search, ...]
+) -> Evaluation:
     watch("figure 12: placements")
     by_stage = list(placements.cases())
-    watch("figure 14: t_g")
+    watch("figures 14 and 15: t_g")
     chosen, generated = list(choices()), tuple(bars())
-    watch("figure 16: searches")
-    timed = tuple(searches())
     watch("fewest devices")
     fitting = [fit for algorithm in MINIMA for fit in minima.fits(algorithm)]
     others = _other_tables(by_stage, watch)
@@ -219,9 +221,9 @@ def _minimum(algorithm: Algorithm, size: Size) -> tuple[str, ...]:
     plan = minima.fewest(algorithm, size)
     published = f"{MINIMA[algorithm][size]}"
     if plan is None:
-        return algorithm, size, published, "does not fit", "", ""
+        return ALGORITHM_NAMES[algorithm], size, published, "does not fit", "", ""
     persistent, transient = (f"{count / GIB:.1f}" for count in minima.fullest_bytes(plan))
-    return algorithm, size, published, f"{plan.used_devices}", persistent, transient
+    return ALGORITHM_NAMES[algorithm], size, published, f"{plan.used_devices}", persistent, transient
 
 
 def _name(case: Case) -> str:

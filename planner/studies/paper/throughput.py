@@ -2,18 +2,26 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from statistics import fmean
 
 from planner.costs import tokens_per_second
 from planner.domain.plan import Plan
+from planner.errors import PlannerError
 from planner.studies.paper.published import AXIS, FIGURES, MINIMA, Algorithm, Size
 from planner.studies.paper.questions import paper_scenario, with_devices
-from planner.studies.paper.systems import BASELINES, SETUPS, Setup, System, system_plan
+from planner.studies.paper.systems import BASELINES, NAMES, SETUPS, Setup, System, system_plan
 
 Key = tuple[System, Setup]
+
+
+def name_of(key: Key) -> str:
+    """A system in one of its setups, in words."""
+    system, setup = key
+    return f"{NAMES[system]} {'at best' if setup == 'best' else 'as shipped'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,17 +108,29 @@ def comparing(watch: Callable[[str], None], *, workers: int) -> Iterator[Callabl
         Told of each comparison that is made.
     workers
         Processes that begin at once; without any, the comparisons are made when they are asked for.
+
+    Raises
+    ------
+    PlannerError
+        A process died.
     """
     wanted = list(points())
     if not workers:
         yield lambda: [_watched(comparison(*point), watch) for point in wanted]
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    others = set(active_children())
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    try:
         running = [pool.submit(comparison, *point) for point in wanted]
-        try:
-            yield lambda: [_watched(each.result(), watch) for each in running]
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        yield lambda: [_watched(each.result(), watch) for each in running]
+    except BrokenProcessPool:
+        raise PlannerError(
+            "a process that compared systems was killed, perhaps for its memory; run the same again"
+        ) from None
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(active_children()) - others:
+            process.terminate()
 
 
 def _watched(made: Comparison, watch: Callable[[str], None]) -> Comparison:
