@@ -56,7 +56,7 @@ def period_words(simulation: Simulation) -> str:
     dollars = f", {price:,.4g} $ per million tokens" if price is not None else ""
     count = f"{simulation.iterations:,} iteration{'s' if simulation.iterations > 1 else ''}"
     return (
-        f"simulated over {count}: {format_seconds(simulation.iteration_seconds)} per iteration, "
+        f"{count} simulated; in the steady state {format_seconds(simulation.iteration_seconds)} each, "
         f"planned {format_seconds(planned)}{change}; "
         f"{simulation.tokens_per_second:,.0f} tokens/s{dollars}"
     )

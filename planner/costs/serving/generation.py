@@ -142,13 +142,17 @@ def _responses_seconds(
     busy: Numbers = 1,
     uneven: Numbers = 0.0,
 ) -> Numbers:
-    """Of the last replica of several to be done, those that have so many sequences.
+    """Of the last replica of several to be done.
 
     That is one with a long response, one with many tokens, or one with long waits. Each lengthens what an
     average replica takes by seconds that are taken as independent, so that their squares add up.
 
     Parameters
     ----------
+    sequences
+        Of the fullest replica.
+    busy
+        Replicas that there would be if each were as full.
     uneven
         Variance of the seconds that a replica reads prompts for.
     """

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.mathtext import MathTextParser
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
@@ -253,13 +254,23 @@ def test_an_empty_timeline_is_a_picture_too(two_pools: Plan, tmp_path: Path) -> 
     empty = Timeline(origin="measured", spans=())
     write_timeline_figure([empty, empty], tmp_path / "empty.png", title="empty", plan=two_pools)
     write_timeline_figure([empty], tmp_path / "nobody.png", title="empty")
+    for name in ("empty", "nobody"):
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_dollars_in_names_are_dollars(two_pools: Plan, simulated: Build, tmp_path: Path) -> None:
+def test_dollars_in_names_are_dollars(
+    two_pools: Plan, simulated: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not mathematics, of which this would be broken."""
+    parsed: list[str] = []
+    monkeypatch.setattr(MathTextParser, "parse", lambda self, text, *rest, **named: parsed.append(text))
     scenario = two_pools.scenario.model_copy(update={"name": "$\\broken$"})
     plan = two_pools.model_copy(update={"scenario": scenario})
     write_simulation_figure(simulated(1), plan, tmp_path / "name.svg")
     write_generation_figure(simulated(2).generation, tmp_path / "two.pdf", title="$\\broken$")
+    assert parsed == []
+    for name in ("name.svg", "two.pdf"):
+        assert (tmp_path / name).stat().st_size > 0
 
 
 def crowd(pools: int, iterations: int) -> tuple[Timeline, list[str]]:
