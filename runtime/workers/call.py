@@ -35,6 +35,8 @@ class Answer:
     metrics: Mapping[str, float] = field(default_factory=dict)
     parts: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Start and end of named parts of the call, such as ``reshard``; seconds since the epoch."""
+    kept: tuple[int, ...] | None = None
+    """Of a call that drops samples: those of its rows that go on, counted from its first; None for all."""
 
 
 class Report(NamedTuple):
