@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from planner.domain.dataflow import GENERATOR
 from planner.domain.plan import Plan
 from planner.domain.reading import read_plan
 from planner.domain.scenario import Scenario
@@ -31,9 +32,12 @@ def save_checkpoint(controller: Controller, plan: Plan, out: Path, *, iterations
 
 def load_checkpoint(controller: Controller, plan: Plan, out: Path) -> None:
     """Read the states of all trained roles from the last checkpoint."""
-    name = load_json(out / FOLDER / LATEST)["name"]
+    latest = load_json(out / FOLDER / LATEST)
     for role in trained_roles(plan):
-        controller.ask(role, "load_state", folder=str((out / FOLDER / name / role).resolve()))
+        folder = str((out / FOLDER / latest["name"] / role).resolve())
+        controller.ask(role, "load_state", folder=folder, iterations=latest["iterations"])
+    if GENERATOR in plan.strategies:
+        controller.sync()
 
 
 def finished_iterations(plan: Plan, out: Path) -> int:

@@ -1,11 +1,13 @@
 """Execute a plan: the loop over iterations, and the run directory it leaves."""
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from planner.algorithms import ALGORITHMS
+from planner.domain.dataflow import ACTOR, GENERATOR
 from planner.domain.plan import Plan
 from planner.domain.reading import write_plan
 from planner.domain.text import dump_json, load_json, write_text
@@ -113,7 +115,7 @@ class _Training:
     ) -> None:
         self._plan, self._out, self._controller = plan, out, controller
         self._metrics, self._progress = metrics, progress
-        self._role = next(role for role, strategy in plan.strategies.items() if strategy.generate)
+        self._role = GENERATOR if GENERATOR in plan.strategies else ACTOR
 
     def run(self, iterations: range) -> RunResult:
         last: Mapping[str, float] = {}
@@ -126,7 +128,7 @@ class _Training:
             last = self._iterate(recorder, block)
             save_checkpoint(self._controller, self._plan, self._out, iterations=block.stop)
         after = self._respond()
-        self._controller.ask(self._role, "save", folder=str((self._out / "policy").resolve()))
+        self._controller.ask(ACTOR, "save", folder=str((self._out / "policy").resolve()))
         return RunResult(
             out=self._out,
             timeline=recorder.timeline(),
@@ -136,14 +138,19 @@ class _Training:
         )
 
     def _iterate(self, recorder: Recorder, iterations: range) -> Mapping[str, float]:
-        """Some iterations, each submitted before the one before is waited for; the last one's metrics."""
+        """Some iterations, several of them under way at the same time; the last one's metrics."""
         algorithm = ALGORITHMS[self._plan.scenario.algorithm.name]
-        flight = self._controller.submit(algorithm, iteration=iterations.start)
-        for iteration in iterations[1:]:
-            following = self._controller.submit(algorithm, iteration=iteration)
-            self._record(recorder, flight)
-            flight = following
-        return self._record(recorder, flight)
+        self._controller.begin(iterations)
+        flights: deque[Flight] = deque()
+        metrics: Mapping[str, float] = {}
+        for iteration in iterations:
+            flights.append(self._controller.submit(algorithm, iteration=iteration))
+            if len(flights) == self._controller.window:
+                metrics = self._record(recorder, flights.popleft())
+        while flights:
+            metrics = self._record(recorder, flights.popleft())
+        self._controller.finish()
+        return metrics
 
     def _record(self, recorder: Recorder, flight: Flight) -> dict[str, float]:
         finished = self._controller.wait(flight)

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch.utils.tensorboard import SummaryWriter
 
 from planner.domain.timeline import Span
-from runtime.controller import FinishedCall
+from runtime.watch import SubmittedCall
 
 _TIMING_NAMES = {
     "generate": "gen",
@@ -62,7 +62,7 @@ def metrics_file(folder: Path, *, kept: int = 0) -> Iterator[MetricsFile]:
 
 
 def iteration_metrics(
-    finished: Sequence[FinishedCall], spans: Sequence[Span], *, after_s: float = 0.0
+    finished: Sequence[SubmittedCall], spans: Sequence[Span], *, after_s: float = 0.0
 ) -> dict[str, float]:
     """What the workers reported, and where the time went.
 

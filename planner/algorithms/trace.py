@@ -49,7 +49,9 @@ ROLLOUT = ("tokens", "response_mask")
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
-        "generate": Method(kind="generate", reads=("prompts",), writes=(*ROLLOUT, "old_logprobs")),
+        "generate": Method(
+            kind="generate", reads=("prompts",), writes=(*ROLLOUT, "old_logprobs", "prompt_ids")
+        ),
         "logprobs": Method(kind="infer", reads=ROLLOUT, writes=("reference_logprobs",)),
         "values": Method(kind="infer", reads=ROLLOUT, writes=("old_values",)),
         "scores": Method(kind="infer", reads=ROLLOUT, writes=("scores",)),

@@ -43,10 +43,10 @@ class CriticWorker:
 
     def save_state(self, call: Call, fields: Mapping[str, Any]) -> Answer:
         """Write weights and optimizer states to the folder in the options."""
-        self._engine.save_state(call.options["folder"])
+        self._engine.save_state(str(call.options["folder"]))
         return Answer()
 
     def load_state(self, call: Call, fields: Mapping[str, Any]) -> Answer:
         """Go on from weights and optimizer states in the folder in the options."""
-        self._engine.load_state(call.options["folder"])
+        self._engine.load_state(str(call.options["folder"]))
         return Answer()

@@ -20,19 +20,31 @@ class ReferenceWorker:
         return answer("reference_logprobs", outputs)
 
 
-class RewardWorker:
-    """A model that scores a whole response."""
+class ScoreWorker:
+    """A model that scores a whole response: a reward model, or a cost model."""
 
     def __init__(self, engine: MegatronEngine, *, micro_batch: int) -> None:
         self._engine, self._micro_batch = engine, micro_batch
 
     def scores(self, call: Call, fields: Mapping[str, torch.Tensor]) -> Answer:
-        """The value at each sample's last valid token, shape (b,)."""
+        """Rewards of the responses, shape (b,)."""
+        return self._score("scores", fields)
+
+    def baselines(self, call: Call, fields: Mapping[str, torch.Tensor]) -> Answer:
+        """Rewards of greedy responses, shape (b,)."""
+        return self._score("baselines", fields)
+
+    def costs(self, call: Call, fields: Mapping[str, torch.Tensor]) -> Answer:
+        """Costs of the responses, shape (b,)."""
+        return self._score("costs", fields)
+
+    def _score(self, name: str, fields: Mapping[str, torch.Tensor]) -> Answer:
+        """The value at each sample's last valid token."""
         outputs = self._engine.forward(fields["tokens"], micro_batch=self._micro_batch)
         if outputs is None:
             return Answer()
         last = last_tokens(fields["response_mask"]).to(outputs.device)
-        return answer("scores", outputs.gather(1, last[:, None]).squeeze(1))
+        return answer(name, outputs.gather(1, last[:, None]).squeeze(1))
 
 
 def last_tokens(response_mask_bs: torch.Tensor) -> torch.Tensor:

@@ -5,6 +5,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
@@ -50,7 +51,8 @@ class PromptSource:
         """Prompts of an iteration, each as often as it has samples; those of the first for shown samples."""
         encoded = self._encoded(self._loader.batch(max(0, call.iteration)))
         repeated = (tokens for tokens in encoded for _ in range(self._workload.samples_per_prompt))
-        return Answer(fields={"prompts": list(islice(repeated, call.rows[0].stop))})
+        rows = list(islice(repeated, len(call.rows[0])))
+        return Answer(fields={"prompts": rows, "prompt_ids": np.zeros(len(rows), dtype=np.int64)})
 
     def texts(self, call: Call, fields: Mapping[str, torch.Tensor]) -> Answer:
         """Prompt and response of each sample."""

@@ -4,9 +4,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from planner.domain.timeline import Span
-from runtime.controller import FinishedCall
 from runtime.metrics import iteration_metrics, metrics_file, timing_name
-from runtime.worker_group import SubmittedCall
+from runtime.watch import SubmittedCall
 from runtime.workers.call import Report
 
 
@@ -57,8 +56,14 @@ def test_times_have_verls_names(call, kind, name):
 
 
 def test_throughput_is_tokens_over_the_seconds_of_the_iteration():
-    call = SubmittedCall(pool="controller", role="controller", name="controller.advantages", kind="numeric")
-    done = FinishedCall(call=call, reports=(Report(0, 1, {}, {"perf/total_num_tokens": 600.0}),))
+    done = SubmittedCall(
+        pool="controller",
+        role="controller",
+        name="controller.advantages",
+        kind="numeric",
+        ranks=1,
+        of_ranks={0: Report(0, 1, {}, {"perf/total_num_tokens": 600.0})},
+    )
     spans = [span("actor.generate", "generate", 1, 2), span("actor.update", "train", 2, 4)]
     metrics = iteration_metrics([done], spans)
     assert metrics["timing_s/step"] == 3
