@@ -25,6 +25,8 @@ class Counts(NamedTuple):
     tokens: int
     """Response tokens."""
     sequences: int
+    pretraining_tokens: int = 0
+    """Tokens of pretraining data beside the samples."""
 
 
 MiniBatchLoss = Callable[[torch.Tensor, Fields, Counts], tuple[torch.Tensor, Mapping[str, torch.Tensor]]]
