@@ -8,20 +8,21 @@ from pathlib import Path
 from planner.algorithms import ALGORITHMS
 from planner.domain.plan import Plan
 from planner.domain.reading import write_plan
+from planner.domain.run import RunSettings
 from planner.domain.text import dump_json, load_json, write_text
 from planner.domain.timeline import Span, Timeline
 from runtime.checkpoint import finished_iterations, load_checkpoint, save_checkpoint
 from runtime.controller import Controller
-from runtime.metrics import MetricsFile, iteration_metrics, metrics_file
+from runtime.metrics import iteration_metrics
 from runtime.recipes import recipe_of
 from runtime.recorder import Recorder
 from runtime.requirements import check
+from runtime.run_inputs import check_inputs
 from runtime.session import KeptProcesses, session
+from runtime.trackers import Trackers, trackers_of
 from runtime.worker_group import Flight
 
 TIMELINE = "timeline.json"
-CHECKPOINT_EVERY = 10
-"""Iterations; the last one is always kept."""
 SHOWN_SAMPLES = 4
 """Responses shown before and after training."""
 
@@ -85,18 +86,21 @@ def run(
     ------
     PlanMismatchError
         When the runtime or the cluster can't hold the plan, or the run to resume had another scenario.
+    SpecError
+        When a file, a reward function or a package of the run is missing.
     WorkerError
         When a worker fails or dies.
     """
     check(plan)
+    check_inputs(plan.scenario)
     out.mkdir(parents=True, exist_ok=True)
     done = finished_iterations(plan, out) if resume else 0
     write_plan(plan, out / "plan.json")
     with (
-        metrics_file(out, kept=done) as metrics,
+        trackers_of(plan, out, kept=done) as trackers,
         session(plan, partial(recipe_of, plan), address=address, kept=kept) as controller,
     ):
-        training = _Training(plan, out, controller, metrics, progress)
+        training = _Training(plan, out, controller, trackers, progress)
         return training.run(range(done, _total(plan, iterations)))
 
 
@@ -108,11 +112,11 @@ class _Training:
         plan: Plan,
         out: Path,
         controller: Controller,
-        metrics: MetricsFile,
+        trackers: Trackers,
         progress: Callable[[IterationReport], None],
     ) -> None:
         self._plan, self._out, self._controller = plan, out, controller
-        self._metrics, self._progress = metrics, progress
+        self._trackers, self._progress = trackers, progress
         self._role = next(role for role, strategy in plan.strategies.items() if strategy.generate)
 
     def run(self, iterations: range) -> RunResult:
@@ -121,8 +125,9 @@ class _Training:
         if iterations.start:
             load_checkpoint(self._controller, self._plan, self._out)
         recorder = Recorder(self._earlier_timeline(iterations.start))
-        for first in range(iterations.start, iterations.stop, CHECKPOINT_EVERY):
-            block = range(first, min(first + CHECKPOINT_EVERY, iterations.stop))
+        every = _settings(self._plan).checkpoint_every
+        for first in range(iterations.start, iterations.stop, every):
+            block = range(first, min(first + every, iterations.stop))
             last = self._iterate(recorder, block)
             save_checkpoint(self._controller, self._plan, self._out, iterations=block.stop)
         after = self._respond()
@@ -150,7 +155,7 @@ class _Training:
         after_s = recorder.timeline().end_s
         spans = recorder.add(finished, iteration=flight.iteration)
         metrics = iteration_metrics(finished, spans, after_s=after_s)
-        self._metrics.append(flight.iteration + 1, metrics)
+        self._trackers.append(flight.iteration + 1, metrics)
         write_text(self._out / TIMELINE, dump_json(recorder.timeline().model_dump(mode="json")))
         self._progress(_report(flight.iteration, metrics, spans))
         return metrics
@@ -168,8 +173,12 @@ class _Training:
 
 
 def _total(plan: Plan, iterations: int | None) -> int:
+    return iterations or _settings(plan).iterations
+
+
+def _settings(plan: Plan) -> RunSettings:
     assert plan.scenario.run is not None, "checked before"
-    return iterations or plan.scenario.run.iterations
+    return plan.scenario.run
 
 
 def _report(iteration: int, metrics: Mapping[str, float], spans: Sequence[Span]) -> IterationReport:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from planner.domain.scenario import RunSettings
+from planner.domain.run import RunSettings
 from runtime.engines.hybrid import probe, reshard
 from runtime.engines.megatron import MegatronEngine
 from runtime.engines.vllm import GenerationEngine

@@ -10,7 +10,8 @@ import torch.distributed as dist
 from planner.domain.model import ModelSpec, Precision
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from planner.domain.plan import Plan
-from planner.domain.scenario import RunSettings, head_of
+from planner.domain.run import RunSettings
+from planner.domain.scenario import head_of
 from runtime.engines.layout import Layout
 from runtime.engines.megatron import MegatronEngine
 from runtime.engines.optimizer import OptimizerSettings
