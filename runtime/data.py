@@ -131,8 +131,8 @@ def encode_prompts(
     Raises
     ------
     SpecError
-        A prompt is longer than `maximum_tokens` and may neither be dropped nor cut; or it needs a template that
-        is not there.
+        A prompt is longer than `maximum_tokens` and may neither be dropped nor cut; or it needs a template
+        that is not there.
     """
     encoded = _encoded(prompts, tokenizer)
     if overlong == "truncate":

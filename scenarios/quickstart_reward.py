@@ -9,8 +9,8 @@ import re
 WORD = re.compile(r"[a-z]+")
 FRIENDLY = frozenset(
     WORD.findall(
-        "best bravo bright delicious delight dream flavour free fresh gem golden happy holiday home kind laugh "
-        "love loved lovely perfect remembered sang smiled thank treat truly warm wonderful"
+        "best bravo bright delicious delight dream flavour free fresh gem golden happy holiday home kind "
+        "laugh love loved lovely perfect remembered sang smiled thank treat truly warm wonderful"
     )
 )
 RUDE = frozenset(
