@@ -31,7 +31,7 @@ class RunProgress:
     def __init__(self, options: argparse.Namespace, plan: planner.Plan) -> None:
         run = plan.scenario.run
         total = options.iterations or (run.iterations if run else None)
-        self._console = screen.errors_console()
+        self._console = screen.errors_console(quiet=run is not None and "console" not in run.trackers)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),

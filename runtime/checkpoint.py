@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from planner.domain.dataflow import GENERATOR
+from planner.domain.dataflow import CONTROLLER, GENERATOR
 from planner.domain.plan import Plan
 from planner.domain.reading import read_plan
 from planner.domain.scenario import Scenario
@@ -19,21 +19,21 @@ COMPARED = ("algorithm", "models", "precision", "workload")
 
 
 def save_checkpoint(controller: Controller, plan: Plan, out: Path, *, iterations: int) -> None:
-    """Write the states of all trained roles after so many iterations, and forget the checkpoint before.
+    """Write the states of all trained roles and of the numeric calls after so many iterations, and forget the checkpoint before.
 
     The name of the checkpoint is written last: a run that is killed here goes on from the one before.
     """
     name = f"iteration-{iterations:06d}"
-    for role in trained_roles(plan):
+    for role in (*trained_roles(plan), CONTROLLER):
         controller.ask(role, "save_state", folder=str((out / FOLDER / name / role).resolve()))
     write_text(out / FOLDER / LATEST, dump_json({"iterations": iterations, "name": name}))
     _remove_others(out / FOLDER, name)
 
 
 def load_checkpoint(controller: Controller, plan: Plan, out: Path) -> None:
-    """Read the states of all trained roles from the last checkpoint."""
+    """Read the states from the last checkpoint, and bring the weights to whoever generates with them."""
     latest = load_json(out / FOLDER / LATEST)
-    for role in trained_roles(plan):
+    for role in (*trained_roles(plan), CONTROLLER):
         folder = str((out / FOLDER / latest["name"] / role).resolve())
         controller.ask(role, "load_state", folder=folder, iterations=latest["iterations"])
     if GENERATOR in plan.strategies:

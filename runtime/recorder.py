@@ -29,6 +29,7 @@ class Recorder:
     def __init__(self, earlier: Timeline | None = None) -> None:
         self._origin_s = time.time() - (earlier.end_s if earlier else 0.0)
         self._spans: list[Span] = list(earlier.spans) if earlier else []
+        self._end_s = earlier.end_s if earlier else 0.0
         self._of_pool: dict[str, list[tuple[float, float]]] = {}
 
     def add(self, finished: Sequence[SubmittedCall], *, iteration: int) -> list[Span]:
@@ -38,7 +39,13 @@ class Recorder:
             spans += self._spans_of(done, iteration)
         spans.sort(key=lambda span: (span.start_s, span.pool))
         self._spans += spans
+        self._end_s = max(self._end_s, *(span.end_s for span in spans))
         return spans
+
+    @property
+    def end_s(self) -> float:
+        """End of the last call so far."""
+        return self._end_s
 
     def timeline(self) -> Timeline:
         """All spans so far."""

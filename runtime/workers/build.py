@@ -11,7 +11,8 @@ from planner.domain.dataflow import ACTOR, GENERATOR
 from planner.domain.model import ModelSpec, Precision
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from planner.domain.plan import Plan
-from planner.domain.scenario import RunSettings, head_of
+from planner.domain.run import RunSettings
+from planner.domain.scenario import head_of
 from planner.domain.weights import weight_tensors
 from runtime.engines.checkpoint import ModelFolder
 from runtime.engines.layout import Layout
@@ -26,6 +27,7 @@ from runtime.workers.critic import CriticWorker
 from runtime.workers.generator import GeneratorWorker
 from runtime.workers.inference import ReferenceWorker, ScoreWorker
 from runtime.workers.objectives import policy_objective, value_objective
+from runtime.workers.prompts import reward_function, run_settings
 from runtime.workers.sampling import Sampler
 
 
@@ -48,23 +50,25 @@ def build_role(plan: Plan, role: str, layout: Layout) -> Role:
     strategy = plan.strategies[role]
     engine = load_engine(plan, role, layout)
     scenario, epochs = plan.scenario, plan.scenario.workload.epochs
+    longest = scenario.workload.response_tokens.maximum
     if role == ACTOR:
         generator = None if strategy.generate is None else _generator(plan, role, layout.strategy)
         return ActorWorker(
             engine,
             generator=generator,
             sampler=None if generator is None else _sampler(plan, generator),
-            loss=policy_objective(scenario.algorithm),
+            loss=policy_objective(scenario.algorithm, longest_response=longest),
             logprob_tolerance=scenario.logprob_tolerance,
             epochs=epochs,
             micro_batch=strategy.micro_batch,
             maximum_tokens=scenario.workload.maximum_tokens,
         )
     if strategy.train is not None:
-        loss = value_objective(scenario.algorithm)
+        loss = value_objective(scenario.algorithm, longest_response=longest)
         return CriticWorker(engine, loss=loss, epochs=epochs, micro_batch=strategy.micro_batch)
-    worker = ScoreWorker if head_of(role) == "scalar" else ReferenceWorker
-    return worker(engine, micro_batch=strategy.micro_batch)
+    if head_of(role) == "vocabulary":
+        return ReferenceWorker(engine, micro_batch=strategy.micro_batch)
+    return ScoreWorker(engine, micro_batch=strategy.micro_batch, function=reward_function(plan, role))
 
 
 def _generator_role(plan: Plan) -> GeneratorWorker:
@@ -136,12 +140,6 @@ def build_generator(
         maximum_tokens=tokens,
         kv_cache_bytes=None,
     )
-
-
-def run_settings(plan: Plan) -> RunSettings:
-    """The settings of the run, which a plan that came this far has."""
-    assert plan.scenario.run is not None, "a plan without run settings is refused"
-    return plan.scenario.run
 
 
 def stop_token(folder: Path) -> int | None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 
 from runtime.engines.megatron import MegatronEngine
+from runtime.reward_functions import RewardFunction, combined
 from runtime.workers.call import Answer, Call
 
 
@@ -21,30 +22,46 @@ class ReferenceWorker:
 
 
 class ScoreWorker:
-    """A model that scores a whole response: a reward model, or a cost model."""
+    """A model that scores a whole response: a reward model, or a cost model.
 
-    def __init__(self, engine: MegatronEngine, *, micro_batch: int) -> None:
-        self._engine, self._micro_batch = engine, micro_batch
+    Parameters
+    ----------
+    function
+        Whose scores are added to the model's, weighted.
+    """
+
+    def __init__(
+        self, engine: MegatronEngine, *, micro_batch: int, function: RewardFunction | None = None
+    ) -> None:
+        self._engine, self._micro_batch, self._function = engine, micro_batch, function
 
     def scores(self, call: Call, fields: Mapping[str, torch.Tensor]) -> Answer:
         """Rewards of the responses, shape (b,)."""
-        return self._score("scores", fields)
+        return self._score("scores", call, fields)
 
     def baselines(self, call: Call, fields: Mapping[str, torch.Tensor]) -> Answer:
         """Rewards of greedy responses, shape (b,)."""
-        return self._score("baselines", fields)
+        return self._score("baselines", call, fields)
 
     def costs(self, call: Call, fields: Mapping[str, torch.Tensor]) -> Answer:
         """Costs of the responses, shape (b,)."""
-        return self._score("costs", fields)
+        return self._score("costs", call, fields)
 
-    def _score(self, name: str, fields: Mapping[str, torch.Tensor]) -> Answer:
+    def _score(self, name: str, call: Call, fields: Mapping[str, torch.Tensor]) -> Answer:
         """The value at each sample's last valid token."""
         outputs = self._engine.forward(fields["tokens"], micro_batch=self._micro_batch)
         if outputs is None:
             return Answer()
         last = last_tokens(fields["response_mask"]).to(outputs.device)
-        return answer(name, outputs.gather(1, last[:, None]).squeeze(1))
+        scores = outputs.gather(1, last[:, None]).squeeze(1).cpu().numpy()
+        if self._function is None or not call.answers:
+            return Answer(fields={name: scores})
+        of_function, metrics = self._function.scores(
+            fields["tokens"], fields["response_mask"], fields["prompt_ids"]
+        )
+        return Answer(
+            fields={name: combined(scores, of_function, self._function.settings)}, metrics=metrics
+        )
 
 
 def last_tokens(response_mask_bs: torch.Tensor) -> torch.Tensor:

@@ -4,11 +4,13 @@ import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from planner.domain.algorithm import AlgorithmOptions, Correction, DapoOptions, SafeRlhfOptions
+from planner.domain.text import dump_json, load_json, write_text
 from planner.domain.workload import Workload
 from runtime.advantages import (
     AdaptiveKL,
@@ -36,6 +38,8 @@ from runtime.workers.estimators import (
     consecutive_groups,
     constrained_rewards,
 )
+
+STATE = "state.json"
 
 
 class Estimator:
@@ -68,6 +72,16 @@ class Estimator:
         if self._multiplier is not None:
             self._multiplier = replace(self._multiplier, log_value=state["log_multiplier"])
             self._costs = deque(state["costs"], maxlen=self._costs.maxlen)
+
+    def save_state(self, call: Call, fields: Fields) -> Answer:
+        """Write the `state` to the folder in the options."""
+        write_text(Path(str(call.options["folder"])) / STATE, dump_json(self.state()))
+        return Answer()
+
+    def load_state(self, call: Call, fields: Fields) -> Answer:
+        """Go on from the `state` in the folder in the options."""
+        self.restore(load_json(Path(str(call.options["folder"])) / STATE))
+        return Answer()
 
     def advantages(self, call: Call, fields: Fields) -> Answer:
         """Advantages and returns of all rows, by the estimator in the options; and the batch's numbers.

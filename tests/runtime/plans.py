@@ -9,7 +9,8 @@ from planner.domain.model import ModelSpec
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from planner.domain.plan import CallPrediction, Plan, Pool, Prediction, Proof, RoleMemory, RoleStrategy
 from planner.domain.reading import read_scenario
-from planner.domain.scenario import RunSettings, Scenario
+from planner.domain.run import RunSettings
+from planner.domain.scenario import Scenario
 from planner.domain.stack import GenerationStack, Stack, TrainingStack
 from planner.domain.workload import Workload
 

@@ -1,0 +1,33 @@
+"""A reward or cost without a model: a function of the user answers for the role, without devices."""
+
+from collections.abc import Mapping
+
+import torch
+
+from runtime.reward_functions import RewardFunction
+from runtime.workers.call import Answer, Call
+
+
+class RewardService:
+    """Scores whole responses by a function; its fields are tokens, response_mask and prompt_ids."""
+
+    def __init__(self, function: RewardFunction) -> None:
+        self._function = function
+
+    def scores(self, call: Call, fields: Mapping[str, torch.Tensor]) -> Answer:
+        """Weighted score of each sample, shape (b,)."""
+        return self._answer("scores", fields)
+
+    def baselines(self, call: Call, fields: Mapping[str, torch.Tensor]) -> Answer:
+        """Weighted score of each prompt's greedy response, shape (b,)."""
+        return Answer(fields=self._answer("baselines", fields).fields)
+
+    def costs(self, call: Call, fields: Mapping[str, torch.Tensor]) -> Answer:
+        """Weighted cost of each sample, shape (b,)."""
+        return self._answer("costs", fields)
+
+    def _answer(self, name: str, fields: Mapping[str, torch.Tensor]) -> Answer:
+        scores, metrics = self._function.scores(
+            fields["tokens"], fields["response_mask"], fields["prompt_ids"]
+        )
+        return Answer(fields={name: self._function.settings.weight * scores}, metrics=metrics)
