@@ -56,5 +56,10 @@ class Capabilities(Value):
     """Whether unfinished responses may go on in the next iteration."""
 
 
-RUNTIME = Capabilities(algorithms=("ppo",), families=("llama", "qwen2", "qwen3"), precisions=("bf16", "fp32"))
+RUNTIME = Capabilities(
+    algorithms=("ppo",),
+    families=("llama", "qwen2", "qwen3"),
+    precisions=("bf16", "fp32"),
+    cache_tokens=True,
+)
 """The runtime of this package."""

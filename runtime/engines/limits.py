@@ -39,3 +39,8 @@ def generation_problems(
     """Why vLLM can't generate with the model in this layout, each with the field's name."""
     yield from generation_refusals(RUNTIME, model, train, generate)
     yield from length_refusals(model, maximum_tokens)
+    if generate.cache_tokens is not None and generate.cache_tokens < maximum_tokens:
+        yield (
+            f"generate {generate}: cache_tokens={generate.cache_tokens} has no room for one sequence of "
+            f"{maximum_tokens} tokens; give at least so many"
+        )

@@ -3,7 +3,6 @@
 import gc
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,23 +19,14 @@ from planner.domain.parallelism import (
 from planner.errors import SpecError
 from runtime.engines.groups import micro_groups
 from runtime.engines.limits import generation_problems, refuse
+from runtime.engines.requests import Request, Response, Rollout, Sampling, logprobs, parameters
 from runtime.platform import COLLECTIVE_TIMEOUT, current_device, device_kind
 from runtime.platform import vllm as platform
 from runtime.platform.patches import apply_once
 
 _DTYPE = {"bf16": "bfloat16", "fp32": "float32"}
-_BLOCK_TOKENS = 128
-"""Tokens of one block of the CPU build's KV cache."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Response:
-    """What was generated for one prompt."""
-
-    tokens: list[int]
-    """With the stop token, if it was reached."""
-    logprobs: list[float]
-    """Of each token, at temperature 1."""
+_BLOCK_TOKENS = {"cpu": 32, "cuda": 16}
+"""Tokens of one block of the KV cache; the CPU build wants multiples of 32."""
 
 
 class GenerationEngine:
@@ -55,8 +45,8 @@ class GenerationEngine:
     maximum_tokens
         Greatest length of prompt and response together.
     kv_cache_bytes
-        Of this rank; None fits ``max_sequences`` of the greatest length on a CPU, and on CUDA takes what
-        vLLM finds free.
+        Of this rank; None fits the strategy's ``cache_tokens``. Without those it fits ``max_sequences`` of
+        the greatest length on a CPU, and on CUDA takes what vLLM finds free.
 
     Raises
     ------
@@ -87,7 +77,7 @@ class GenerationEngine:
         self.groups = micro_groups(train, generate, timeout=COLLECTIVE_TIMEOUT)
         self._tag = _shared_name()
         self._asleep = False
-        if kv_cache_bytes is None and device_kind() == "cpu":
+        if kv_cache_bytes is None and (generate.cache_tokens is not None or device_kind() == "cpu"):
             kv_cache_bytes = _kv_cache_bytes(model, generate, precision, maximum_tokens)
         ranks = [member for group in generation_tensor_groups(train, generate) for member in group]
         local_rank = current_device().index or 0
@@ -101,7 +91,7 @@ class GenerationEngine:
                 max_model_len=maximum_tokens,
                 max_num_seqs=generate.max_sequences,
                 kv_cache_memory_bytes=kv_cache_bytes,
-                block_size=_BLOCK_TOKENS if device_kind() == "cpu" else None,
+                block_size=_BLOCK_TOKENS[device_kind()],
                 skip_tokenizer_init=True,
                 enforce_eager=device_kind() == "cpu",
                 enable_sleep_mode=device_kind() == "cuda",
@@ -119,7 +109,8 @@ class GenerationEngine:
         self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(tensors)})
         self._llm.apply_model(platform.repack_tied_head)
         self._wake("kv_cache")
-        self._llm.reset_prefix_cache()
+        if not self._llm.reset_prefix_cache():
+            raise RuntimeError("a rollout is still under way: interrupt it before the weights change")
 
     def generate(
         self,
@@ -129,34 +120,39 @@ class GenerationEngine:
         temperature: float,
         maximum_response_tokens: int,
         stop_token: int | None,
+        top_p: float = 1.0,
+        top_k: int | None = None,
     ) -> list[Response]:
         """Respond to each prompt; what is sampled depends on the prompt, the weights and its seed only.
 
-        Parameters
-        ----------
-        temperature
-            0 takes the likeliest token.
+        The other parameters are those of `Sampling`.
         """
-        sampling = [
-            SamplingParams(
-                temperature=temperature,
-                seed=seed,
-                max_tokens=maximum_response_tokens,
-                stop_token_ids=[] if stop_token is None else [stop_token],
-                ignore_eos=True,
-                logprobs=0,
-                detokenize=False,
-            )
-            for seed in seeds
-        ]
-        return [_response(output.outputs[0]) for output in self._run(prompts, sampling)]
+        sampling = Sampling(
+            temperature=temperature,
+            maximum_response_tokens=maximum_response_tokens,
+            stop_token=stop_token,
+            top_p=top_p,
+            top_k=top_k,
+        )
+        requests = [Request(prompt=prompt, seed=seed) for prompt, seed in zip(prompts, seeds, strict=True)]
+        outputs = self._run(prompts, [parameters(sampling, request) for request in requests])
+        return [_response(output.outputs[0]) for output in outputs]
+
+    def start(self, requests: Sequence[Request], sampling: Sampling) -> Rollout:
+        """Begin to respond, to be advanced a step at a time and interrupted when enough responses are there.
+
+        A `Request` that carries an interrupted response goes on from it. Interrupt each rollout, also one
+        whose responses are all finished, before anything else is asked of the engine.
+
+        """
+        return Rollout(self._llm.llm_engine, requests, sampling)
 
     def score(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
         """Log-probability of each token of each sequence but the first."""
         sampling = SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=0, detokenize=False)
         outputs = self._run(sequences, [sampling] * len(sequences))
         return [
-            _logprobs(sequence[1:], output.prompt_logprobs[1:])
+            logprobs(sequence[1:], output.prompt_logprobs[1:])
             for sequence, output in zip(sequences, outputs, strict=True)
         ]
 
@@ -188,9 +184,13 @@ class GenerationEngine:
 def _kv_cache_bytes(
     model: ModelSpec, generate: GenerationStrategy, precision: Precision, maximum_tokens: int
 ) -> int:
-    """Room for all sequences at their greatest length, in whole blocks, and vLLM's null block."""
-    blocks = generate.max_sequences * -(-maximum_tokens // _BLOCK_TOKENS) + 1
-    return blocks * _BLOCK_TOKENS * model.kv_bytes_per_token(precision) // generate.tensor
+    """Room for the strategy's tokens, or all sequences at their greatest length, and vLLM's null block."""
+    size = _BLOCK_TOKENS[device_kind()]
+    if generate.cache_tokens is None:
+        blocks = generate.max_sequences * -(-maximum_tokens // size)
+    else:
+        blocks = -(-generate.cache_tokens // size)
+    return (blocks + 1) * size * model.kv_bytes_per_token(precision) // generate.tensor
 
 
 def _shared_name() -> str:
@@ -202,9 +202,4 @@ def _shared_name() -> str:
 
 def _response(output: Any) -> Response:
     tokens = list(output.token_ids)
-    return Response(tokens=tokens, logprobs=_logprobs(tokens, output.logprobs))
-
-
-def _logprobs(tokens: Sequence[int], entries: Sequence[Any]) -> list[float]:
-    """Of the tokens themselves, out of vLLM's entries of several candidates each."""
-    return [entry[token].logprob for token, entry in zip(tokens, entries, strict=True)]
+    return Response(tokens=tokens, logprobs=logprobs(tokens, output.logprobs))

@@ -231,7 +231,6 @@ def test_a_generator_of_its_own_is_refused(plan):
     assert "staleness=2 is not run yet, only up to 0" in list(plan_refusals(RUNTIME, asynchronous))
 
 
-def test_a_smaller_cache_is_refused(plan):
+def test_a_smaller_cache_is_run(plan):
     generate = GenerationStrategy(replicas=4, max_sequences=8, cache_tokens=64)
-    with pytest.raises(PlanMismatchError, match=r"strategies\.actor: generate p1t1x4: cache_tokens=64"):
-        check(with_actor(plan, generate=generate))
+    check(with_actor(plan, generate=generate))
