@@ -56,7 +56,8 @@ class RunProgress:
     def show(self, report: Any) -> None:
         """Show one iteration's report."""
         number = report.iteration + 1
-        words = f"reward {report.reward:+.3f}  kl {report.kl:+.4f}  {report.seconds:.2f} s"
+        kl = "" if report.kl is None else f"kl {report.kl:+.4f}  "
+        words = f"reward {report.reward:+.3f}  {kl}{report.seconds:.2f} s"
         phases = format_phases(report.seconds_by_call)
         if self._console.is_terminal:
             self._phases.plain = phases

@@ -19,7 +19,7 @@ COMPARED = ("algorithm", "models", "precision", "workload")
 
 
 def save_checkpoint(controller: Controller, plan: Plan, out: Path, *, iterations: int) -> None:
-    """Write the states of all trained roles and of the numeric calls after so many iterations, and forget the checkpoint before.
+    """Write the states of trained roles and numeric calls, and forget the checkpoint before.
 
     The name of the checkpoint is written last: a run that is killed here goes on from the one before.
     """

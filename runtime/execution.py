@@ -41,7 +41,7 @@ class IterationReport:
     reward: float
     """Mean score of the samples."""
     kl: float | None
-    """Mean estimate of the divergence from the reference policy, per token; None where nothing asks for it."""
+    """Mean divergence from the reference policy, per token; None where nothing asks for it."""
     seconds: float
     seconds_by_call: Mapping[str, float]
     metrics: Mapping[str, float]

@@ -70,7 +70,8 @@ def profile(
         groups = processes.groups(plans[0], address=address)
         progress("measuring the devices")
         rates = _device_rates(plans[0], groups)
-        build_roles({CONTROLLER: (groups[CONTROLLER], recipe_of(plans[0], CONTROLLER))})
+        light = (CONTROLLER, *scenario.services)
+        build_roles({name: (groups[name], recipe_of(plans[0], name)) for name in light})
         timelines = list(_timelines(plans, groups, progress))
     return Profile(
         device=_device(plans[0], rates, available // plans[0].pools[0].devices),

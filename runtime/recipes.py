@@ -8,7 +8,7 @@ from runtime.workers.call import Recipe
 
 
 def recipe_of(plan: Plan, pool: str, *, roles: Sequence[str] | None = None) -> Recipe:
-    """What makes the roles of a pool, or some of them; of `CONTROLLER` or a service, those without devices."""
+    """What makes the roles of a pool, or some of them; of `CONTROLLER` or a service, light ones."""
     if pool == CONTROLLER:
         return Recipe(module="runtime.workers.prompts", function="light_roles", arguments=(plan,))
     if pool in plan.scenario.services:

@@ -57,9 +57,24 @@ class Capabilities(Value):
 
 
 RUNTIME = Capabilities(
-    algorithms=("ppo",),
+    algorithms=(
+        "ppo",
+        "remax",
+        "safe_rlhf",
+        "grpo",
+        "dr_grpo",
+        "rloo",
+        "reinforce_plus_plus",
+        "dapo",
+        "gspo",
+    ),
     families=("llama", "qwen2", "qwen3"),
     precisions=("bf16", "fp32"),
     cache_tokens=True,
+    ahead=True,
+    staleness=8,
+    services=True,
+    resampling=True,
+    pretraining=True,
 )
 """The runtime of this package."""

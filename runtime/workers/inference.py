@@ -59,9 +59,7 @@ class ScoreWorker:
         of_function, metrics = self._function.scores(
             fields["tokens"], fields["response_mask"], fields["prompt_ids"]
         )
-        return Answer(
-            fields={name: combined(scores, of_function, self._function.settings)}, metrics=metrics
-        )
+        return Answer(fields={name: combined(scores, of_function, self._function.settings)}, metrics=metrics)
 
 
 def last_tokens(response_mask_bs: torch.Tensor) -> torch.Tensor:
