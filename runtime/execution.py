@@ -18,7 +18,7 @@ from runtime.controller import Controller
 from runtime.metrics import iteration_metrics
 from runtime.recipes import recipe_of
 from runtime.recorder import Recorder
-from runtime.requirements import check
+from runtime.requirements import carried_prompts, check
 from runtime.run_inputs import check_inputs
 from runtime.session import KeptProcesses, session
 from runtime.trackers import Trackers, trackers_of
@@ -150,7 +150,8 @@ class _Training:
         flights: deque[Flight] = deque()
         metrics: Mapping[str, float] = {}
         for iteration in iterations:
-            flights.append(self._controller.submit(algorithm, iteration=iteration))
+            extra = carried_prompts(self._plan.scenario) if iteration == 0 else 0
+            flights.append(self._controller.submit(algorithm, iteration=iteration, extra_prompts=extra))
             if len(flights) == self._controller.window:
                 metrics = self._record(recorder, flights.popleft())
         while flights:

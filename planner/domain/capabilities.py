@@ -76,5 +76,6 @@ RUNTIME = Capabilities(
     services=True,
     resampling=True,
     pretraining=True,
+    carry=True,
 )
 """The runtime of this package."""

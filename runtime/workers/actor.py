@@ -62,7 +62,7 @@ class ActorWorker:
         synced_s = time.time()
         difference = probe(self._engine, self._generator)
         refuse_difference(difference, self._logprob_tolerance, self._engine.model.name)
-        responses = self._sampler.respond(call, fields)
+        responses = self._sampler.respond(call, fields, version=self._version)
         self._generator.sleep()
         return Answer(
             fields=responses.fields,
@@ -107,12 +107,18 @@ class ActorWorker:
 
     def save_state(self, call: Call, fields: Mapping[str, Any]) -> Answer:
         """Write weights and optimizer states to the folder in the options."""
-        self._engine.save_state(str(call.options["folder"]))
+        folder = str(call.options["folder"])
+        self._engine.save_state(folder)
+        if self._sampler is not None:
+            self._sampler.save_state(folder)
         return Answer()
 
     def load_state(self, call: Call, fields: Mapping[str, Any]) -> Answer:
         """Go on from weights and optimizer states in the folder in the options, after so many updates."""
-        self._engine.load_state(str(call.options["folder"]))
+        folder = str(call.options["folder"])
+        self._engine.load_state(folder)
+        if self._sampler is not None:
+            self._sampler.load_state(folder)
         self._version = int(call.options["iterations"])
         return Answer()
 

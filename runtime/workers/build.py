@@ -18,6 +18,7 @@ from runtime.engines.checkpoint import ModelFolder
 from runtime.engines.layout import Layout
 from runtime.engines.megatron import MegatronEngine
 from runtime.engines.optimizer import OptimizerSettings
+from runtime.engines.requests import Sampling
 from runtime.engines.transformer import DTYPE
 from runtime.engines.vllm import GenerationEngine
 from runtime.platform import current_device
@@ -101,11 +102,19 @@ def _generator(plan: Plan, role: str, layout: ParallelStrategy) -> GenerationEng
 
 
 def _sampler(plan: Plan, engine: GenerationEngine) -> Sampler:
+    settings, workload, rollouts = run_settings(plan), plan.scenario.workload, plan.scenario.rollouts
     return Sampler(
         engine,
-        settings=run_settings(plan),
-        maximum_response_tokens=plan.scenario.workload.response_tokens.maximum,
-        stop_token=stop_token(Path(engine.model.folder)),
+        Sampling(
+            temperature=settings.temperature,
+            maximum_response_tokens=workload.response_tokens.maximum,
+            stop_token=stop_token(Path(engine.model.folder)),
+            top_p=settings.top_p,
+            top_k=settings.top_k,
+        ),
+        seed=settings.seed,
+        samples_per_prompt=workload.samples_per_prompt,
+        carry_limit=rollouts.carry_limit if rollouts.carry else None,
     )
 
 

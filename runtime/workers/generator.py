@@ -42,12 +42,22 @@ class GeneratorWorker:
                 f"iteration {call.iteration} would be generated with weights of {behind} updates before, at "
                 f"most {self._staleness} are permitted (staleness); make the plan again"
             )
-        responses = self._sampler.respond(call, fields)
+        responses = self._sampler.respond(call, fields, version=self._version)
         return Answer(
             fields=responses.fields,
             lengths=responses.lengths,
             metrics={**responses.metrics, "staleness/weights": float(behind)},
         )
+
+    def save_state(self, call: Call, fields: Mapping[str, Any]) -> Answer:
+        """Write the prompts under way to the folder in the options."""
+        self._sampler.save_state(str(call.options["folder"]))
+        return Answer()
+
+    def load_state(self, call: Call, fields: Mapping[str, Any]) -> Answer:
+        """Go on with the prompts in the folder in the options; the weights come from the actor."""
+        self._sampler.load_state(str(call.options["folder"]))
+        return Answer()
 
     def receive(self, call: Call, fields: Mapping[str, Any]) -> Answer:
         """Take in the actor's weights, and compare the engines.
