@@ -1,5 +1,7 @@
 """Options of algorithms: what contradicts itself is said, with what to try."""
 
+import re
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -12,11 +14,13 @@ from planner.domain.algorithm import (
     Divergence,
     GrpoOptions,
     GspoOptions,
+    Options,
     PpoOptions,
     ReinforcePlusPlusOptions,
     Rejection,
     least_group,
 )
+from planner.domain.quantities import Value
 
 OPTIONS: TypeAdapter[Any] = TypeAdapter(AlgorithmOptions)
 NAMES = ["ppo", "remax", "safe_rlhf", "grpo", "dr_grpo", "rloo", "reinforce_plus_plus", "dapo", "gspo"]
@@ -109,3 +113,38 @@ def test_every_measure_can_reject() -> None:
     assert len(get_args(Divergence)) == 11
     rejections = tuple(Rejection(measure=measure, upper=2.0) for measure in get_args(Divergence))
     assert Correction(reject=rejections).reject == rejections
+
+
+PAGE = (Path(__file__).parents[3] / "docs" / "algorithms.md").read_text()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_page_has_each_algorithms_options_with_their_defaults(name: str) -> None:
+    options = OPTIONS.validate_python({"name": name})
+    (line,) = (line for line in PAGE.splitlines() if line.startswith(f"| `{name}` |"))
+    listed = dict(re.findall(r"`(\w+): ([^`]+)`", line))
+    own = {
+        field: text_of(value)
+        for field, value in options
+        if field != "name" and (field not in Options.model_fields or value != getattr(Options(), field))
+    }
+    assert listed == own
+
+
+@pytest.mark.parametrize("model", [Options, Correction])
+def test_the_page_has_the_options_of_all(model: type[Value]) -> None:
+    listed: dict[str, str] = {}
+    for line in PAGE.splitlines():
+        cells = line.split(" | ")
+        if line.startswith("| `") and len(cells) == 3:
+            names, defaults = (re.findall(r"`([^`]+)`", cell) for cell in cells[:2])
+            listed |= dict(zip(names, defaults * len(names), strict=False))
+    assert set(model.model_fields) <= set(listed) | {"upper", "reject"}
+    for field, value in model():
+        if field not in {"upper", "lower", "reject"}:  # whose defaults are words, or depend on another option
+            assert listed[field] == text_of(value), field
+
+
+def text_of(value: object) -> str:
+    """A default as the page writes it."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
