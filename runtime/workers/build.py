@@ -27,7 +27,7 @@ from runtime.workers.critic import CriticWorker
 from runtime.workers.generator import GeneratorWorker
 from runtime.workers.inference import ReferenceWorker, ScoreWorker
 from runtime.workers.objectives import policy_objective, value_objective
-from runtime.workers.prompts import reward_function, run_settings
+from runtime.workers.reward_service import reward_function
 from runtime.workers.sampling import Sampler
 
 
@@ -103,7 +103,7 @@ def _generator(plan: Plan, role: str, layout: ParallelStrategy) -> GenerationEng
 def _sampler(plan: Plan, engine: GenerationEngine) -> Sampler:
     return Sampler(
         engine,
-        settings=run_settings(plan),
+        settings=plan.scenario.run_settings,
         maximum_response_tokens=plan.scenario.workload.response_tokens.maximum,
         stop_token=stop_token(Path(engine.model.folder)),
     )
@@ -112,7 +112,7 @@ def _sampler(plan: Plan, engine: GenerationEngine) -> Sampler:
 def load_engine(plan: Plan, role: str, layout: Layout) -> MegatronEngine:
     """The role's model in its layout, with an optimizer if it is trained."""
     strategy, model = plan.strategies[role], plan.scenario.models[role]
-    settings = run_settings(plan)
+    settings = plan.scenario.run_settings
     engine = MegatronEngine(
         model=model,
         head=head_of(role),
