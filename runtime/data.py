@@ -154,7 +154,7 @@ class PromptLoader:
         size = len(self.numbers)
         start = iteration * self.prompts_per_iteration
         places = [divmod(place, size) for place in range(start, start + self.prompts_per_iteration)]
-        orders = {epoch: self._order((self.seed, epoch)) for epoch, _ in places}
+        orders = {epoch: self._order((self.seed, epoch)) for epoch in {epoch for epoch, _ in places}}
         return [self.numbers[orders[epoch][place]] for epoch, place in places]
 
     def further_ids(self, iteration: int) -> list[int]:
