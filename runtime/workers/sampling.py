@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from planner.domain.scenario import RunSettings
+from planner.domain.run import RunSettings
 from runtime.engines.vllm import GenerationEngine
 from runtime.workers.call import Answer, Call
 from runtime.workers.responses import response_rows, sample_seed
@@ -39,6 +39,8 @@ class Sampler:
             temperature=0.0 if is_greedy else self._settings.temperature,
             maximum_response_tokens=self._maximum_response_tokens,
             stop_token=self._stop_token,
+            top_p=self._settings.top_p,
+            top_k=self._settings.top_k,
         )
         return Answer(
             fields={**response_rows(prompts, responses), "prompt_ids": fields["prompt_ids"].numpy()},
