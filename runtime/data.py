@@ -1,10 +1,9 @@
-"""Prompts and pretraining data: read from files, encoded to tokens, dealt out to iterations.
+"""Prompts and pretraining data: read from files, and dealt out to iterations.
 
 A prompt file is JSONL, one JSON object a line, or Parquet, with the columns of verl's data sets. Only
 ``prompt`` is required: a conversation, or a string, which is short for one message of the user.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
@@ -15,9 +14,8 @@ import pyarrow
 import pyarrow.parquet
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, from_json
-from transformers import PreTrainedTokenizerBase
 
-from planner.domain.run import Overlong
+from planner.domain.run import RunSettings
 from planner.errors import SpecError
 
 _MOST_COMPLAINTS = 10
@@ -112,51 +110,22 @@ def read_prompts(*paths: Path, prompt_key: str = "prompt", label_key: str | None
     return _read(paths, lambda row: _prompt(row, prompt_key, label_key), renamed={"prompt": prompt_key})
 
 
+def prompts_of(settings: RunSettings) -> list[Prompt]:
+    """All prompts of a run; a prompt's number is its place among them."""
+    paths = map(Path, settings.prompts)
+    return read_prompts(*paths, prompt_key=settings.prompt_key, label_key=settings.label_key)
+
+
 def read_texts(*paths: Path) -> list[Text]:
     """Read files of pretraining data, as `read_prompts` does."""
     return _read(paths, _TEXT.validate_python, renamed={})
 
 
-def encode_prompts(
-    prompts: Sequence[Prompt], tokenizer: PreTrainedTokenizerBase, *, maximum_tokens: int, overlong: Overlong
-) -> dict[int, np.ndarray]:
-    """Render each conversation by the tokenizer's chat template, up to where the response starts.
-
-    A tokenizer without a template, of a base model, takes prompts of one message and encodes its text.
-
-    Returns
-    -------
-    Tokens by the prompt's number, without prompts that are dropped.
-
-    Raises
-    ------
-    SpecError
-        A prompt is longer than `maximum_tokens` and may neither be dropped nor cut; or it needs a template
-        that is not there.
-    """
-    encoded = _encoded(prompts, tokenizer)
-    if overlong == "truncate":
-        return {number: _array(tokens[-maximum_tokens:]) for number, tokens in enumerate(encoded)}
-    complaints = [
-        f"prompt {_shown(prompt)}: has {len(tokens)} tokens, at most {maximum_tokens} fit"
-        for prompt, tokens in zip(prompts, encoded, strict=True)
-        if len(tokens) > maximum_tokens
-    ]
-    if complaints and overlong == "error":
-        raise SpecError(_shortened(complaints))
-    if len(complaints) == len(prompts):
-        raise SpecError(f"no prompt is left of {len(prompts)}: all have more than {maximum_tokens} tokens")
-    return {number: _array(tokens) for number, tokens in enumerate(encoded) if len(tokens) <= maximum_tokens}
-
-
-def encode_text(text: Text, tokenizer: PreTrainedTokenizerBase, *, maximum_tokens: int) -> list[int]:
-    """Tokens of pretraining data, the token that ends a text behind them, cut to `maximum_tokens`."""
-    if text.tokens is None:
-        tokens = list(tokenizer(text.text, truncation=True, max_length=maximum_tokens).input_ids)
-    else:
-        tokens = list(text.tokens)
-    end = tokenizer.eos_token_id
-    return (tokens if end is None or tokens[-1] == end else [*tokens, end])[:maximum_tokens]
+def shortened(complaints: list[str]) -> str:
+    """The first complaints, one a line, and how many more there are."""
+    rest = len(complaints) - _MOST_COMPLAINTS
+    more = [f"and {rest} more"] if rest > 0 else []
+    return "\n".join([*complaints[:_MOST_COMPLAINTS], *more])
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +154,7 @@ class PromptLoader:
         size = len(self.numbers)
         start = iteration * self.prompts_per_iteration
         places = [divmod(place, size) for place in range(start, start + self.prompts_per_iteration)]
-        orders = {epoch: self._order((self.seed, epoch)) for epoch, _ in places}
+        orders = {epoch: self._order((self.seed, epoch)) for epoch in {epoch for epoch, _ in places}}
         return [self.numbers[orders[epoch][place]] for epoch, place in places]
 
     def further_ids(self, iteration: int) -> list[int]:
@@ -220,7 +189,7 @@ def _read(
         if len(values) + len(complaints) == before:
             complaints.append(f"{path}: holds no row; expected one JSON object a line, or Parquet with rows")
     if complaints:
-        raise SpecError(_shortened(complaints))
+        raise SpecError(shortened(complaints))
     return values
 
 
@@ -289,34 +258,3 @@ def _reworded(text: str) -> str:
     for theirs, ours in _WORDING:
         text = text.replace(theirs, ours)
     return text
-
-
-def _encoded(prompts: Sequence[Prompt], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
-    if tokenizer.chat_template is None:
-        return tokenizer([_only_message(prompt) for prompt in prompts]).input_ids
-    conversations = [prompt.conversation for prompt in prompts]
-    return tokenizer.apply_chat_template(conversations, add_generation_prompt=True, return_dict=False)
-
-
-def _array(tokens: Sequence[int]) -> np.ndarray:
-    return np.array(tokens, dtype=np.int32)
-
-
-def _only_message(prompt: Prompt) -> str:
-    if len(prompt.messages) > 1:
-        count = len(prompt.messages)
-        raise SpecError(
-            f"prompt {_shown(prompt)}: has {count} messages, but the tokenizer has no chat template"
-        )
-    return prompt.messages[0].content
-
-
-def _shown(prompt: Prompt) -> str:
-    text = prompt.messages[-1].content
-    return json.dumps(text if len(text) <= 40 else f"{text[:40]}...")
-
-
-def _shortened(complaints: list[str]) -> str:
-    rest = len(complaints) - _MOST_COMPLAINTS
-    more = [f"and {rest} more"] if rest > 0 else []
-    return "\n".join([*complaints[:_MOST_COMPLAINTS], *more])

@@ -10,7 +10,6 @@ from planner.algorithms import algorithm_of
 from planner.domain.dataflow import ACTOR, GENERATOR
 from planner.domain.plan import Plan
 from planner.domain.reading import write_plan
-from planner.domain.run import RunSettings
 from planner.domain.text import dump_json, load_json, write_text
 from planner.domain.timeline import Span, Timeline
 from runtime.checkpoint import finished_iterations, load_checkpoint, save_checkpoint
@@ -127,7 +126,7 @@ class _Training:
         if iterations.start:
             load_checkpoint(self._controller, self._plan, self._out)
         recorder = Recorder(self._earlier_timeline(iterations.start))
-        every = _settings(self._plan).checkpoint_every
+        every = self._plan.scenario.run_settings.checkpoint_every
         for first in range(iterations.start, iterations.stop, every):
             block = range(first, min(first + every, iterations.stop))
             last = self._iterate(recorder, block)
@@ -181,12 +180,7 @@ class _Training:
 
 
 def _total(plan: Plan, iterations: int | None) -> int:
-    return iterations or _settings(plan).iterations
-
-
-def _settings(plan: Plan) -> RunSettings:
-    assert plan.scenario.run is not None, "checked before"
-    return plan.scenario.run
+    return iterations or plan.scenario.run_settings.iterations
 
 
 def _report(iteration: int, metrics: Mapping[str, float], spans: Sequence[Span]) -> IterationReport:

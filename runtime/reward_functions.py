@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from planner.domain.run import RewardFunctionSettings, Signature, missing_functi
 from planner.errors import SpecError
 from runtime.data import Prompt
 from runtime.reward_signatures import ADAPTERS, Arguments, Samples
+
+Place = Callable[[], str]
+"""Words for a sample, in a message."""
 
 _SHOWN = 40
 """Characters of what is shown in a message."""
@@ -78,17 +82,19 @@ class RewardFunction:
         if not samples.prompts:
             return np.zeros(0, dtype=np.float32), {}
         calls = self._adapter.calls(samples)
-        returned = self._run(calls, [self._place(number, calls, samples) for number in range(len(calls))])
+        returned = self._run(calls, _places(calls, samples))
         results = [result for value in returned for result in self._results(value)]
         if len(results) != len(samples.prompts):
             raise RewardFunctionError(
                 f"{self._where} returned {len(results)} scores for {len(samples.prompts)} samples"
             )
-        scores = [self._score(result, _shown(number, samples)) for number, result in enumerate(results)]
+        scores = [
+            self._score(result, partial(_shown, number, samples)) for number, result in enumerate(results)
+        ]
         means = {f"{self._role}/{name}": mean for name, mean in _means(results).items()}
         return np.array(scores, dtype=np.float32), means
 
-    def _run(self, calls: Sequence[Arguments], places: Sequence[str]) -> list[Any]:
+    def _run(self, calls: Sequence[Arguments], places: Sequence[Place]) -> list[Any]:
         """What the function returns for each call."""
         accepted = [self._accepted(call) for call in calls]
         if inspect.iscoroutinefunction(self._function):
@@ -98,16 +104,16 @@ class RewardFunction:
         with ThreadPoolExecutor(self._concurrency) as threads:
             return list(threads.map(self._call, accepted, places))
 
-    def _call(self, arguments: Arguments, place: str) -> Any:
+    def _call(self, arguments: Arguments, place: Place) -> Any:
         try:
             return self._function(**arguments, **self.settings.arguments)
         except Exception as error:
             raise self._failure(error, place) from error
 
-    async def _gathered(self, calls: Sequence[Arguments], places: Sequence[str]) -> list[Any]:
+    async def _gathered(self, calls: Sequence[Arguments], places: Sequence[Place]) -> list[Any]:
         free = asyncio.Semaphore(self._concurrency)
 
-        async def awaited(arguments: Arguments, place: str) -> Any:
+        async def awaited(arguments: Arguments, place: Place) -> Any:
             async with free:
                 try:
                     return await self._function(**arguments, **self.settings.arguments)
@@ -116,13 +122,9 @@ class RewardFunction:
 
         return await asyncio.gather(*map(awaited, calls, places))
 
-    def _failure(self, error: Exception, place: str) -> RewardFunctionError:
+    def _failure(self, error: Exception, place: Place) -> RewardFunctionError:
         said = " ".join(str(error).split())
-        return RewardFunctionError(f"{self._where} failed on {place}: {type(error).__name__}: {said}")
-
-    def _place(self, number: int, calls: Sequence[Arguments], samples: Samples) -> str:
-        count = len(samples.prompts)
-        return _shown(number, samples) if len(calls) == count else f"a batch of {count} samples"
+        return RewardFunctionError(f"{self._where} failed on {place()}: {type(error).__name__}: {said}")
 
     def _results(self, returned: Any) -> Sequence[Any]:
         try:
@@ -130,11 +132,11 @@ class RewardFunction:
         except (TypeError, ValueError, KeyError) as error:
             raise RewardFunctionError(f"{self._where} returned {_cut(returned)}: {error!r}") from error
 
-    def _score(self, result: Any, place: str) -> float:
+    def _score(self, result: Any, place: Place) -> float:
         score = _number(result.get("score") if isinstance(result, Mapping) else result)
         if score is None or not math.isfinite(score):
             raise RewardFunctionError(
-                f"{self._where} returned {_cut(result)} for {place}; expected a finite number, or a dict "
+                f"{self._where} returned {_cut(result)} for {place()}; expected a finite number, or a dict "
                 "with such a 'score'"
             )
         return score
@@ -238,6 +240,14 @@ def _number(value: Any) -> float | None:
     if isinstance(value, np.generic | np.ndarray | torch.Tensor) and math.prod(value.shape) == 1:
         value = value.item()
     return float(value) if isinstance(value, bool | int | float) else None
+
+
+def _places(calls: Sequence[Arguments], samples: Samples) -> list[Place]:
+    """Words for what each call is about, made only if they are needed."""
+    count = len(samples.prompts)
+    if len(calls) == count:
+        return [partial(_shown, number, samples) for number in range(count)]
+    return [lambda: f"a batch of {count} samples"] * len(calls)
 
 
 def _shown(number: int, samples: Samples) -> str:

@@ -73,7 +73,7 @@ class WeightsAndBiases:
 
     def __init__(self, plan: Plan, folder: Path, *, kept: int = 0) -> None:
         self._run = import_module("wandb").init(
-            project=_project(plan),
+            project=plan.scenario.run_settings.project,
             name=plan.scenario.name,
             config=_config(plan),
             dir=str(folder),
@@ -94,7 +94,7 @@ class Mlflow:
 
     def __init__(self, plan: Plan, folder: Path, *, kept: int = 0) -> None:
         self._mlflow = import_module("mlflow")
-        self._mlflow.set_experiment(_project(plan))
+        self._mlflow.set_experiment(plan.scenario.run_settings.project)
         earlier = _earlier_run(folder, "mlflow") if kept else None
         run = self._mlflow.start_run(run_id=earlier, run_name=plan.scenario.name)
         _remember_run(folder, "mlflow", run.info.run_id)
@@ -127,8 +127,7 @@ def trackers_of(plan: Plan, folder: Path, *, kept: int = 0) -> Iterator[Trackers
     kept
         Steps that stay when an earlier run is resumed.
     """
-    settings = plan.scenario.run
-    wanted = dict.fromkeys(settings.trackers if settings else ())
+    wanted = dict.fromkeys(plan.scenario.run_settings.trackers)
     with ExitStack() as stack:
         openers = [_OPEN[name] for name in wanted if name in _OPEN]
         yield Trackers([stack.enter_context(closing(opener(plan, folder, kept))) for opener in openers])
@@ -140,11 +139,6 @@ _OPEN: Mapping[str, Callable[[Plan, Path, int], Tracker]] = {
     "wandb": lambda plan, folder, kept: WeightsAndBiases(plan, folder, kept=kept),
     "mlflow": lambda plan, folder, kept: Mlflow(plan, folder, kept=kept),
 }
-
-
-def _project(plan: Plan) -> str:
-    assert plan.scenario.run is not None, "a run has settings"
-    return plan.scenario.run.project
 
 
 def _config(plan: Plan) -> dict[str, Any]:

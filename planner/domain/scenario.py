@@ -113,6 +113,12 @@ class Scenario(Value):
         return self.with_node_pools(lambda pool: changed if pool.name == changed.name else pool)
 
     @property
+    def run_settings(self) -> RunSettings:
+        """Those of a scenario that is run, which has some."""
+        assert self.run is not None, "a scenario without them is refused before anything is run"
+        return self.run
+
+    @property
     def logprob_tolerance(self) -> float:
         """What the probe tolerates."""
         given = self.run.logprob_tolerance if self.run else None

@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from planner.domain.dataflow import CONTROLLER
 from planner.domain.plan import Plan
 from planner.domain.run import RunSettings
 from planner.domain.workload import Workload
-from runtime.data import Prompt, PromptLoader, Text, encode_prompts, encode_text, read_prompts, read_texts
-from runtime.reward_functions import RewardFunction
+from runtime.data import Prompt, PromptLoader, Text, prompts_of, read_texts
+from runtime.encoding import encode_prompts, encode_text, tokenizer_of
 from runtime.workers.call import Answer, Call, Role
 from runtime.workers.numeric import Estimator
-from runtime.workers.reward_service import RewardService
+from runtime.workers.reward_service import RewardService, reward_function
 
 PROMPTS = "prompts"
 """The role that deals out prompts and turns tokens into texts."""
@@ -29,47 +29,16 @@ def light_roles(plan: Plan, names: Sequence[str] = (CONTROLLER, PROMPTS)) -> Map
 
 
 def _light_role(plan: Plan, name: str) -> Role:
-    scenario, settings = plan.scenario, run_settings(plan)
+    scenario = plan.scenario
     if name == CONTROLLER:
         return Estimator(scenario.algorithm, scenario.workload)
-    if name == PROMPTS:
-        texts = read_texts(*map(Path, settings.pretraining)) if settings.pretraining else []
-        return PromptSource(plan_prompts(settings), texts, plan_tokenizer(plan), settings, scenario.workload)
-    function = reward_function(plan, name)
-    assert function is not None, "a service without a function is refused"
-    return RewardService(function)
-
-
-def reward_function(plan: Plan, role: str) -> RewardFunction | None:
-    """The function that scores responses for a role, by itself or beside a model; None where it has none."""
-    settings, service = run_settings(plan), plan.scenario.services.get(role)
-    if role not in settings.functions:
-        return None
-    return RewardFunction(
-        settings.functions[role],
-        plan_prompts(settings),
-        plan_tokenizer(plan),
-        role=role,
-        concurrency=1 if service is None else service.concurrency,
-    )
-
-
-def run_settings(plan: Plan) -> RunSettings:
-    """The settings of the run, which a plan that came this far has."""
-    assert plan.scenario.run is not None, "a plan without run settings is refused"
-    return plan.scenario.run
-
-
-def plan_prompts(settings: RunSettings) -> list[Prompt]:
-    """All prompts of a run; a prompt's number is its place among them."""
-    paths = map(Path, settings.prompts)
-    return read_prompts(*paths, prompt_key=settings.prompt_key, label_key=settings.label_key)
-
-
-def plan_tokenizer(plan: Plan) -> PreTrainedTokenizerBase:
-    """The tokenizer of the model that generates."""
-    (role,) = (role for role, strategy in plan.strategies.items() if strategy.generate is not None)
-    return AutoTokenizer.from_pretrained(plan.scenario.model_of(role).folder)
+    if name != PROMPTS:
+        function = reward_function(plan, name)
+        assert function is not None, "a service without a function is refused"
+        return RewardService(function)
+    settings = scenario.run_settings
+    texts = read_texts(*map(Path, settings.pretraining)) if settings.pretraining else []
+    return PromptSource(prompts_of(settings), texts, tokenizer_of(plan), settings, scenario.workload)
 
 
 class PromptSource:

@@ -4,8 +4,25 @@ from collections.abc import Mapping
 
 import torch
 
+from planner.domain.plan import Plan
+from runtime.data import prompts_of
+from runtime.encoding import tokenizer_of
 from runtime.reward_functions import RewardFunction
 from runtime.workers.call import Answer, Call
+
+
+def reward_function(plan: Plan, role: str) -> RewardFunction | None:
+    """The function that scores responses for a role, by itself or beside a model; None where it has none."""
+    settings, service = plan.scenario.run_settings, plan.scenario.services.get(role)
+    if role not in settings.functions:
+        return None
+    return RewardFunction(
+        settings.functions[role],
+        prompts_of(settings),
+        tokenizer_of(plan),
+        role=role,
+        concurrency=service.concurrency if service else 1,
+    )
 
 
 class RewardService:

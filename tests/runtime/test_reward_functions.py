@@ -142,16 +142,26 @@ def start():
 def stop():
     global running
     running -= 1
-def thread(solution_str, data_source):
-    start(); time.sleep(0.05); stop()
+def thread(solution_str, data_source, wanted):
+    start()
+    deadline = time.monotonic() + 20
+    while most < wanted and time.monotonic() < deadline:
+        time.sleep(0.001)
+    stop()
     return most
-async def async_(solution_str, data_source):
-    start(); await asyncio.sleep(0.05); stop()
+async def async_(solution_str, data_source, wanted):
+    start()
+    deadline = time.monotonic() + 20
+    while most < wanted and time.monotonic() < deadline:
+        await asyncio.sleep(0.001)
+    stop()
     return most
 """
     name = {"thread": "thread", "async": "async_"}[kind]
-    found, _ = scores(tmp_path, tokenizer, code, concurrency=concurrency, name=name)
-    assert max(found) == min(3, concurrency)
+    wanted = min(3, concurrency)
+    given = {"concurrency": concurrency, "name": name, "arguments": {"wanted": wanted}}
+    found, _ = scores(tmp_path, tokenizer, code, **given)
+    assert max(found) == wanted
 
 
 def test_a_failure_names_file_function_sample_and_keeps_its_cause(tmp_path, tokenizer):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from hybridmap.__main__ import main
 from planner.domain.algorithm import SafeRlhfOptions
 from planner.domain.parallelism import ParallelStrategy
 from planner.domain.reading import read_scenario
@@ -79,3 +80,16 @@ def test_pretraining_that_is_asked_for_needs_data(tmp_path):
     texts = tmp_path / "texts.jsonl"
     texts.write_text('{"text": "a"}')
     check_inputs(scenario(tmp_path, algorithm=SafeRlhfOptions(), pretraining=(str(texts),)))
+
+
+def test_the_command_ends_before_anything_starts(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("runtime.run_inputs.find_spec", lambda name: None)
+    out = tmp_path / "run"
+    settings = ["--set", "run.trackers=[jsonl,wandb]"]
+    assert main(["run", str(QUICKSTART), "--out", str(out), *settings]) == 2
+    said = capsys.readouterr()
+    assert said.err.strip() == (
+        "error: quickstart: run.trackers: wandb is not installed; `pip install wandb`, or leave it out"
+    )
+    assert said.out == ""
+    assert not out.exists()
