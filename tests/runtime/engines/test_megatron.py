@@ -13,7 +13,6 @@ from runtime.engines.gather import WeightGather
 from runtime.engines.layout import Layout
 from runtime.engines.megatron import MegatronEngine
 from runtime.engines.optimizer import OptimizerSettings
-from runtime.engines.shards import shards
 from tests.runtime import tiny
 from tests.runtime.worlds import WorldError, run_world
 
@@ -44,7 +43,7 @@ def devices(strategy: str) -> int:
 
 def gradients(engine: MegatronEngine) -> dict[str, torch.Tensor]:
     """Whole gradients under their Hugging Face names, on every rank."""
-    held = shards(engine._bare_module(), engine.model, of=lambda parameter: parameter.main_grad)
+    held = engine.shards(of=lambda parameter: parameter.main_grad)
     with engine.layout:
         groups = {
             "tensor_group": parallel_state.get_tensor_model_parallel_group(),
@@ -54,7 +53,7 @@ def gradients(engine: MegatronEngine) -> dict[str, torch.Tensor]:
         model=engine.model,
         head=engine.head,
         strategy=engine.layout.strategy,
-        read=lambda name: held[name].read(),
+        read=engine.reader(held),
         dtype=torch.float32,
         device=torch.device("cpu"),
         **groups,
@@ -127,7 +126,7 @@ def test_losses_and_gradients_equal_those_of_transformers(models, strategy, reco
             (tiny.logprobs(network, batch["tokens_bs"]) * batch["weights"]).sum() for batch in micro_batches()
         )
         loss.backward()
-        expected = {name: parameter.grad for name, parameter in network.named_parameters()}
+        expected = tiny.gradients(network)
         norm = torch.cat([gradient.flatten() for gradient in expected.values()]).norm()
         for metrics, found in (results[index] for results in ranks):
             assert metrics["loss"] == pytest.approx(loss.item(), abs=1e-5)
@@ -281,7 +280,7 @@ def test_stages_may_differ_in_their_layers(tmp_path):
 
 def forward_uneven(model, tokens_bs):
     engine = engine_of(model, "p2t1d1")
-    return [engine.forward(tokens_bs, micro_batch=2)], len(engine._bare_module().decoder.layers)
+    return [engine.forward(tokens_bs, micro_batch=2)], len(engine._bare_chunks()[0].decoder.layers)
 
 
 def train_in_bf16(model, strategy):
