@@ -1,4 +1,4 @@
-"""Megatron-Core's own models with experts and latent attention, which the engines do not run yet."""
+"""Megatron-Core's own models with latent attention and shared experts, which the engines do not run yet."""
 
 from typing import Any
 
