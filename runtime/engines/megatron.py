@@ -1,46 +1,38 @@
 """Training and inference of one model on Megatron-Core."""
 
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from megatron.core import parallel_state
-from megatron.core.distributed import finalize_model_grads
 from megatron.core.optimizer import MegatronOptimizer
-from megatron.core.pipeline_parallel import get_forward_backward_func
 from megatron.core.transformer.module import MegatronModule
 from megatron.core.utils import unwrap_model
 
 from planner.domain.model import Head, ModelSpec, Precision
 from planner.domain.parallelism import expert_coordinate
 from planner.domain.plan import Offload, Recompute
-from planner.domain.weights import WeightTensor, shard_shape, weight_tensors
+from planner.domain.weights import WeightTensor, weight_tensors
 from planner.errors import SpecError
 from runtime.engines import optimizer as adam
-from runtime.engines import sequences, states
+from runtime.engines import states
 from runtime.engines.checkpoint import ModelFolder, write_folder
+from runtime.engines.expert_reader import ExpertReader
 from runtime.engines.gather import WeightGather
 from runtime.engines.layout import Layout
 from runtime.engines.micro_batches import micro_batches
 from runtime.engines.offload import Part, Residence, Store, storages
 from runtime.engines.optimizer import OptimizerSettings
+from runtime.engines.passes import Batch, Evaluate, run, sums_over_replicas
 from runtime.engines.shards import Shard, shards
 from runtime.engines.transformer import DTYPE, build_chunks
 from runtime.platform import current_device
 
-Batch = Mapping[str, torch.Tensor]
 Loss = Callable[[torch.Tensor, Batch], tuple[torch.Tensor, Mapping[str, torch.Tensor]]]
 """From a micro-batch's log-probabilities or values to its share of the loss and the metrics to be summed."""
-
-
-_NO_TOKENS = torch.zeros(1, 2, dtype=torch.long)
-"""What is run where there is no sample to run; nothing is made of it."""
-_EXPERT = re.compile(r"\.experts\.(\d+)\.")
 
 
 class MegatronEngine:
@@ -144,7 +136,7 @@ class MegatronEngine:
         parts = list(micro_batches(lengths or [columns] * rows, rows=micro_batch, token_budget=token_budget))
         batches = [{"tokens_bs": tokens_bs[part.rows, : part.length]} for part in parts]
         with torch.no_grad(), self._residence.at_hand("weights"):
-            outputs = self._schedule(batches, lambda output, _: (output.sum(), output), forward_only=True)
+            outputs = self._run(batches, lambda output, _: (output.sum(), output), forward_only=True)
         if not self.layout.is_last_stage:
             return None
         width = columns - 1 if self.head == "vocabulary" else columns
@@ -178,10 +170,10 @@ class MegatronEngine:
             for chunk in self._chunks:
                 chunk.zero_grad_buffer()
             self._optimizer.zero_grad()
-            metrics = self._schedule(batches, loss, forward_only=False)
+            metrics = self._run(batches, loss, forward_only=False)
             with self.layout:
                 _, norm, _ = self._optimizer.step()
-                summed = _sum_over_replicas(metrics)
+                summed = sums_over_replicas(metrics)
         if not math.isfinite(norm):
             raise FloatingPointError(
                 f"{self.model.name}: the gradient norm is {float(norm)}, so the weights are lost; "
@@ -195,7 +187,10 @@ class MegatronEngine:
             yield name, shard.read()
 
     def export(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """All weights under their Hugging Face names, whole, one after the other, on every rank."""
+        """All weights under their Hugging Face names, whole, one after the other, on every rank.
+
+        What is not gathered is a view of the weight itself; copy what is kept.
+        """
         with self.layout:
             groups = (
                 parallel_state.get_tensor_model_parallel_group(),
@@ -222,28 +217,16 @@ class MegatronEngine:
             stage_group=stage_group,
         )
 
-    def reader(self, held: Mapping[str, Shard]) -> Callable[[str], torch.Tensor]:
-        """How to read this rank's shard of any tensor of its stage, also of experts on other ranks.
-
-        Each expert is broadcast among the ranks that the experts of its layer are spread over: all of them
-        read the same tensors in the same order.
-        """
+    def reader(self, held: Mapping[str, Shard]) -> ExpertReader:
+        """How to read this rank's shard of any tensor of its stage, also of experts on other ranks."""
         with self.layout:
             group = parallel_state.get_expert_model_parallel_group()
-        owners = self._expert_owners()
-
-        def read(name: str) -> torch.Tensor:
-            if name not in owners:
-                return held[name].read()
-            shape, owner = owners[name]
-            if name in held:
-                part = held[name].read().contiguous()
-            else:
-                part = torch.empty(shape, dtype=DTYPE[self.precision], device=current_device())
-            dist.broadcast(part, dist.get_global_rank(group, owner), group=group)
-            return part
-
-        return read
+        return ExpertReader(
+            held,
+            list(weight_tensors(self.model, self.head)) if self.model.moe else [],
+            group,
+            tensor_size=self.layout.strategy.tensor,
+        )
 
     def save(self, folder: str | Path, template_folder: str | Path) -> None:
         """Write a Hugging Face folder: these weights, the template's config and tokenizer files."""
@@ -286,6 +269,12 @@ class MegatronEngine:
                     {tensor.data_ptr(): tensor.nbytes for tensor in self._own_states()}.values()
                 ),
             }
+
+    def _run(self, batches: Sequence[Batch], evaluate: Evaluate, *, forward_only: bool) -> list[Any]:
+        with self.layout:
+            return run(
+                self._chunks, batches, evaluate, layout=self.layout, head=self.head, forward_only=forward_only
+            )
 
     def _stores(self) -> dict[Part, Store]:
         return {
@@ -340,22 +329,6 @@ class MegatronEngine:
             for name, shard in shards(chunk, self.model, first_expert=first, of=of).items()
         }
 
-    def _expert_owners(self) -> dict[str, tuple[tuple[int, ...], int]]:
-        """Of each tensor of a spread expert: its shape on one rank, and who among the group has it."""
-        size = self.layout.strategy.expert
-        if size == 1:
-            return {}
-        moe = self.model.moe
-        assert moe is not None, "an expert size is refused without experts"
-        return {
-            tensor.name: (
-                shard_shape(tensor, self.layout.strategy.tensor),
-                int(_EXPERT.findall(tensor.name)[0]) * size // moe.experts,
-            )
-            for tensor in weight_tensors(self.model, self.head)
-            if tensor.is_expert
-        }
-
     def _part(self, source: ModelFolder, tensor: WeightTensor) -> torch.Tensor:
         if tensor.name == "score.weight" and tensor.name not in source:
             if self._settings is None:
@@ -364,99 +337,6 @@ class MegatronEngine:
             return torch.randn(tensor.shape, generator=generator) / (self.model.hidden + 1) ** 0.5
         at = self.layout.at
         return source.part(tensor, index=at.tensor, count=self.layout.strategy.tensor)
-
-    def _schedule(
-        self,
-        batches: Sequence[Batch],
-        evaluate: Callable[[torch.Tensor, Batch], tuple[torch.Tensor, Any]],
-        *,
-        forward_only: bool,
-    ) -> list[Any]:
-        """Run the pipeline schedule; what ``evaluate`` gave second, per micro-batch, on the last stage."""
-        with self.layout:
-            runs = self._with_empty(batches)
-            if not runs:
-                if not forward_only:
-                    finalize_model_grads(self._chunks)
-                return []
-            kept = get_forward_backward_func()(
-                forward_step_func=partial(self._step, evaluate),
-                data_iterator=[iter(runs) for _ in self._chunks],
-                model=self._chunks,
-                num_microbatches=len(runs),
-                seq_length=1,  # shapes are sent with what goes from stage to stage
-                micro_batch_size=1,
-                forward_only=forward_only,
-            )
-        return kept[: len(batches)]
-
-    def _with_empty(self, batches: Sequence[Batch]) -> list[Batch | None]:
-        """The micro-batches, and as many without a sample as it takes to run them together.
-
-        Ranks that share experts run equally many, and an interleaved pipeline runs as many at a time as it
-        has stages.
-        """
-        strategy = self.layout.strategy
-        count = len(batches)
-        if strategy.expert > 1:
-            most = torch.tensor(count, device=current_device())
-            group = parallel_state.get_data_parallel_group(with_context_parallel=True)
-            dist.all_reduce(most, op=dist.ReduceOp.MAX, group=group)
-            count = int(most)
-        if strategy.virtual > 1:
-            count += -count % strategy.pipeline
-        return [*batches, *[None] * (count - len(batches))]
-
-    def _step(
-        self, evaluate: Callable[..., Any], batches: Iterator[Batch | None], module: torch.nn.Module
-    ) -> Any:
-        """One micro-batch's forward pass, and what to make of its output on the last stage."""
-        batch = next(batches)
-        tokens_bs = _NO_TOKENS if batch is None else batch["tokens_bs"]
-        tokens_bs, labels_bs, length = self._inputs(tokens_bs.to(current_device()))
-        positions_bs = torch.arange(tokens_bs.shape[1], device=tokens_bs.device).expand_as(tokens_bs)
-        output = module(tokens_bs, positions_bs, None, labels=labels_bs)
-
-        def finish(output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Any]:
-            result = -output if self.head == "vocabulary" else output.squeeze(-1)
-            group = parallel_state.get_context_parallel_group()
-            rows_bs = sequences.whole(result.float(), group)[:, :length]
-            share, kept = (0 * rows_bs.sum(), None) if batch is None else evaluate(rows_bs, batch)
-            return share, torch.zeros((), dtype=torch.int, device=output.device), kept
-
-        return output, finish
-
-    def _inputs(self, tokens_bs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, int]:
-        """This rank's tokens and labels, cut over the context ranks; and how long the outputs are."""
-        strategy = self.layout.strategy
-        predicts = self.head == "vocabulary"
-        inputs_bs = tokens_bs[:, :-1] if predicts else tokens_bs
-        multiple = sequences.length_multiple(strategy)
-        at, ranks = self.layout.at.context, strategy.context
-
-        def cut(rows_bs: torch.Tensor) -> torch.Tensor:
-            return sequences.own_part(sequences.padded(rows_bs, multiple), at, ranks).contiguous()
-
-        return cut(inputs_bs), cut(tokens_bs[:, 1:]) if predicts else None, inputs_bs.shape[1]
-
-
-def _sum_over_replicas(metrics: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, float]:
-    """Sums over micro-batches and data-parallel ranks, known to every rank."""
-    own: dict[str, float] = {}
-    for batch in metrics:
-        for name, value in batch.items():
-            own[name] = own.get(name, 0.0) + float(value)
-    group = parallel_state.get_data_parallel_group()
-    of_ranks: list[Any] = [None] * group.size()
-    dist.all_gather_object(of_ranks, own, group=group)
-    total: dict[str, float] = {}
-    for rank_metrics in of_ranks:
-        for name, value in rank_metrics.items():
-            total[name] = total.get(name, 0.0) + value
-    box = [total]
-    stages = parallel_state.get_pipeline_model_parallel_group()
-    dist.broadcast_object_list(box, parallel_state.get_pipeline_model_parallel_last_rank(), group=stages)
-    return box[0]
 
 
 def _bytes(tensors: Iterator[torch.Tensor]) -> int:

@@ -20,7 +20,7 @@ def has_transformer_engine() -> bool:
 
 def block_spec(config: TransformerConfig, chunk: int | None) -> TransformerBlockSubmodules:
     """The layers of this rank, or of one of its chunks in an interleaved pipeline."""
-    fused = has_transformer_engine()
+    fused = has_transformer_engine() and (config.bf16 or config.context_parallel_size == 1)
     block = get_gpt_decoder_block_spec(config, fused, normalization="RMSNorm", vp_stage=chunk)
     if fused:
         return block

@@ -11,11 +11,14 @@ from megatron.core import dist_checkpointing
 from megatron.core.optimizer import MegatronOptimizer
 from megatron.core.transformer.module import MegatronModule
 
+_SHARDING = "fully_reshardable"
 _FORMAT = {
-    "distrib_optim_sharding_type": "fully_reshardable",
+    "distrib_optim_sharding_type": _SHARDING,
     "distrib_optim_fully_reshardable_mem_efficient": False,
+    "chained_optim_avoid_prefix": True,
 }
-"""Optimizer states that any other layout can read; the default format refuses some."""
+"""Optimizer states that any other layout can read; the default format refuses some, and names those of
+experts otherwise where these are spread over ranks."""
 
 
 def save(folder: Path, chunks: Sequence[MegatronModule], optimizer: MegatronOptimizer | None) -> None:
@@ -39,7 +42,7 @@ def load(folder: Path, chunks: Sequence[MegatronModule], optimizer: MegatronOpti
     for name, chunk in _named(chunks):
         chunk.load_state_dict(states[name])
     if optimizer is not None:
-        optimizer.load_state_dict(states["optimizer"])
+        optimizer.load_state_dict(_chained(states["optimizer"], optimizer.chained_optimizers))
 
 
 def _states(
@@ -51,6 +54,28 @@ def _states(
     weights = models if len(chunks) > 1 else models["model"]
     states = optimizer.sharded_state_dict(weights, is_loading=is_loading, metadata=_FORMAT)
     return {**models, "optimizer": states}
+
+
+def _chained(saved: dict[Any, Any], parts: Sequence[MegatronOptimizer]) -> dict[Any, Any]:
+    """The saved optimizer in as many parts as this one has: experts spread over ranks have one of their own.
+
+    Tensors are found by their names; what differs is only where the settings of groups lie.
+    """
+    sources = [each for each in (saved, *saved.values()) if isinstance(each, dict) and "optimizer" in each]
+    if len(sources) == len(parts):
+        return saved
+    groups = {_kind(group): group for source in sources for group in source["optimizer"]["param_groups"]}
+    for number, part in enumerate(parts):
+        state = saved if len(parts) == 1 else saved[number]
+        own = part.optimizer.param_groups if part.optimizer is not None else []
+        expert = "is_expert_parallel"
+        fitted = [groups[_kind(group)] | {expert: group[expert]} for group in own]
+        state |= {"optimizer": {"param_groups": fitted}, "param_state_sharding_type": _SHARDING}
+    return saved if len(parts) == 1 else {number: saved[number] for number in range(len(parts))}
+
+
+def _kind(group: dict[str, Any]) -> tuple[float, float]:
+    return group["wd_mult"], group["lr_mult"]
 
 
 def _named(chunks: Sequence[MegatronModule]) -> list[tuple[str, MegatronModule]]:

@@ -13,7 +13,6 @@ from runtime.engines.optimizer import OptimizerSettings
 from tests.runtime import tiny
 from tests.runtime.engines.parity import (
     SMOOTH,
-    UNCLIPPED,
     assert_steps_equal_those_of_transformers,
     devices,
     engine_of,
@@ -77,11 +76,11 @@ def test_the_distributed_optimizer_gives_the_same_weights(models, strategy):
     for weights, _ in run_world(train, devices(strategy), models[1], strategy, DISTRIBUTED):
         assert weights.keys() == whole.keys()
         for name, weight in whole.items():
-            torch.testing.assert_close(weights[name], weight, atol=1e-5, rtol=0)
+            torch.testing.assert_close(weights[name], weight, atol=5e-5, rtol=0)
 
 
 def train_on_the_first_replica_only(model, strategy):
-    engine = engine_of(model, strategy, optimizer=UNCLIPPED)
+    engine = engine_of(model, strategy, optimizer=SMOOTH)
     is_first = engine.layout.at.data == 0
     metrics = engine.update(micro_batches() if is_first else [], weighted_sum)
     outputs = engine.forward(tiny.tokens(3 * is_first, 8), micro_batch=1)

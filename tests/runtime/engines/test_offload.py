@@ -64,7 +64,7 @@ def train_offloaded(model, strategy, offload, precision, folder):
     engine.save_state(folder)
     engine.load_state(folder)
     losses.append(engine.update(own_batches(engine), weighted_sum)["loss"])
-    weights = dict(engine.export())
+    weights = {name: weight.clone() for name, weight in engine.export()}
     seen.append(resident(engine))
     held = engine.static_bytes()
     engine.onload()

@@ -35,8 +35,8 @@ SYMPTOMS = {
 }
 EXPERT_SYMPTOMS = {
     "megatron-router-product": "name 'te_general_gemm' is not defined",
-    "megatron-token-counts": "only integer tensors|split_with_sizes|must be",
-    "megatron-streams": "Torch not compiled with CUDA enabled|Stream",
+    "megatron-token-counts": "AllToAllOptions",
+    "megatron-streams": "has no attribute .synchronize.",
     "megatron-unequal-parts": "invalid tensor size",
 }
 ROTARY = "megatron-rotary-positions"
