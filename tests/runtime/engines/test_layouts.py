@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from planner.domain.parallelism import ParallelStrategy
+from runtime.engines.optimizer import OptimizerSettings
 from tests.runtime import tiny
 from tests.runtime.engines.parity import (
     SMOOTH,
@@ -183,3 +184,64 @@ def test_a_replica_without_samples_takes_part_in_every_layout(models, strategy):
 def test_what_cannot_be_laid_out_is_refused_by_name(models, strategy, message):
     with pytest.raises(WorldError, match=f"PlanMismatchError: .*{message}"):
         run_world(engine_of, devices(strategy), models["llama", 2], strategy)
+
+
+SETTINGS = OptimizerSettings(learning_rate=1e-2)
+
+
+def losses(engine):
+    return [engine.update(own_batches(engine), weighted_sum)["loss"] for _ in range(2)]
+
+
+def save_state_after_two_steps(model, strategy, folder):
+    engine = engine_of(model, strategy, optimizer=SETTINGS)
+    losses(engine)
+    engine.save_state(folder)
+    return losses(engine)
+
+
+def go_on_from_state(model, strategy, folder):
+    engine = engine_of(model, strategy, optimizer=SETTINGS)
+    engine.load_state(folder)
+    return losses(engine)
+
+
+@pytest.mark.parametrize("written", ["p2t1d1v2", "p1t1d1c2"])
+def test_training_goes_on_from_a_saved_state_in_any_other_layout(models, tmp_path, written):
+    model = models["qwen3", 4]
+    expected = run_world(save_state_after_two_steps, 2, model, written, tmp_path / "state")[0]
+    for strategy in ("p2t1d1v2", "p2t1d1", "p1t1d1c2", "p1t2d1"):
+        for found in run_world(go_on_from_state, 2, model, strategy, tmp_path / "state"):
+            assert found == pytest.approx(expected, abs=1e-5)
+
+
+def save_all(models, strategy, folder):
+    for model in models:
+        engine_of(model, strategy).save(folder / model.name, model.folder)
+
+
+@pytest.mark.parametrize("strategy", ["p2t1d1v2", "p1t2d1c2"])
+def test_saved_folders_hold_what_was_loaded(models, strategy, tmp_path):
+    chosen = of(models, 5)
+    run_world(save_all, devices(strategy), chosen, strategy, tmp_path)
+    for model in chosen:
+        original = tiny.network_of(model).state_dict()
+        saved = tiny.network_of(model.model_copy(update={"folder": str(tmp_path / model.name)})).state_dict()
+        assert saved.keys() == original.keys()
+        assert all(torch.equal(saved[name], weight) for name, weight in original.items())
+
+
+def train_in_bf16(model, strategy):
+    engine = engine_of(
+        model, strategy, precision="bf16", optimizer=OptimizerSettings(learning_rate=1e-3, gradient_clip=1.0)
+    )
+    return [engine.update(own_batches(engine), weighted_sum)["loss"] for _ in range(4)]
+
+
+@pytest.mark.parametrize("strategy", ["p1t2d1", "p1t1d1c2", "p2t1d1v2"])
+def test_bf16_trains_alike_in_every_layout(models, strategy):
+    model = models["llama", 4]
+    (expected,) = run_world(train_in_bf16, 1, model, "p1t1d1")
+    assert expected[-1] < expected[0]
+    for found in run_world(train_in_bf16, devices(strategy), model, strategy):
+        assert found == pytest.approx(expected, abs=0.03)
