@@ -4,6 +4,7 @@ Computed once here; the planner costs its bytes, the runtime executes its copies
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 from planner.domain.model import PARAMETER_BYTES, ModelSpec, Precision
 from planner.domain.parallelism import (
@@ -36,10 +37,10 @@ def stage_layers(layers: int, stages: int) -> list[int]:
     return [size + 1] * longer + [size] * (stages - longer)
 
 
-def holds(tensor: WeightTensor, stage: int, stages: int, layers: int) -> bool:
-    """Whether a pipeline stage holds the tensor."""
+def holds(tensor: WeightTensor, stage: int, stages: int, layers: int, *, virtual: int = 1) -> bool:
+    """Whether a pipeline stage holds the tensor; of ``virtual`` chunks it holds every ``stages``-th."""
     if tensor.layer is not None:
-        return stage_of_layer(tensor.layer, layers, stages) == stage
+        return stage_of_layer(tensor.layer, layers, stages * virtual) % stages == stage
     return stage == (stages - 1 if tensor.in_last_stage else 0)
 
 
@@ -70,6 +71,9 @@ def reshard_volume(
     """
     at = coordinates(train, rank)
     stage, _, _ = generation_shard(train, generate, rank)
+    in_stage = partial(
+        holds, stage=at.pipeline, stages=train.pipeline, layers=model.layers, virtual=train.virtual
+    )
     received = generation = 0
     for tensor in weight_tensors(model):
         if not holds(tensor, stage, generate.pipeline, model.layers):
@@ -78,5 +82,5 @@ def reshard_volume(
         needed = size if tensor.split == "whole" else size // generate.tensor
         own = size if tensor.split == "whole" else size // train.tensor
         generation += needed
-        received += needed - (own if holds(tensor, at.pipeline, train.pipeline, model.layers) else 0)
+        received += needed - (own if in_stage(tensor) else 0)
     return ReshardVolume(received=received, generation=generation, redundant=0)

@@ -43,8 +43,9 @@ class WeightGather:
 
     def _unit(self, unit: Sequence[WeightTensor]) -> Iterator[tuple[WeightTensor, torch.Tensor]]:
         """The tensors of one layer, all of which the same stage holds."""
-        stages = self.strategy.pipeline
-        stage = next(s for s in range(stages) if holds(unit[0], s, stages, self.model.layers))
+        stages, virtual = self.strategy.pipeline, self.strategy.virtual
+        layers = self.model.layers
+        stage = next(s for s in range(stages) if holds(unit[0], s, stages, layers, virtual=virtual))
         own = coordinates(self.strategy, dist.get_rank()).pipeline
         parts = self._gather(unit) if own == stage else [None] * len(unit)
         if stages > 1:
