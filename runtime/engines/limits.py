@@ -18,13 +18,6 @@ MEGATRON = RUNTIME.model_copy(
     update={
         "families": (*RUNTIME.families, "qwen3_moe"),
         "moe": True,
-        "context": True,
-        "expert": True,
-        "virtual": True,
-        "selective": True,
-        "offload": True,
-        "token_budgets": True,
-        "empty_replicas": True,
     }
 )
 """What the training engine can do, whatever else a run takes."""

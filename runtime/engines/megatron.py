@@ -181,11 +181,6 @@ class MegatronEngine:
             )
         return {**summed, "grad_norm": float(norm), "learning_rate": self._settings.learning_rate}
 
-    def parts(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """What this rank holds of each tensor, under Hugging Face names."""
-        for name, shard in self._shards().items():
-            yield name, shard.read()
-
     def export(self) -> Iterator[tuple[str, torch.Tensor]]:
         """All weights under their Hugging Face names, whole, one after the other, on every rank.
 

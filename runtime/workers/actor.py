@@ -11,9 +11,9 @@ from runtime.engines.megatron import MegatronEngine
 from runtime.engines.transport import compared_sequences, packed_weights
 from runtime.engines.vllm import GenerationEngine
 from runtime.workers.call import Answer, Call
-from runtime.workers.inference import answer
+from runtime.workers.inference import answer, forward
 from runtime.workers.sampling import Sampler
-from runtime.workers.training import MiniBatchLoss, renamed, update
+from runtime.workers.training import MicroBatchSize, MiniBatchLoss, renamed, update
 
 
 class ActorWorker:
@@ -38,12 +38,12 @@ class ActorWorker:
         loss: MiniBatchLoss,
         logprob_tolerance: float,
         epochs: int,
-        micro_batch: int,
+        size: MicroBatchSize,
         maximum_tokens: int,
     ) -> None:
         self._engine, self._generator, self._sampler = engine, generator, sampler
         self._loss, self._logprob_tolerance = loss, logprob_tolerance
-        self._epochs, self._micro_batch, self._maximum_tokens = epochs, micro_batch, maximum_tokens
+        self._epochs, self._size, self._maximum_tokens = epochs, size, maximum_tokens
         self._version = 0
         """Updates of the weights so far."""
 
@@ -77,8 +77,7 @@ class ActorWorker:
 
     def proximal_logprobs(self, call: Call, fields: Mapping[str, torch.Tensor]) -> Answer:
         """Log-probabilities of the tokens with the weights before the update, shape (b, s-1)."""
-        outputs = self._engine.forward(fields["tokens"], micro_batch=self._micro_batch)
-        return answer("proximal_logprobs", outputs)
+        return answer("proximal_logprobs", forward(self._engine, fields, self._size))
 
     def update(self, call: Call, fields: Mapping[str, torch.Tensor]) -> Answer:
         """Learn from the samples."""
@@ -87,7 +86,7 @@ class ActorWorker:
             call,
             fields,
             epochs=self._epochs,
-            micro_batch=self._micro_batch,
+            size=self._size,
             loss=self._loss,
         )
         self._version += 1

@@ -30,6 +30,7 @@ from runtime.workers.inference import ReferenceWorker, ScoreWorker
 from runtime.workers.objectives import policy_objective, value_objective
 from runtime.workers.prompts import reward_function, run_settings
 from runtime.workers.sampling import Sampler
+from runtime.workers.training import MicroBatchSize
 
 
 def pool_roles(plan: Plan, names: Sequence[str]) -> Mapping[str, Role]:
@@ -52,6 +53,7 @@ def build_role(plan: Plan, role: str, layout: Layout) -> Role:
     engine = load_engine(plan, role, layout)
     scenario, epochs = plan.scenario, plan.scenario.workload.epochs
     longest = scenario.workload.response_tokens.maximum
+    size = MicroBatchSize(rows=strategy.micro_batch, tokens=strategy.micro_batch_tokens)
     if role == ACTOR:
         generator = None if strategy.generate is None else _generator(plan, role, layout.strategy)
         return ActorWorker(
@@ -61,15 +63,15 @@ def build_role(plan: Plan, role: str, layout: Layout) -> Role:
             loss=policy_objective(scenario.algorithm, longest_response=longest),
             logprob_tolerance=scenario.logprob_tolerance,
             epochs=epochs,
-            micro_batch=strategy.micro_batch,
+            size=size,
             maximum_tokens=scenario.workload.maximum_tokens,
         )
     if strategy.train is not None:
         loss = value_objective(scenario.algorithm, longest_response=longest)
-        return CriticWorker(engine, loss=loss, epochs=epochs, micro_batch=strategy.micro_batch)
+        return CriticWorker(engine, loss=loss, epochs=epochs, size=size)
     if head_of(role) == "vocabulary":
-        return ReferenceWorker(engine, micro_batch=strategy.micro_batch)
-    return ScoreWorker(engine, micro_batch=strategy.micro_batch, function=reward_function(plan, role))
+        return ReferenceWorker(engine, size=size)
+    return ScoreWorker(engine, size=size, function=reward_function(plan, role))
 
 
 def _generator_role(plan: Plan) -> GeneratorWorker:
@@ -130,6 +132,7 @@ def load_engine(plan: Plan, role: str, layout: Layout) -> MegatronEngine:
         seed=settings.seed,
         optimizer=None if strategy.train is None else _optimizer(settings, role),
         recompute=strategy.recompute,
+        offload=strategy.offload,
     )
     engine.load(model.folder)
     return engine

@@ -57,22 +57,13 @@ def update(
     fields: Mapping[str, Any],
     *,
     epochs: int,
-    micro_batch: int,
+    size: MicroBatchSize,
     loss: MiniBatchLoss,
-    token_budget: int | None = None,
 ) -> dict[str, float]:
     """Take all optimizer steps of one update; each metric's mean over the steps that have it.
 
     A mini-batch without a token to learn from, on any replica, is no step.
-
-    Parameters
-    ----------
-    micro_batch
-        Sequences that are computed at once.
-    token_budget
-        Tokens that are computed at once, in the place of ``micro_batch``.
     """
-    size = MicroBatchSize(rows=micro_batch, tokens=token_budget)
     mini_batches = _mini_batches(call, fields)
     pretraining = _spread(fields.get(PRETRAINING, []), len(mini_batches))
     counts = _global_counts(mini_batches, pretraining, replicas=engine.layout.strategy.data)

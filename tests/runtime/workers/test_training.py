@@ -11,7 +11,7 @@ from runtime.engines.optimizer import OptimizerSettings
 from runtime.transfer import Ranks, distribute_mini_batches, three_d_proto
 from runtime.workers.call import Call
 from runtime.workers.objectives import policy_objective, value_objective
-from runtime.workers.training import Counts, sample_lengths, update
+from runtime.workers.training import Counts, MicroBatchSize, sample_lengths, update
 from tests.runtime import tiny
 from tests.runtime.worlds import run_world
 
@@ -49,7 +49,7 @@ def updated(model, layout, micro_batch, aggregation, head, token_budget=None, sa
     )
     engine.load(model.folder)
     pieces = distribute_mini_batches(
-        three_d_proto, samples, mini_batches=MINI_BATCHES, ranks=Ranks(layout=strategy)
+        three_d_proto, [1] * samples, mini_batches=MINI_BATCHES, ranks=Ranks(layout=strategy)
     )
     rows = pieces[engine.layout.rank]
     index = [row for piece in rows for row in piece]
@@ -59,9 +59,8 @@ def updated(model, layout, micro_batch, aggregation, head, token_budget=None, sa
         Call(name="update", role="actor", method="update", iteration=0, rows=rows),
         {name: field[index] for name, field in batch().items()},
         epochs=2,
-        micro_batch=micro_batch,
+        size=MicroBatchSize(rows=micro_batch, tokens=token_budget),
         loss=policy_objective(options) if head == "vocabulary" else value_objective(options),
-        token_budget=token_budget,
     )
 
 
@@ -125,7 +124,7 @@ def with_pretraining(model, layout, micro_batch, token_budget, has_samples):
     )
     engine.load(model.folder)
     pieces = distribute_mini_batches(
-        three_d_proto, SAMPLES, mini_batches=MINI_BATCHES, ranks=Ranks(layout=strategy)
+        three_d_proto, [1] * SAMPLES, mini_batches=MINI_BATCHES, ranks=Ranks(layout=strategy)
     )
     rows = pieces[engine.layout.rank]
     index = [row for piece in rows for row in piece]
@@ -148,9 +147,8 @@ def with_pretraining(model, layout, micro_batch, token_budget, has_samples):
         Call(name="update", role="actor", method="update", iteration=0, rows=rows),
         fields | {"pretraining": DOCUMENTS[engine.layout.at.data :: strategy.data]},
         epochs=1,
-        micro_batch=micro_batch,
+        size=MicroBatchSize(rows=micro_batch, tokens=token_budget),
         loss=loss,
-        token_budget=token_budget,
     )
     return metrics, seen
 
@@ -192,7 +190,7 @@ def without_anything(model):
     fields = batch() | {"response_mask": torch.zeros(SAMPLES, TOKENS, dtype=torch.bool)}
     call = Call(name="update", role="actor", method="update", iteration=0, rows=(range(SAMPLES),))
     loss = policy_objective(PpoOptions())
-    return update(engine, call, fields, epochs=1, micro_batch=2, loss=loss)
+    return update(engine, call, fields, epochs=1, size=MicroBatchSize(rows=2), loss=loss)
 
 
 def test_a_mini_batch_with_nothing_to_learn_from_is_no_step(llama):
