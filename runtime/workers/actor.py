@@ -57,6 +57,7 @@ class ActorWorker:
         """
         assert self._generator is not None, "another role generates"
         assert self._sampler is not None, "what generates has a sampler"
+        refuse_stale(call.iteration, self._version, bound=0)
         start_s = time.time()
         report = reshard(self._engine, self._generator)
         synced_s = time.time()
@@ -120,6 +121,23 @@ class ActorWorker:
             self._sampler.load_state(folder)
         self._version = int(call.options["iterations"])
         return Answer()
+
+
+def refuse_stale(iteration: int, version: int, *, bound: int) -> int:
+    """How many updates weights are behind those of an iteration; of shown samples, none.
+
+    Raises
+    ------
+    RuntimeError
+        When they are further behind than the bound.
+    """
+    behind = max(0, iteration - version)
+    if behind > bound:
+        raise RuntimeError(
+            f"iteration {iteration} would be generated with weights of {behind} updates before, at most "
+            f"{bound} are permitted (staleness); make the plan again"
+        )
+    return behind
 
 
 def refuse_difference(difference: float, tolerance: float, model: str) -> None:

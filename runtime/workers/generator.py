@@ -6,7 +6,7 @@ from typing import Any
 
 from runtime.engines.transport import SentWeights, difference, placed_weights
 from runtime.engines.vllm import GenerationEngine
-from runtime.workers.actor import refuse_difference
+from runtime.workers.actor import refuse_difference, refuse_stale
 from runtime.workers.call import Answer, Call
 from runtime.workers.sampling import Sampler
 
@@ -36,12 +36,7 @@ class GeneratorWorker:
         RuntimeError
             When the weights are further behind than the bound.
         """
-        behind = max(0, call.iteration - self._version)
-        if call.iteration >= 0 and behind > self._staleness:
-            raise RuntimeError(
-                f"iteration {call.iteration} would be generated with weights of {behind} updates before, at "
-                f"most {self._staleness} are permitted (staleness); make the plan again"
-            )
+        behind = refuse_stale(call.iteration, self._version, bound=self._staleness)
         responses = self._sampler.respond(call, fields, version=self._version)
         return Answer(
             fields=responses.fields,
