@@ -27,6 +27,8 @@ class MoeSpec(Value):
     """Width of all shared experts together, which every token passes."""
     dense_layers: int = Field(default=0, ge=0)
     """The first layers that keep a dense MLP of width ``ffn``."""
+    normalized: bool = True
+    """Whether the weights of a token's experts add up to one."""
 
     @model_validator(mode="after")
     def _check_experts(self) -> "MoeSpec":

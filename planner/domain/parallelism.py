@@ -1,8 +1,9 @@
 """Layouts of one model over the devices of its pool, and the rank groups that follow from them.
 
-Ranks of dense models run tensor fastest, then context, pipeline and data (Megatron's
-``order="tp-cp-ep-pp-dp"``), so that the ranks of one training replica are consecutive, as the micro-DP groups
-of the 3D-HybridEngine need (HybridFlow, section 5).
+Ranks run tensor fastest, then context, pipeline and data (Megatron's ``order="tp-cp-ep-pp-dp"``), so that the
+ranks of one training replica are consecutive, as the micro-DP groups of the 3D-HybridEngine need (HybridFlow,
+section 5). Where experts are spread over ranks and there are pipeline stages, Megatron asserts that stages
+are outermost (``order="tp-cp-ep-dp-pp"``): ranks that share experts are then consecutive.
 """
 
 import re
@@ -96,18 +97,41 @@ class Coordinates:
     context: int = 0
 
 
+def has_stages_outermost(strategy: ParallelStrategy) -> bool:
+    """Whether pipeline stages are the slowest dimension of the ranks instead of replicas."""
+    return strategy.expert > 1 and strategy.pipeline > 1
+
+
 def coordinates(strategy: ParallelStrategy, rank: int) -> Coordinates:
     """Coordinates of a rank."""
     rest, tensor = divmod(rank, strategy.tensor)
     rest, context = divmod(rest, strategy.context)
-    data, pipeline = divmod(rest, strategy.pipeline)
+    if has_stages_outermost(strategy):
+        pipeline, data = divmod(rest, strategy.data)
+    else:
+        data, pipeline = divmod(rest, strategy.pipeline)
     return Coordinates(pipeline=pipeline, tensor=tensor, data=data, context=context)
 
 
 def rank_of(strategy: ParallelStrategy, at: Coordinates) -> int:
     """Rank at some coordinates, the inverse of `coordinates`."""
-    replica = at.data * strategy.pipeline + at.pipeline
+    if has_stages_outermost(strategy):
+        replica = at.pipeline * strategy.data + at.data
+    else:
+        replica = at.data * strategy.pipeline + at.pipeline
     return (replica * strategy.context + at.context) * strategy.tensor + at.tensor
+
+
+def expert_coordinate(strategy: ParallelStrategy, at: Coordinates) -> int:
+    """Which of the e parts of a layer's experts the rank at some coordinates holds.
+
+    Context and data ranks in this order, e at a time (Megatron-Core, ``parallel_state``).
+
+    >>> layout = ParallelStrategy(data=4, expert=2)
+    >>> [expert_coordinate(layout, coordinates(layout, rank)) for rank in range(4)]
+    [0, 1, 0, 1]
+    """
+    return (at.data * strategy.context + at.context) % strategy.expert
 
 
 def rank_groups(strategy: ParallelStrategy, kind: GroupKind) -> list[list[int]]:

@@ -33,6 +33,15 @@ class WeightTensor:
         return count
 
 
+def shard_shape(tensor: WeightTensor, tensor_size: int) -> tuple[int, ...]:
+    """Shape of one rank's part of a tensor that tensor parallelism cuts into so many."""
+    shape = list(tensor.shape)
+    if tensor.split != "whole":
+        axis = 0 if tensor.split == "rows" else 1
+        shape[axis] //= tensor_size
+    return tuple(shape)
+
+
 def weight_tensors(model: ModelSpec, head: Head = "vocabulary") -> Iterator[WeightTensor]:
     """All weights of a model in checkpoint order; a tied head is the embedding itself."""
     prefix, embedding, positions, norm = _END_NAMES.get(model.family, _END_NAMES["llama"])

@@ -16,18 +16,20 @@ from megatron.core.transformer.module import MegatronModule
 from megatron.core.utils import unwrap_model
 
 from planner.domain.model import Head, ModelSpec, Precision
+from planner.domain.parallelism import GenerationStrategy
 from planner.domain.plan import Recompute
 from planner.domain.weights import WeightTensor, weight_tensors
 from planner.errors import SpecError
 from runtime.engines import optimizer as adam
 from runtime.engines import states
 from runtime.engines.checkpoint import ModelFolder, write_folder
-from runtime.engines.gather import WeightGather
+from runtime.engines.gather import BUCKET_BYTES, WeightGather
+from runtime.engines.groups import WeightGroups, weight_groups
 from runtime.engines.layout import Layout
 from runtime.engines.optimizer import OptimizerSettings
 from runtime.engines.shards import Shard, shards
 from runtime.engines.transformer import DTYPE, build_module
-from runtime.platform import current_device
+from runtime.platform import COLLECTIVE_TIMEOUT, current_device
 
 Batch = Mapping[str, torch.Tensor]
 Loss = Callable[[torch.Tensor, Batch], tuple[torch.Tensor, Mapping[str, torch.Tensor]]]
@@ -67,6 +69,7 @@ class MegatronEngine:
     ) -> None:
         self.model, self.head, self.layout, self.precision = model, head, layout, precision
         self._seed, self._settings = seed, optimizer
+        self._export_groups: WeightGroups | None = None
         with layout:
             self._module = build_module(model, head, layout=layout, precision=precision, recompute=recompute)
             if optimizer is not None:
@@ -150,16 +153,19 @@ class MegatronEngine:
         return {**summed, "grad_norm": float(norm), "learning_rate": self._settings.learning_rate}
 
     def export(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """All weights under their Hugging Face names, whole, one after the other, on every rank."""
-        with self.layout:
-            groups = (
-                parallel_state.get_tensor_model_parallel_group(),
-                parallel_state.get_pipeline_model_parallel_group(),
+        """All weights under their Hugging Face names, whole, one after the other, on every rank.
+
+        Their order is that of the buckets that they arrive in.
+        """
+        if self._export_groups is None:
+            whole = GenerationStrategy(replicas=self.layout.strategy.devices, max_sequences=1)
+            self._export_groups = weight_groups(
+                self.layout.strategy, whole, grouping="vanilla", timeout=COLLECTIVE_TIMEOUT
             )
-        for tensor, weight in self.gather(*groups):
+        for tensor, weight in self.gather(self._export_groups):
             yield tensor.name, weight
 
-    def gather(self, tensor_group: dist.ProcessGroup, stage_group: dist.ProcessGroup) -> WeightGather:
+    def gather(self, groups: WeightGroups, *, bucket_bytes: int = BUCKET_BYTES) -> WeightGather:
         """The weights gathered among some of the ranks; iterate over it on all of them."""
         held = self._shards()
         return WeightGather(
@@ -169,8 +175,8 @@ class MegatronEngine:
             read=lambda name: held[name].read(),
             dtype=DTYPE[self.precision],
             device=current_device(),
-            tensor_group=tensor_group,
-            stage_group=stage_group,
+            groups=groups,
+            bucket_bytes=bucket_bytes,
         )
 
     def save(self, folder: str | Path, template_folder: str | Path) -> None:
