@@ -10,6 +10,7 @@ import torch.distributed as dist
 
 from planner.domain.weights import WeightTensor
 from runtime.engines.gather import BUCKET_BYTES, WeightGather
+from runtime.engines.groups import WeightGroups
 from runtime.engines.megatron import MegatronEngine
 from runtime.engines.vllm import GenerationEngine
 from runtime.platform import current_device
@@ -33,18 +34,28 @@ class ReshardReport:
 
 
 def reshard(
-    engine: MegatronEngine, generator: GenerationEngine, *, bucket_bytes: int = BUCKET_BYTES
+    engine: MegatronEngine,
+    generator: GenerationEngine,
+    *,
+    groups: WeightGroups | None = None,
+    bucket_bytes: int = BUCKET_BYTES,
 ) -> ReshardReport:
     """Give the training weights to the generation engine; all ranks call it together.
 
     Each rank gathers its generation shard inside its micro-DP group, a bucket at a time, and drops a bucket
-    once vLLM has read it. The generator's other groupings gather all weights and keep them until they are
-    read, as the systems do that they stand for.
+    once vLLM has read it. Other groupings gather all weights and keep them until they are read, as the
+    systems do that they stand for.
+
+    Parameters
+    ----------
+    groups
+        To gather in; the generator's own, or to compare with them, groups in which all weights are gathered.
     """
     start = time.perf_counter()
-    gather = engine.gather(generator.groups, bucket_bytes=bucket_bytes)
+    groups = groups or generator.groups
+    gather = engine.gather(groups, bucket_bytes=bucket_bytes)
     placed = _Placed(gather, shard=generator.shard, shards=generator.generation.tensor)
-    generator.load(placed if generator.grouping == "zero-redundancy" else list(placed))
+    generator.load(placed if groups.grouping == "zero-redundancy" else list(placed))
     return ReshardReport(
         received_bytes=gather.received_bytes,
         generation_bytes=placed.generation_bytes,
