@@ -1,6 +1,7 @@
 """The world that `transition` measures in: one process per device, forked from one that has imported all.
 
-``python -m benchmarks.transition_world p2t2d2 2`` prints its figures as one line of JSON.
+``python -m benchmarks.transition_world p2t2d2 2``, in the environment of a worker process, prints its figures
+as one line of JSON.
 """
 
 import ctypes
@@ -29,7 +30,6 @@ from runtime.engines.hybrid import probe, reshard
 from runtime.engines.layout import Layout
 from runtime.engines.megatron import MegatronEngine
 from runtime.engines.vllm import GenerationEngine
-from runtime.platform import process_environment
 
 _LIBC = ctypes.CDLL(None)
 ROUNDS = 9
@@ -64,7 +64,6 @@ CONFIG = {
 
 def main(train: ParallelStrategy, tensor: int) -> None:
     """Measure and print."""
-    os.environ.update(process_environment())
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
     with tempfile.TemporaryDirectory() as folder:

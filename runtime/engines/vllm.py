@@ -24,6 +24,12 @@ _DTYPE = {"bf16": "bfloat16", "fp32": "float32"}
 _BLOCK_TOKENS = {"cpu": 32, "cuda": 16}
 """Tokens of one block of the KV cache; the CPU build wants multiples of 32."""
 
+_ON_CUDA = {
+    "enable_sleep_mode": True,
+    # of the device's memory, which must be free at the start; what the cache takes is said in bytes
+    "gpu_memory_utilization": 0.01,
+}
+
 
 class GenerationEngine:
     """One rank of one generation replica. Its weights come only through `load`.
@@ -41,8 +47,8 @@ class GenerationEngine:
     maximum_tokens
         Greatest length of prompt and response together.
     kv_cache_bytes
-        Of this rank; None fits the strategy's ``cache_tokens``. Without those it fits ``max_sequences`` of
-        the greatest length on a CPU, and on CUDA takes what vLLM finds free.
+        Of this rank; None fits the strategy's ``cache_tokens``, or without those ``max_sequences`` sequences
+        of the greatest length.
     grouping
         Which ranks generate together and gather from each other; all but the default are for comparison.
 
@@ -77,7 +83,7 @@ class GenerationEngine:
         self.groups = weight_groups(train, generate, grouping=grouping, timeout=COLLECTIVE_TIMEOUT)
         self._tag = _shared_name()
         self._asleep = False
-        if kv_cache_bytes is None and (generate.cache_tokens is not None or device_kind() == "cpu"):
+        if kv_cache_bytes is None:
             kv_cache_bytes = _kv_cache_bytes(model, generate, precision, maximum_tokens)
         ranks = [member for group in generation_groups(train, generate, grouping) for member in group]
         local_rank = current_device().index or 0
@@ -94,8 +100,8 @@ class GenerationEngine:
                 block_size=_BLOCK_TOKENS[device_kind()],
                 skip_tokenizer_init=True,
                 enforce_eager=device_kind() == "cpu",
-                enable_sleep_mode=device_kind() == "cuda",
                 seed=0,
+                **(_ON_CUDA if device_kind() == "cuda" else {}),
             )
         dist.barrier()
         platform.remove_shared_memory(self._tag)  # all ranks have it open; a killed one leaves no name behind
