@@ -31,7 +31,7 @@ class RunProgress:
     def __init__(self, options: argparse.Namespace, plan: planner.Plan) -> None:
         run = plan.scenario.run
         total = options.iterations or (run.iterations if run else None)
-        self._console = screen.errors_console()
+        self._console = screen.errors_console(quiet=run is not None and "console" not in run.trackers)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
@@ -56,7 +56,8 @@ class RunProgress:
     def show(self, report: Any) -> None:
         """Show one iteration's report."""
         number = report.iteration + 1
-        words = f"reward {report.reward:+.3f}  kl {report.kl:+.4f}  {report.seconds:.2f} s"
+        kl = "" if report.kl is None else f"kl {report.kl:+.4f}  "
+        words = f"reward {report.reward:+.3f}  {kl}{report.seconds:.2f} s"
         phases = format_phases(report.seconds_by_call)
         if self._console.is_terminal:
             self._phases.plain = phases

@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
     _check(options)
     runtime = inputs.runtime_rooms()
     with runtime.KeptProcesses() as kept:
-        plan, profile = _plan_of(options, kept)
+        plan, profile = _plan_of(options, runtime, kept)
         if options.dry_run:
             report = runtime.dry_run(plan, address=options.address)
             screen.show(options, str(report))
@@ -91,12 +91,15 @@ def _check(options: argparse.Namespace) -> None:
         raise SpecError(f"{options.out}: is not empty; choose another folder, or --resume to go on in it")
 
 
-def _plan_of(options: argparse.Namespace, kept: Any) -> tuple[planner.Plan, Profile | None]:
+def _plan_of(options: argparse.Namespace, runtime: Any, kept: Any) -> tuple[planner.Plan, Profile | None]:
     """The plan to run, and the measurements it was made with if it is made now."""
     if inputs.is_plan(options.scenario):
         inputs.refuse_settings(options)
-        return _shown(options, inputs.read_sound_plan(options.scenario)), None
+        plan = inputs.read_sound_plan(options.scenario)
+        runtime.check_inputs(plan.scenario)
+        return _shown(options, plan), None
     scenario = inputs.runnable_scenario(options)
+    runtime.check_inputs(scenario)
     if options.resume:
         return _shown(options, _earlier_plan(options, scenario)), None
     if options.dry_run and not options.profile:

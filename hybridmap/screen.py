@@ -14,9 +14,9 @@ _LEAST_WIDTH = 80
 """Keys would be cut in narrower tables; a narrower terminal breaks their lines itself."""
 
 
-def errors_console() -> Console:
-    """The console for messages and progress."""
-    return Console(stderr=True)
+def errors_console(*, quiet: bool = False) -> Console:
+    """The console for messages and progress, or one that says nothing."""
+    return Console(stderr=True, quiet=quiet)
 
 
 def show(options: argparse.Namespace, *what: RenderableType) -> None:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from runtime.execution import IterationReport, RunResult, run
     from runtime.profiler import profile
     from runtime.requirements import DryRun, dry_run
+    from runtime.run_inputs import check_inputs
     from runtime.session import KeptProcesses
 
 _HOMES = {
@@ -17,12 +18,22 @@ _HOMES = {
     "IterationReport": "runtime.execution",
     "KeptProcesses": "runtime.session",
     "RunResult": "runtime.execution",
+    "check_inputs": "runtime.run_inputs",
     "dry_run": "runtime.requirements",
     "profile": "runtime.profiler",
     "run": "runtime.execution",
 }
 
-__all__ = ["DryRun", "IterationReport", "KeptProcesses", "RunResult", "dry_run", "profile", "run"]
+__all__ = [
+    "DryRun",
+    "IterationReport",
+    "KeptProcesses",
+    "RunResult",
+    "check_inputs",
+    "dry_run",
+    "profile",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:

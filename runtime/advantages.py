@@ -1,16 +1,20 @@
-"""Rewards of tokens, advantages, and the coefficient that keeps the policy near its reference.
+"""Rewards of tokens, advantages, and the coefficients that steer a penalty.
 
 Pure functions of fp32 tensors. Shapes are suffixes: ``b`` sequences, ``t`` response positions. A mask is 1
 (or True) where a response token counts; what stands at a masked position never matters, and results are 0
-there.
+there. Groups are numbers, the same for all samples of one prompt; they need neither follow each other nor be
+of one size.
 """
 
+import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 _EPSILON = 1e-8
+_DEVIATION_EPSILON = 1e-6
 _LARGEST_KL_ERROR = 0.2
 
 
@@ -46,6 +50,44 @@ def adapt(controller: AdaptiveKL, *, kl: float, sequences: int) -> AdaptiveKL:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Multiplier:
+    """The Lagrange multiplier of a cost, which holds the mean cost below a threshold.
+
+    Dai et al., "Safe RLHF" (2023), as the authors' trainer (``ppo_lag``) has it: the logarithm is what moves,
+    so that the multiplier stays positive.
+
+    Parameters
+    ----------
+    log_value
+        Its natural logarithm.
+    threshold
+        The mean cost of a response that is tolerated.
+    maximum
+        The greatest multiplier.
+    """
+
+    log_value: float
+    threshold: float
+    learning_rate: float
+    maximum: float
+
+    @property
+    def value(self) -> float:
+        return math.exp(self.log_value)
+
+
+def step(multiplier: Multiplier, *, mean_cost: float) -> Multiplier:
+    """Move the multiplier, by one step of gradient ascent on its logarithm: up if the cost is too high.
+
+    >>> start = Multiplier(log_value=0.0, threshold=0.0, learning_rate=0.1, maximum=5.0)
+    >>> round(step(start, mean_cost=2.0).value, 4)
+    1.2214
+    """
+    moved = multiplier.learning_rate * (mean_cost - multiplier.threshold) * multiplier.value
+    return replace(multiplier, log_value=min(multiplier.log_value + moved, math.log(multiplier.maximum)))
+
+
 def mean_kl(kl_bt: Tensor, mask_bt: Tensor) -> float:
     """Mean over sequences of the mean over tokens, which is what verl hands to its controller."""
     counted_bt = mask_bt.bool()
@@ -74,7 +116,7 @@ def token_rewards(scores_b: Tensor, kl_bt: Tensor, mask_bt: Tensor, *, coefficie
 
 
 def gae(
-    rewards_bt: Tensor, values_bt: Tensor, mask_bt: Tensor, *, gamma: float, lam: float
+    rewards_bt: Tensor, values_bt: Tensor, mask_bt: Tensor, *, gamma: float, lam: float | Tensor
 ) -> tuple[Tensor, Tensor]:
     """Generalised advantage estimation: advantages and returns.
 
@@ -86,7 +128,8 @@ def gae(
     Parameters
     ----------
     gamma, lam
-        Discounts of the reward and of the estimator's later terms.
+        Discounts of the reward and of the estimator's later terms; the latter may be one per sequence, as
+        `length_adaptive_lambda` gives it.
     """
     counted_bt = mask_bt.bool()
     advantages_bt = torch.zeros_like(values_bt)
@@ -102,6 +145,99 @@ def gae(
         torch.where(counted_bt, advantages_bt, zero),
         torch.where(counted_bt, advantages_bt + values_bt, zero),
     )
+
+
+def length_adaptive_lambda(mask_bt: Tensor, *, alpha: float) -> Tensor:
+    """VAPO's lambda of each response of l tokens, 1 - 1 / (alpha l), at least 0 (2504.05118, section 4.2)."""
+    tokens_b = mask_bt.bool().sum(dim=1).clamp(min=1)
+    return (1 - 1 / (alpha * tokens_b)).clamp(min=0)
+
+
+def rewards_to_go(rewards_bt: Tensor, mask_bt: Tensor, *, gamma: float) -> Tensor:
+    """Sum at each counted token of its own reward and all later ones, discounted; masked tokens take no time.
+
+    REINFORCE's return (Williams 1992), as verl's ``compute_reinforce_plus_plus_outcome_advantage``.
+    """
+    return gae(rewards_bt, torch.zeros_like(rewards_bt), mask_bt, gamma=gamma, lam=1.0)[1]
+
+
+class GroupSums(NamedTuple):
+    """What the group of each sample holds, the sample itself included; shape (b,)."""
+
+    count_b: Tensor
+    sum_b: Tensor
+
+
+def group_sums(values_b: Tensor, groups_b: Tensor) -> GroupSums:
+    """Count and sum over each sample's group."""
+    _, index_b = torch.unique(groups_b, return_inverse=True)
+    groups = int(index_b.max()) + 1 if len(index_b) else 0
+    counts = values_b.new_zeros(groups).index_add(0, index_b, torch.ones_like(values_b))
+    sums = values_b.new_zeros(groups).index_add(0, index_b, values_b)
+    return GroupSums(counts[index_b], sums[index_b])
+
+
+def relative_to_group(scores_b: Tensor, groups_b: Tensor) -> Tensor:
+    """Scores less the mean of their group; that of a sample alone stays what it is.
+
+    Dr. GRPO (2503.20783, section 3.2) and the baseline of REINFORCE++ (2501.03262), as in verl.
+    """
+    sums = group_sums(scores_b, groups_b)
+    return torch.where(sums.count_b > 1, scores_b - sums.sum_b / sums.count_b, scores_b)
+
+
+def group_normalised(scores_b: Tensor, groups_b: Tensor) -> Tensor:
+    """GRPO's advantages: scores less the mean of their group, over its deviation.
+
+    Shao et al., "DeepSeekMath" (2024), section 4.1.2. The deviation is unbiased, 1e-6 is added to it, and a
+    sample alone has mean 0 and deviation 1, as in verl (TRL adds 1e-4, OpenRLHF 1e-9, NeMo-RL leaves the
+    sample itself out of both).
+    """
+    centred_b = relative_to_group(scores_b, groups_b)
+    sums = group_sums(centred_b.square(), groups_b)
+    deviation_b = (sums.sum_b / (sums.count_b - 1).clamp(min=1)).sqrt()
+    deviation_b = torch.where(sums.count_b > 1, deviation_b, 1.0)
+    return centred_b / (deviation_b + _DEVIATION_EPSILON)
+
+
+def leave_one_out(scores_b: Tensor, groups_b: Tensor) -> Tensor:
+    """RLOO's advantages: scores less the mean of the other samples of their group.
+
+    Ahmadian et al., "Back to Basics" (2024), section 3.2. A sample alone has nothing to be compared with and
+    the advantage 0, as in NeMo-RL and in one of verl's two versions; in the other it keeps its score.
+    """
+    sums = group_sums(scores_b, groups_b)
+    others_b = (sums.sum_b - scores_b) / (sums.count_b - 1).clamp(min=1)
+    return torch.where(sums.count_b > 1, scores_b - others_b, 0.0)
+
+
+def differing_groups(scores_b: Tensor, groups_b: Tensor) -> Tensor:
+    """Whether the samples of each sample's group differ in score, so that they teach something (DAPO).
+
+    Yu et al., "DAPO" (2025), section 3.2; without the rounding that a deviation has.
+    """
+    _, index_b = torch.unique(groups_b, return_inverse=True)
+    groups = int(index_b.max()) + 1 if len(index_b) else 0
+    start = scores_b.new_zeros(groups)
+    highest = start.scatter_reduce(0, index_b, scores_b, reduce="amax", include_self=False)
+    lowest = start.scatter_reduce(0, index_b, scores_b, reduce="amin", include_self=False)
+    return (highest > lowest)[index_b]
+
+
+def overlong_penalty(lengths_b: Tensor, *, longest: int, buffer: int, factor: float) -> Tensor:
+    """What responses that come near the longest one get beside their scores, from 0 down to -factor.
+
+    DAPO (2503.14476), equation 13: nothing up to ``longest - buffer`` tokens, from there on linear.
+    """
+    if not buffer:
+        return torch.zeros_like(lengths_b, dtype=torch.float32)
+    excess_b = lengths_b.float() - (longest - buffer)
+    return -(excess_b / buffer * factor).clamp(min=0)
+
+
+def per_token(values_b: Tensor, mask_bt: Tensor) -> Tensor:
+    """The number of each response at all of its counted tokens."""
+    return torch.where(mask_bt.bool(), values_b[:, None], 0.0)
 
 
 def whiten(values_bt: Tensor, mask_bt: Tensor) -> Tensor:

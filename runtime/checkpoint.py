@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from planner.domain.dataflow import CONTROLLER, GENERATOR
 from planner.domain.plan import Plan
 from planner.domain.reading import read_plan
 from planner.domain.scenario import Scenario
@@ -18,22 +19,25 @@ COMPARED = ("algorithm", "models", "precision", "workload")
 
 
 def save_checkpoint(controller: Controller, plan: Plan, out: Path, *, iterations: int) -> None:
-    """Write the states of all trained roles after so many iterations, and forget the checkpoint before.
+    """Write the states of trained roles and numeric calls, and forget the checkpoint before.
 
     The name of the checkpoint is written last: a run that is killed here goes on from the one before.
     """
     name = f"iteration-{iterations:06d}"
-    for role in trained_roles(plan):
+    for role in _kept_roles(plan):
         controller.ask(role, "save_state", folder=str((out / FOLDER / name / role).resolve()))
     write_text(out / FOLDER / LATEST, dump_json({"iterations": iterations, "name": name}))
     _remove_others(out / FOLDER, name)
 
 
 def load_checkpoint(controller: Controller, plan: Plan, out: Path) -> None:
-    """Read the states of all trained roles from the last checkpoint."""
-    name = load_json(out / FOLDER / LATEST)["name"]
-    for role in trained_roles(plan):
-        controller.ask(role, "load_state", folder=str((out / FOLDER / name / role).resolve()))
+    """Read the states from the last checkpoint, and bring the weights to whoever generates with them."""
+    latest = load_json(out / FOLDER / LATEST)
+    for role in _kept_roles(plan):
+        folder = str((out / FOLDER / latest["name"] / role).resolve())
+        controller.ask(role, "load_state", folder=folder, iterations=latest["iterations"])
+    if GENERATOR in plan.strategies:
+        controller.sync()
 
 
 def finished_iterations(plan: Plan, out: Path) -> int:
@@ -58,9 +62,10 @@ def finished_iterations(plan: Plan, out: Path) -> int:
     return int(load_json(latest)["iterations"])
 
 
-def trained_roles(plan: Plan) -> list[str]:
-    """Roles with weights that change."""
-    return [role for role, strategy in plan.strategies.items() if strategy.train is not None]
+def _kept_roles(plan: Plan) -> list[str]:
+    """Roles with something that changes: weights, coefficients, prompts under way."""
+    trained = [role for role, strategy in plan.strategies.items() if strategy.train is not None]
+    return [*trained, CONTROLLER, *({GENERATOR} & {*plan.strategies})]
 
 
 def _differences(one: Scenario, other: Scenario) -> Iterable[str]:

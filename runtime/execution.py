@@ -1,27 +1,29 @@
 """Execute a plan: the loop over iterations, and the run directory it leaves."""
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from planner.algorithms import ALGORITHMS
+from planner.algorithms import algorithm_of
+from planner.domain.dataflow import ACTOR, GENERATOR
 from planner.domain.plan import Plan
 from planner.domain.reading import write_plan
 from planner.domain.text import dump_json, load_json, write_text
 from planner.domain.timeline import Span, Timeline
 from runtime.checkpoint import finished_iterations, load_checkpoint, save_checkpoint
 from runtime.controller import Controller
-from runtime.metrics import MetricsFile, iteration_metrics, metrics_file
+from runtime.metrics import iteration_metrics
 from runtime.recipes import recipe_of
 from runtime.recorder import Recorder
-from runtime.requirements import check
+from runtime.requirements import carried_prompts, check
+from runtime.run_inputs import check_inputs
 from runtime.session import KeptProcesses, session
+from runtime.trackers import Trackers, trackers_of
 from runtime.worker_group import Flight
 
 TIMELINE = "timeline.json"
-CHECKPOINT_EVERY = 10
-"""Iterations; the last one is always kept."""
 SHOWN_SAMPLES = 4
 """Responses shown before and after training."""
 
@@ -37,8 +39,8 @@ class IterationReport:
     """From 0."""
     reward: float
     """Mean score of the samples."""
-    kl: float
-    """Mean estimate of the divergence from the reference policy, per token."""
+    kl: float | None
+    """Mean divergence from the reference policy, per token; None where nothing asks for it."""
     seconds: float
     seconds_by_call: Mapping[str, float]
     metrics: Mapping[str, float]
@@ -85,18 +87,21 @@ def run(
     ------
     PlanMismatchError
         When the runtime or the cluster can't hold the plan, or the run to resume had another scenario.
+    SpecError
+        When a file, a reward function or a package of the run is missing.
     WorkerError
         When a worker fails or dies.
     """
     check(plan)
+    check_inputs(plan.scenario)
     out.mkdir(parents=True, exist_ok=True)
     done = finished_iterations(plan, out) if resume else 0
     write_plan(plan, out / "plan.json")
     with (
-        metrics_file(out, kept=done) as metrics,
+        trackers_of(plan, out, kept=done) as trackers,
         session(plan, partial(recipe_of, plan), address=address, kept=kept) as controller,
     ):
-        training = _Training(plan, out, controller, metrics, progress)
+        training = _Training(plan, out, controller, trackers, progress)
         return training.run(range(done, _total(plan, iterations)))
 
 
@@ -108,12 +113,12 @@ class _Training:
         plan: Plan,
         out: Path,
         controller: Controller,
-        metrics: MetricsFile,
+        trackers: Trackers,
         progress: Callable[[IterationReport], None],
     ) -> None:
         self._plan, self._out, self._controller = plan, out, controller
-        self._metrics, self._progress = metrics, progress
-        self._role = next(role for role, strategy in plan.strategies.items() if strategy.generate)
+        self._trackers, self._progress = trackers, progress
+        self._role = GENERATOR if GENERATOR in plan.strategies else ACTOR
 
     def run(self, iterations: range) -> RunResult:
         last: Mapping[str, float] = {}
@@ -121,12 +126,14 @@ class _Training:
         if iterations.start:
             load_checkpoint(self._controller, self._plan, self._out)
         recorder = Recorder(self._earlier_timeline(iterations.start))
-        for first in range(iterations.start, iterations.stop, CHECKPOINT_EVERY):
-            block = range(first, min(first + CHECKPOINT_EVERY, iterations.stop))
+        every = self._plan.scenario.run_settings.checkpoint_every
+        for first in range(iterations.start, iterations.stop, every):
+            block = range(first, min(first + every, iterations.stop))
             last = self._iterate(recorder, block)
+            write_text(self._out / TIMELINE, dump_json(recorder.timeline().model_dump(mode="json")))
             save_checkpoint(self._controller, self._plan, self._out, iterations=block.stop)
         after = self._respond()
-        self._controller.ask(self._role, "save", folder=str((self._out / "policy").resolve()))
+        self._controller.ask(ACTOR, "save", folder=str((self._out / "policy").resolve()))
         return RunResult(
             out=self._out,
             timeline=recorder.timeline(),
@@ -136,22 +143,27 @@ class _Training:
         )
 
     def _iterate(self, recorder: Recorder, iterations: range) -> Mapping[str, float]:
-        """Some iterations, each submitted before the one before is waited for; the last one's metrics."""
-        algorithm = ALGORITHMS[self._plan.scenario.algorithm.name]
-        flight = self._controller.submit(algorithm, iteration=iterations.start)
-        for iteration in iterations[1:]:
-            following = self._controller.submit(algorithm, iteration=iteration)
-            self._record(recorder, flight)
-            flight = following
-        return self._record(recorder, flight)
+        """Some iterations, several of them under way at the same time; the last one's metrics."""
+        algorithm = algorithm_of(self._plan.scenario.algorithm)
+        self._controller.begin(iterations)
+        flights: deque[Flight] = deque()
+        metrics: Mapping[str, float] = {}
+        for iteration in iterations:
+            extra = carried_prompts(self._plan.scenario) if iteration == 0 else 0
+            flights.append(self._controller.submit(algorithm, iteration=iteration, extra_prompts=extra))
+            if len(flights) == self._controller.window:
+                metrics = self._record(recorder, flights.popleft())
+        while flights:
+            metrics = self._record(recorder, flights.popleft())
+        self._controller.finish()
+        return metrics
 
     def _record(self, recorder: Recorder, flight: Flight) -> dict[str, float]:
         finished = self._controller.wait(flight)
-        after_s = recorder.timeline().end_s
+        after_s = recorder.end_s
         spans = recorder.add(finished, iteration=flight.iteration)
         metrics = iteration_metrics(finished, spans, after_s=after_s)
-        self._metrics.append(flight.iteration + 1, metrics)
-        write_text(self._out / TIMELINE, dump_json(recorder.timeline().model_dump(mode="json")))
+        self._trackers.append(flight.iteration + 1, metrics)
         self._progress(_report(flight.iteration, metrics, spans))
         return metrics
 
@@ -168,8 +180,7 @@ class _Training:
 
 
 def _total(plan: Plan, iterations: int | None) -> int:
-    assert plan.scenario.run is not None, "checked before"
-    return iterations or plan.scenario.run.iterations
+    return iterations or plan.scenario.run_settings.iterations
 
 
 def _report(iteration: int, metrics: Mapping[str, float], spans: Sequence[Span]) -> IterationReport:
@@ -177,7 +188,7 @@ def _report(iteration: int, metrics: Mapping[str, float], spans: Sequence[Span])
     return IterationReport(
         iteration=iteration,
         reward=metrics["critic/score/mean"],
-        kl=metrics["actor/reward_kl_penalty"],
+        kl=metrics.get("actor/reward_kl_penalty", metrics.get("actor/kl_loss")),
         seconds=metrics["timing_s/step"],
         seconds_by_call=one.seconds_by_call(iteration),
         metrics=metrics,

@@ -9,17 +9,24 @@ mini-batch, so losses of micro-batches and of data-parallel ranks are parts of o
 average them.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-KLKind = Literal["k1", "abs", "k2", "k3"]
-AggregationMode = Literal["token-mean", "token-sum", "seq-mean-token-sum", "seq-mean-token-mean"]
+KLKind = Literal["k1", "abs", "k2", "k3", "k1+", "k2+", "k3+", "abs+"]
+AggregationMode = Literal[
+    "token-mean", "token-sum", "seq-mean-token-sum", "seq-mean-token-sum-norm", "seq-mean-token-mean"
+]
 
-_LOG_RATIO_LIMIT = 20.0
+LOG_RATIO_LIMIT = 20.0
+"""Greatest distance of a log-ratio from 0 that counts."""
 _K3_LIMIT = 10.0
+_SEQUENCE_LOG_RATIO_LIMIT = 10.0
+_PLAIN: Mapping[str, KLKind] = MappingProxyType({"k1+": "k1", "k2+": "k2", "k3+": "k3", "abs+": "abs"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +53,15 @@ def kl_estimate(logprobs_bt: Tensor, reference_logprobs_bt: Tensor, kind: KLKind
 
     Schulman, "Approximating KL divergence" (2020), with d = logprob - reference logprob: k1 is d, k2 is
     d^2/2, k3 is exp(-d) - 1 + d. Only k3 is clamped, as verl does: -d to [-20, 20], then the estimate to
-    [-10, 10].
+    [-10, 10]. OpenRLHF clamps every estimate, NeMo-RL every input and output, TRL none.
+
+    With a plus sign, an estimate keeps its value and has the gradient of k2 (straight-through, as verl's):
+    that is the one whose expected gradient is the divergence's, d times the score, on samples of the policy.
     """
+    if kind in _PLAIN:
+        value_bt = kl_estimate(logprobs_bt, reference_logprobs_bt, _PLAIN[kind])
+        gradient_bt = kl_estimate(logprobs_bt, reference_logprobs_bt, "k2")
+        return (gradient_bt - gradient_bt.detach()) + value_bt.detach()
     difference_bt = logprobs_bt - reference_logprobs_bt
     match kind:
         case "k1":
@@ -57,7 +71,7 @@ def kl_estimate(logprobs_bt: Tensor, reference_logprobs_bt: Tensor, kind: KLKind
         case "k2":
             return difference_bt.square() / 2
         case "k3":
-            negated_bt = (-difference_bt).clamp(-_LOG_RATIO_LIMIT, _LOG_RATIO_LIMIT)
+            negated_bt = (-difference_bt).clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
             return (negated_bt.exp() - 1 - negated_bt).clamp(-_K3_LIMIT, _K3_LIMIT)
         case _:
             raise ValueError(f"unknown KL estimate {kind!r}; expected one of {', '.join(get_args(KLKind))}")
@@ -90,6 +104,20 @@ def policy_loss(
     if dual_clip is None:
         return loss_bt
     return torch.where(advantages_bt < 0, torch.minimum(loss_bt, -advantages_bt * dual_clip), loss_bt)
+
+
+def sequence_log_ratio(logprobs_bt: Tensor, *, old_logprobs_bt: Tensor, mask_bt: Tensor) -> Tensor:
+    """GSPO's log-ratio, one for a whole response: the mean of its tokens' log-ratios, at every token.
+
+    Zheng et al., "Group Sequence Policy Optimization" (2025), sections 4.1 and 4.3. Give it to `policy_loss`
+    and `policy_diagnostics` in the place of ``logprobs_bt``, with zeros as ``old_logprobs_bt``; aggregated by
+    ``seq-mean-token-mean``, the tokens of a response then have the gradient of its ratio together. At most
+    10, as verl's; a row must hold the whole response.
+    """
+    counted_bt = mask_bt.bool()
+    difference_bt = torch.where(counted_bt, logprobs_bt - old_logprobs_bt, 0.0)
+    mean_b = difference_bt.detach().sum(dim=1) / counted_bt.sum(dim=1).clamp(min=1)
+    return (logprobs_bt - logprobs_bt.detach() + mean_b[:, None]).clamp(max=_SEQUENCE_LOG_RATIO_LIMIT)
 
 
 def policy_diagnostics(
@@ -136,7 +164,13 @@ def mini_batch_counts(mask_bt: Tensor) -> tuple[int, int]:
 
 
 def aggregate(
-    loss_bt: Tensor, mask_bt: Tensor, *, mode: AggregationMode, token_count: int, sequence_count: int
+    loss_bt: Tensor,
+    mask_bt: Tensor,
+    *,
+    mode: AggregationMode,
+    token_count: int,
+    sequence_count: int,
+    longest: int | None = None,
 ) -> Tensor:
     """Sum losses of tokens up to this micro-batch's share of the mini-batch's loss.
 
@@ -148,23 +182,35 @@ def aggregate(
     ----------
     mode
         ``token-mean``: every token weighs the same (DAPO). ``token-sum``: no division.
-        ``seq-mean-token-sum``: sums of sequences, averaged (Dr. GRPO). ``seq-mean-token-mean``: means of
-        sequences, averaged (GRPO).
+        ``seq-mean-token-sum``: sums of sequences, averaged. ``seq-mean-token-sum-norm``: the same over a
+        constant, `longest` (Dr. GRPO; verl's default is the width of the padded batch, which depends on who
+        is beside whom). ``seq-mean-token-mean``: means of sequences, averaged (GRPO).
     token_count, sequence_count
         Those of the *whole* mini-batch, over all micro-batches and ranks (`mini_batch_counts`). A sequence
-        without a counted token is no sequence.
+        without a counted token is no sequence; a mini-batch without any has the loss 0.
+    longest
+        Tokens of the longest response that there may be, in every mini-batch the same.
+
+    Raises
+    ------
+    ValueError
+        The mode is unknown, or needs ``longest``.
     """
     masked_bt = torch.where(mask_bt.bool(), loss_bt, 0.0)
     match mode:
         case "token-mean":
-            return masked_bt.sum() / token_count
+            return masked_bt.sum() / max(token_count, 1)
         case "token-sum":
             return masked_bt.sum()
         case "seq-mean-token-sum":
-            return masked_bt.sum() / sequence_count
+            return masked_bt.sum() / max(sequence_count, 1)
+        case "seq-mean-token-sum-norm":
+            if not longest:
+                raise ValueError(f"aggregation {mode!r} divides by the longest response; give longest")
+            return masked_bt.sum() / max(sequence_count, 1) / longest
         case "seq-mean-token-mean":
             tokens_b = mask_bt.bool().sum(dim=1).clamp(min=1)
-            return (masked_bt.sum(dim=1) / tokens_b).sum() / sequence_count
+            return (masked_bt.sum(dim=1) / tokens_b).sum() / max(sequence_count, 1)
         case _:
             raise ValueError(
                 f"unknown aggregation {mode!r}; expected one of {', '.join(get_args(AggregationMode))}"
@@ -172,4 +218,4 @@ def aggregate(
 
 
 def _log_ratio(logprobs_bt: Tensor, old_logprobs_bt: Tensor) -> Tensor:
-    return (logprobs_bt - old_logprobs_bt).clamp(-_LOG_RATIO_LIMIT, _LOG_RATIO_LIMIT)
+    return (logprobs_bt - old_logprobs_bt).clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)

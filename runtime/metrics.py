@@ -1,72 +1,33 @@
-"""Numbers of each iteration, under verl's names, to ``metrics.jsonl`` and TensorBoard."""
+"""Numbers of each iteration, under verl's names."""
 
-import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-
-from torch.utils.tensorboard import SummaryWriter
+import math
+from collections.abc import Sequence
 
 from planner.domain.timeline import Span
-from runtime.controller import FinishedCall
+from runtime.watch import SubmittedCall
 
 _TIMING_NAMES = {
     "generate": "gen",
     "values": "values",
     "logprobs": "ref",
+    "proximal_logprobs": "old_log_prob",
     "scores": "reward",
+    "costs": "cost",
+    "baselines": "reward_baseline",
     "advantages": "adv",
+    "send": "update_weights",
+    "receive": "update_weights",
 }
-
-
-class MetricsFile:
-    """Appends one line per iteration; a reader never sees half a line.
-
-    Parameters
-    ----------
-    kept
-        Iterations whose lines stay when an earlier run is resumed; later lines are dropped.
-    """
-
-    def __init__(self, folder: Path, *, kept: int = 0) -> None:
-        self._path = folder / "metrics.jsonl"
-        lines = self._path.read_text().splitlines(keepends=True)[:kept] if self._path.exists() else []
-        self._path.write_text("".join(lines))
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=kept + 1 if kept else None)
-
-    def append(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Write the metrics of a step, counted from 1."""
-        line = json.dumps({"step": step, **metrics}, sort_keys=True) + "\n"
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND)
-        try:
-            os.write(descriptor, line.encode())
-        finally:
-            os.close(descriptor)
-        for name, value in metrics.items():
-            self._board.add_scalar(name, value, step)
-        self._board.flush()
-
-    def close(self) -> None:
-        self._board.close()
-
-
-@contextmanager
-def metrics_file(folder: Path, *, kept: int = 0) -> Iterator[MetricsFile]:
-    """A metrics file that is closed on leaving."""
-    metrics = MetricsFile(folder, kept=kept)
-    try:
-        yield metrics
-    finally:
-        metrics.close()
+"""verl's words; a method that is not here keeps its own."""
 
 
 def iteration_metrics(
-    finished: Sequence[FinishedCall], spans: Sequence[Span], *, after_s: float = 0.0
+    finished: Sequence[SubmittedCall], spans: Sequence[Span], *, after_s: float = 0.0
 ) -> dict[str, float]:
     """What the workers reported, and where the time went.
 
-    The reports of one call agree over its ranks, so that the first one speaks for all.
+    Where the ranks of one call report different numbers under one name, the greatest of a maximum counts, the
+    least of a minimum, and the mean of all others.
 
     Parameters
     ----------
@@ -75,7 +36,7 @@ def iteration_metrics(
     """
     metrics: dict[str, float] = {}
     for done in finished:
-        metrics.update(done.reports[0].metrics)
+        metrics.update(_over_ranks(done))
     for span in spans:
         name = f"timing_s/{timing_name(span)}"
         metrics[name] = metrics.get(name, 0.0) + span.seconds
@@ -92,4 +53,18 @@ def timing_name(span: Span) -> str:
     if span.kind == "reshard":
         return "reshard"
     method = span.call.split(".")[1].split("#")[0]
-    return f"update_{span.role}" if method == "update" else _TIMING_NAMES[method]
+    return f"update_{span.role}" if method == "update" else _TIMING_NAMES.get(method, method)
+
+
+def _over_ranks(done: SubmittedCall) -> dict[str, float]:
+    reported: dict[str, list[float]] = {}
+    for report in done.reports:
+        for name, value in report.metrics.items():
+            reported.setdefault(name, []).append(value)
+    return {name: _one(name, values) for name, values in reported.items()}
+
+
+def _one(name: str, values: Sequence[float]) -> float:
+    if len(set(values)) == 1 or name.endswith("/max"):
+        return max(values)
+    return min(values) if name.endswith("/min") else math.fsum(values) / len(values)

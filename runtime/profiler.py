@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from planner.algorithms import ALGORITHMS, trace
+from planner.algorithms import algorithm_of, dataflow_of
 from planner.domain.cluster import DeviceSpec
 from planner.domain.dataflow import CONTROLLER
 from planner.domain.parallelism import ParallelStrategy
@@ -70,7 +70,8 @@ def profile(
         groups = processes.groups(plans[0], address=address)
         progress("measuring the devices")
         rates = _device_rates(plans[0], groups)
-        build_roles({CONTROLLER: (groups[CONTROLLER], recipe_of(plans[0], CONTROLLER))})
+        light = (CONTROLLER, *scenario.services)
+        build_roles({name: (groups[name], recipe_of(plans[0], name)) for name in light})
         timelines = list(_timelines(plans, groups, progress))
     return Profile(
         device=_device(plans[0], rates, available // plans[0].pools[0].devices),
@@ -97,7 +98,7 @@ def _timelines(plans: Sequence[Plan], groups: Groups, progress: Callable[[str], 
 def _iterations(plan: Plan, groups: Groups) -> Timeline:
     """As many iterations as there are repeats, after one that warms up."""
     controller, recorder = Controller(plan, groups), Recorder()
-    algorithm = ALGORITHMS[plan.scenario.algorithm.name]
+    algorithm = algorithm_of(plan.scenario.algorithm)
     for iteration in range(1 + REPEATS):
         recorder.add(controller.iterate(algorithm, iteration=iteration), iteration=iteration)
     spans = recorder.timeline().spans
@@ -107,7 +108,7 @@ def _iterations(plan: Plan, groups: Groups) -> Timeline:
 def _measured_calls(plans: Sequence[Plan], timelines: Sequence[Timeline]) -> Iterator[MeasuredCall]:
     """Medians; trials that share a role's strategy are repeats of it."""
     scenario = plans[0].scenario
-    graph = trace(ALGORITHMS[scenario.algorithm.name], name=scenario.algorithm.name)
+    graph = dataflow_of(scenario)
     for call in graph.model_calls:
         for strategy in dict.fromkeys(plan.strategies[call.role] for plan in plans):
             seconds = [

@@ -8,9 +8,11 @@ from runtime.workers.call import Recipe
 
 
 def recipe_of(plan: Plan, pool: str, *, roles: Sequence[str] | None = None) -> Recipe:
-    """What makes the roles of a pool, or some of them; under `CONTROLLER`, those of the light process."""
+    """What makes the roles of a pool, or some of them; of `CONTROLLER` or a service, light ones."""
     if pool == CONTROLLER:
         return Recipe(module="runtime.workers.prompts", function="light_roles", arguments=(plan,))
+    if pool in plan.scenario.services:
+        return Recipe(module="runtime.workers.prompts", function="light_roles", arguments=(plan, (pool,)))
     (members,) = (other.roles for other in plan.pools if other.name == pool)
     wanted = tuple(members if roles is None else roles)
     return Recipe(module="runtime.workers.build", function="pool_roles", arguments=(plan, wanted))

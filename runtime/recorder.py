@@ -4,17 +4,21 @@ import time
 from collections.abc import Sequence
 
 from planner.domain.timeline import Span, Timeline
-from runtime.controller import FinishedCall
+from runtime.watch import SubmittedCall
 
 RESHARD = "reshard"
 """Part of a generation call that becomes a span of its own."""
+
+_REMEMBERED = 64
+"""Calls of a pool among which the neighbours of another are."""
 
 
 class Recorder:
     """Collects the spans of a run; seconds count from the start of the run.
 
     A call lasts on its pool from the first rank's start to the last rank's end. Ranks that run ahead into the
-    next call do not make the calls overlap: a span begins where the pool's previous one ended.
+    next call do not make the calls overlap: a span begins where the call before it on the pool has ended, and
+    ends where the one after it began if that is known already.
 
     Parameters
     ----------
@@ -25,26 +29,34 @@ class Recorder:
     def __init__(self, earlier: Timeline | None = None) -> None:
         self._origin_s = time.time() - (earlier.end_s if earlier else 0.0)
         self._spans: list[Span] = list(earlier.spans) if earlier else []
-        self._busy_until: dict[str, float] = {}
+        self._end_s = earlier.end_s if earlier else 0.0
+        self._of_pool: dict[str, list[tuple[float, float]]] = {}
 
-    def add(self, finished: Sequence[FinishedCall], *, iteration: int) -> list[Span]:
+    def add(self, finished: Sequence[SubmittedCall], *, iteration: int) -> list[Span]:
         """The spans of one iteration, which are kept as well."""
         spans: list[Span] = []
         for done in finished:
-            for span in self._spans_of(done, iteration, self._busy_until.get(done.call.pool, 0.0)):
-                spans.append(span)
-                self._busy_until[span.pool] = span.end_s
+            spans += self._spans_of(done, iteration)
         spans.sort(key=lambda span: (span.start_s, span.pool))
         self._spans += spans
+        self._end_s = max(self._end_s, *(span.end_s for span in spans))
         return spans
+
+    @property
+    def end_s(self) -> float:
+        """End of the last call so far."""
+        return self._end_s
 
     def timeline(self) -> Timeline:
         """All spans so far."""
         return Timeline(origin="measured", spans=tuple(self._spans))
 
-    def _spans_of(self, done: FinishedCall, iteration: int, not_before: float) -> list[Span]:
-        start = max(not_before, min(report.start_s for report in done.reports) - self._origin_s)
-        end = max(report.end_s for report in done.reports) - self._origin_s
+    def _spans_of(self, done: SubmittedCall, iteration: int) -> list[Span]:
+        start, end = self._cut(
+            done.pool,
+            min(report.start_s for report in done.reports) - self._origin_s,
+            max(report.end_s for report in done.reports) - self._origin_s,
+        )
         if not all(RESHARD in report.parts for report in done.reports):
             return [_span(done, iteration, start, end)]
         synced = max(report.parts[RESHARD][1] for report in done.reports) - self._origin_s
@@ -53,14 +65,22 @@ class Recorder:
             _span(done, iteration, synced, end),
         ]
 
+    def _cut(self, pool: str, start_s: float, end_s: float) -> tuple[float, float]:
+        """The interval without what it shares with the calls before and after it on its pool."""
+        others = self._of_pool.setdefault(pool, [])
+        before = max((end for start, end in others if start <= start_s), default=0.0)
+        after = min((start for start, _ in others if start > start_s), default=end_s)
+        others.append((start_s, end_s))
+        del others[:-_REMEMBERED]
+        return max(start_s, before), max(start_s, before, min(end_s, after))
 
-def _span(done: FinishedCall, iteration: int, start_s: float, end_s: float, part: str = "") -> Span:
-    call = done.call
+
+def _span(done: SubmittedCall, iteration: int, start_s: float, end_s: float, part: str = "") -> Span:
     return Span(
-        pool=call.pool,
-        role=call.role,
-        call=f"{call.name}/{part}" if part else call.name,
-        kind="reshard" if part == RESHARD else call.kind,
+        pool=done.pool,
+        role=done.role,
+        call=f"{done.name}/{part}" if part else done.name,
+        kind="reshard" if part == RESHARD else done.kind,
         iteration=iteration,
         start_s=start_s,
         end_s=max(start_s, end_s),

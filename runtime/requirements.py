@@ -1,17 +1,27 @@
 """What a plan asks for, compared with what this runtime can do and the cluster at hand has."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from planner.algorithms import dataflow_of
 from planner.domain.capabilities import RUNTIME
 from planner.domain.plan import Plan, Pool
-from planner.domain.runnable import plan_refusals, scenario_refusals, strategy_refusals
+from planner.domain.runnable import (
+    division_refusals,
+    group_refusals,
+    plan_refusals,
+    scenario_refusals,
+    strategy_refusals,
+)
+from planner.domain.scenario import Scenario
 from planner.errors import PlanMismatchError
 from planner.units import format_bytes
 from runtime.engines.limits import refuse
 from runtime.platform import DeviceKind, device_kind
 from runtime.resource_pool import Assignment, Node, assign, nodes_for, ray_cluster, this_machine
+from runtime.transfer import split_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +102,11 @@ def check(plan: Plan) -> None:
     refuse([*_missing_inputs(plan), *_unsupported(plan)])
 
 
+def carried_prompts(scenario: Scenario) -> int:
+    """Prompts that stay under way when an iteration ends."""
+    return math.ceil(scenario.workload.prompts * scenario.rollouts.carry)
+
+
 def bytes_per_process(plan: Plan, pool: Pool) -> int:
     """Bytes of one process of the pool: what Python and the libraries take, its roles, the greatest peak."""
     memory = [plan.prediction.memory[role] for role in pool.roles]
@@ -133,6 +148,27 @@ def _reserve(plan: Plan, nodes: Sequence[Node], kind: DeviceKind, address: str) 
     return DryRun(kind=kind, address=address, pools=pools, problems=tuple(problems))
 
 
+def _carry_problems(plan: Plan) -> Iterator[str]:
+    """Why prompts could not be carried on within the limit: those of a replica leave in one iteration."""
+    scenario = plan.scenario
+    if not scenario.rollouts.carry:
+        return
+    if {call.work for call in dataflow_of(scenario).calls} & {"candidates", "greedy"}:
+        yield f"scenario.rollouts.carry: {scenario.algorithm.name} has to know its prompts beforehand; use 0"
+    prompts, carried = scenario.workload.prompts, carried_prompts(scenario)
+    for role, strategy in plan.strategies.items():
+        if strategy.generate is None:
+            continue
+        first = split_rows(prompts + carried, strategy.generate.replicas)
+        each = split_rows(prompts, strategy.generate.replicas)
+        if any(len(all_) > 2 * len(own) for all_, own in zip(first, each, strict=True)):
+            yield (
+                f"scenario.rollouts.carry: {carried} prompts beside {prompts} on the "
+                f"{strategy.generate.replicas} replicas of the {role} are more than leave in one iteration; "
+                "carry fewer"
+            )
+
+
 def _missing_inputs(plan: Plan) -> Iterator[str]:
     if plan.scenario.run is None:
         yield "scenario.run: missing; a run needs a prompts file, say `run: {prompts: prompts.jsonl}`"
@@ -154,7 +190,12 @@ def _unsupported(plan: Plan) -> Iterator[str]:
                 f"{here} only; plan for a cluster of {here} devices or run where there is {device.kind}"
             )
     yield from plan_refusals(RUNTIME, plan)
+    yield from _carry_problems(plan)
     yield from (f"scenario.{problem}" for problem in scenario_refusals(RUNTIME, plan.scenario))
     for role, strategy in plan.strategies.items():
-        for problem in strategy_refusals(RUNTIME, plan.scenario, role, strategy):
-            yield f"strategies.{role}: {problem}"
+        problems = (
+            *strategy_refusals(RUNTIME, plan.scenario, role, strategy),
+            *group_refusals(strategy.layout),
+            *division_refusals(plan.scenario.model_of(role), strategy.layout),
+        )
+        yield from (f"strategies.{role}: {problem}" for problem in problems)

@@ -2,17 +2,18 @@
 
 Shapes: b samples, s tokens (prompt, response and padding on the right). ``tokens`` and ``response_mask`` are
 (b, s); other two-dimensional fields are (b, s-1) and speak of the next token; scores are (b,). Prompts are
-lists of token lists.
+lists of token lists, weights a list of one mapping per shard.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
 from runtime.batch import Piece
 
-Rows = np.ndarray | list[list[int]]
+Rows = np.ndarray | list[Any]
 
 PER_TOKEN = frozenset({"tokens", "response_mask"})
 """Fields with one column per token; the others have one column less."""
@@ -20,7 +21,7 @@ PER_TOKEN = frozenset({"tokens", "response_mask"})
 
 def concatenate(pieces: Sequence[Piece], shards: Sequence[Rows]) -> Rows:
     """The pieces below each other, padded on the right with zeros to the widest."""
-    parts = [shards[piece.shard][piece.start : piece.stop] for piece in pieces]
+    parts = [_picked(shards[piece.shard], piece.positions) for piece in pieces]
     if isinstance(parts[0], list):
         return [row for part in parts for row in part]
     if parts[0].ndim == 1:
@@ -29,7 +30,11 @@ def concatenate(pieces: Sequence[Piece], shards: Sequence[Rows]) -> Rows:
     return np.concatenate([_widened(part, width) for part in parts])
 
 
-def align(fields: Mapping[str, Rows]) -> dict[str, torch.Tensor | list[list[int]]]:
+def _picked(rows: Rows, positions: Sequence[int]) -> Rows:
+    return [rows[place] for place in positions] if isinstance(rows, list) else rows[list(positions)]
+
+
+def align(fields: Mapping[str, Rows]) -> dict[str, torch.Tensor | list[Any]]:
     """Tensors cut or padded to the longest sample among these rows, so that their columns agree."""
     if "response_mask" not in fields:
         return {

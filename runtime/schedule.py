@@ -1,10 +1,11 @@
 """The order of calls: as the plan orders those of a pool, and each after the calls that it reads from."""
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from planner.domain.plan import Pool
 from planner.errors import PlanMismatchError
-from runtime.batch import Future
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,42 +13,49 @@ class PendingCall:
     """A call that was made and waits for its turn."""
 
     name: str
+    iteration: int
     pool: str
-    inputs: Sequence[Future]
+    is_ready: Callable[[], bool]
+    """Whether it is known where its inputs lie and which samples they are."""
     submit: Callable[[], None]
 
 
 class Schedule:
-    """Submits the calls of one iteration.
+    """Submits the calls of some iterations.
 
     Submitting is not waiting: a process runs what it is sent in the order of submission, once the inputs are
-    there. Pools without an order take their calls as they come.
+    there. A pool of the plan takes its calls in the plan's order; other processes as they come.
     """
 
-    def __init__(self, orders: Mapping[str, Sequence[str]]) -> None:
-        self._orders = orders
-        self._left = {pool: list(order) for pool, order in orders.items()}
+    def __init__(self, pools: Sequence[Pool] = (), *, iterations: range = range(0)) -> None:
+        self._turns: Mapping[str, deque[tuple[int, str]]] = {
+            pool.name: deque(pool.turns(iterations)) for pool in pools
+        }
         self._waiting: list[PendingCall] = []
-        self._names: dict[str, int] = {}
-
-    def name(self, role: str, method: str) -> str:
-        """Name of the next call of a role's method, as the dataflow graph names it."""
-        plain = f"{role}.{method}"
-        count = self._names[plain] = self._names.get(plain, 0) + 1
-        return plain if count == 1 else f"{plain}#{count}"
 
     def enter(self, call: PendingCall) -> None:
         """Submit the call if it is its turn, and then whatever waited for it."""
-        if call.pool in self._left and call.name not in self._left[call.pool]:
+        turns = self._turns.get(call.pool)
+        if turns is not None and (call.iteration, call.name) not in turns:
             raise PlanMismatchError(
                 f"pools.{call.pool}.order: does not name {call.name}; make the plan again"
             )
         self._waiting.append(call)
+        self.go_on()
+
+    def insert(self, call: PendingCall) -> None:
+        """Let the call run on its pool before those that are not submitted yet; the plan does not name it."""
+        if call.pool in self._turns:
+            self._turns[call.pool].appendleft((call.iteration, call.name))
+        self.enter(call)
+
+    def go_on(self) -> None:
+        """Submit all calls whose turn it is."""
         while self._submit_one():
             pass
 
-    def finish(self) -> None:
-        """Check that nothing was left over, and begin the next iteration.
+    def refuse_left_over(self) -> None:
+        """Say what is wrong where nothing is under way any more.
 
         Raises
         ------
@@ -55,26 +63,25 @@ class Schedule:
             When the orders of the pools and the data dependences wait for each other.
         """
         for call in self._waiting:
+            turns = self._turns.get(call.pool)
+            awaited = f"waits for {turns[0][1]}" if turns and turns[0][1] != call.name else "lacks its inputs"
             raise PlanMismatchError(
-                f"pools.{call.pool}.order: {call.name} waits for {self._left[call.pool][0]}, "
-                f"which never comes; make the plan again"
+                f"pools.{call.pool}.order: {call.name} {awaited}, which never comes; make the plan again"
             )
-        for pool, left in self._left.items():
-            if left:
-                raise PlanMismatchError(f"pools.{pool}.order: the algorithm makes no call {left[0]}")
-        self._left = {pool: list(order) for pool, order in self._orders.items()}
-        self._names.clear()
+        for pool, turns in self._turns.items():
+            if turns:
+                raise PlanMismatchError(f"pools.{pool}.order: the algorithm makes no call {turns[0][1]}")
 
     def _submit_one(self) -> bool:
         for call in self._waiting:
-            if self._is_next(call) and all(future.is_submitted for future in call.inputs):
+            if self._is_next(call) and call.is_ready():
                 self._waiting.remove(call)
-                if call.pool in self._left:
-                    self._left[call.pool].pop(0)
+                if call.pool in self._turns:
+                    self._turns[call.pool].popleft()
                 call.submit()
                 return True
         return False
 
     def _is_next(self, call: PendingCall) -> bool:
-        left = self._left.get(call.pool)
-        return left is None or left[0] == call.name
+        turns = self._turns.get(call.pool)
+        return turns is None or turns[0] == (call.iteration, call.name)

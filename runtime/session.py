@@ -20,7 +20,8 @@ Builder = Callable[[], Mapping[str, Role]]
 """Makes the roles of a process, inside it."""
 
 Groups = Mapping[str, Sequence[Any]]
-"""Handles of the processes by pool, in rank order; that of the numeric calls under `CONTROLLER`."""
+"""Handles of the processes by pool, in rank order; that of the numeric calls under `CONTROLLER`, those of
+services under the names of their roles."""
 
 
 class KeptProcesses:
@@ -36,7 +37,7 @@ class KeptProcesses:
 
     def groups(self, plan: Plan, *, address: str | None) -> Groups:
         """Processes of the plan's pools, those at hand if they fit."""
-        shape = (address, [(pool.name, pool.devices) for pool in plan.pools])
+        shape = (address, [(pool.name, pool.devices) for pool in plan.pools], [*plan.scenario.services])
         if shape != self._shape:
             self._stack.close()
             self._shape = None
@@ -92,8 +93,10 @@ def started(plan: Plan, *, address: str | None = None) -> Iterator[Groups]:
         assignments = assign(plan, nodes_for(plan, kind), kind)
         if kind == "cpu":
             refuse(memory_problems(plan, assignments))
-        with processes(assignments, kind) as pools, light_process() as light:
-            groups = {**pools, CONTROLLER: (light,)}
+        with ExitStack() as stack:
+            pools = stack.enter_context(processes(assignments, kind))
+            light = (CONTROLLER, *plan.scenario.services)
+            groups = {**pools, **{name: (stack.enter_context(light_process()),) for name in light}}
             join_groups(groups)
             yield groups
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from planner.algorithms import ALGORITHMS, trace
+from planner.algorithms import dataflow_of
 from planner.domain.capabilities import RUNTIME
 from planner.domain.dataflow import DataflowGraph
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
@@ -29,7 +29,7 @@ def trial_plans(scenario: Scenario, *, layouts: Sequence[ParallelStrategy], coun
     """
     if len(scenario.cluster.node_pools) > 1:
         raise PlanMismatchError("cluster.node_pools: only one node pool can be measured at a time")
-    graph = trace(ALGORITHMS[scenario.algorithm.name], name=scenario.algorithm.name)
+    graph = dataflow_of(scenario)
     choices = {role: list(_choices(scenario, graph, role, layouts))[:count] for role in graph.roles}
     for role, found in choices.items():
         if not found:

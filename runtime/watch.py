@@ -1,13 +1,16 @@
 """Waiting for workers: the first failure ends the run with the role, the rank and its own traceback."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import ray
 from ray import ObjectRef
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
+from planner.domain.dataflow import CallKind
 from planner.errors import PlannerError, WorkerError
+from runtime.workers.call import Report
 
 GRACE_SECONDS = 0.3
 """Ranks that lose their peer fail too; the true culprit is among those that fail within this time."""
@@ -32,15 +35,80 @@ def wait_for(expected: Mapping[ObjectRef, Origin]) -> dict[ObjectRef, Any]:
     PlannerError
         What a worker raised to explain a mistake in the input.
     """
-    answers: dict[ObjectRef, Any] = {}
-    pending = list(expected)
+    pending, answers = dict(expected), {}
     while pending:
-        ready, pending = ray.wait(pending, num_returns=1)
-        failure = _failure(ready[0])
-        if failure is not None:
-            raise _explain(_culprit(expected, [*ready, *pending]), expected) from None
-        answers[ready[0]] = ray.get(ready[0])
+        found = some_answers(pending)
+        answers |= found
+        pending = {ref: origin for ref, origin in pending.items() if ref not in found}
     return answers
+
+
+def some_answers(expected: Mapping[ObjectRef, Origin]) -> dict[ObjectRef, Any]:
+    """Wait for the first answer, and take what others are there, in the order of their calls.
+
+    Raises
+    ------
+    WorkerError, PlannerError
+        As `wait_for`.
+    """
+    ray.wait(list(expected), num_returns=1)
+    ready, _ = ray.wait(list(expected), num_returns=len(expected), timeout=0)
+    for ref in ready:
+        if _failure(ref) is not None:
+            raise _explain(_culprit(expected, list(expected)), expected) from None
+    return {ref: ray.get(ref) for ref in ready}
+
+
+@dataclass(slots=True, kw_only=True)
+class SubmittedCall:
+    """A call that is on its way, and the reports of its ranks so far."""
+
+    pool: str
+    role: str
+    name: str
+    kind: CallKind
+    ranks: int
+    then: Callable[["SubmittedCall"], None] = lambda call: None
+    """What to do once all ranks have reported."""
+    of_ranks: dict[int, Report] = field(default_factory=dict)
+
+    @property
+    def is_over(self) -> bool:
+        return len(self.of_ranks) == self.ranks
+
+    @property
+    def reports(self) -> tuple[Report, ...]:
+        """The reports in rank order."""
+        return tuple(self.of_ranks[rank] for rank in sorted(self.of_ranks))
+
+
+class Traffic:
+    """All calls that are under way."""
+
+    def __init__(self) -> None:
+        self._calls: dict[ObjectRef, tuple[SubmittedCall, int]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._calls)
+
+    def add(self, report: ObjectRef, call: SubmittedCall, rank: int) -> None:
+        """Note that a rank owes the report of a call."""
+        self._calls[report] = call, rank
+
+    def settle(self) -> None:
+        """Wait until something is reported, and do what was to be done then.
+
+        Raises
+        ------
+        WorkerError, PlannerError
+            As `wait_for`.
+        """
+        origins = {report: Origin(call.name, call.role, rank) for report, (call, rank) in self._calls.items()}
+        for report, answer in some_answers(origins).items():
+            call, rank = self._calls.pop(report)
+            call.of_ranks[rank] = answer
+            if call.is_over:
+                call.then(call)
 
 
 def _failure(ref: ObjectRef) -> RayError | None:

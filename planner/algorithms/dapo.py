@@ -8,4 +8,4 @@ def dapo(roles: Roles, prompts: Batch) -> None:
     batch = roles.actor.generate(prompts, resample=True)
     batch = roles.reward.scores(batch)
     batch = roles.controller.advantages(batch, estimator="grpo")
-    roles.actor.update(batch, loss="ppo")
+    roles.actor.update(batch, loss="grpo")

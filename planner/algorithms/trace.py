@@ -46,20 +46,26 @@ class Method:
 
 
 ROLLOUT = ("tokens", "response_mask")
+JUDGED = (*ROLLOUT, "prompt_ids")
+POLICY = (*ROLLOUT, "old_logprobs", "proximal_logprobs", "advantages")
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
-        "generate": Method(kind="generate", reads=("prompts",), writes=(*ROLLOUT, "old_logprobs")),
+        "generate": Method(
+            kind="generate", reads=("prompts",), writes=(*ROLLOUT, "old_logprobs", "prompt_ids")
+        ),
+        "proximal_logprobs": Method(kind="infer", reads=ROLLOUT, writes=("proximal_logprobs",)),
         "logprobs": Method(kind="infer", reads=ROLLOUT, writes=("reference_logprobs",)),
         "values": Method(kind="infer", reads=ROLLOUT, writes=("old_values",)),
-        "scores": Method(kind="infer", reads=ROLLOUT, writes=("scores",)),
-        "baselines": Method(kind="infer", reads=ROLLOUT, writes=("baselines",)),
-        "costs": Method(kind="infer", reads=ROLLOUT, writes=("costs",)),
+        "scores": Method(kind="infer", reads=JUDGED, writes=("scores",)),
+        "baselines": Method(kind="infer", reads=JUDGED, writes=("baselines",)),
+        "costs": Method(kind="infer", reads=JUDGED, writes=("costs",)),
         "advantages": Method(
             kind="numeric",
             reads=(
                 "response_mask",
                 "old_logprobs",
+                "proximal_logprobs",
                 "reference_logprobs",
                 "old_values",
                 "scores",
@@ -70,21 +76,24 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         ),
         "update": Method(
             kind="train",
-            reads=(*ROLLOUT, "old_logprobs", "reference_logprobs", "old_values", "advantages", "returns"),
+            reads=(*POLICY, "reference_logprobs", "old_values", "returns", "pretraining"),
             writes=(),
         ),
     }
 )
-"""The methods that roles have (HybridFlow, table 4); ``baselines`` are the scores of greedy responses."""
+"""The methods that roles have (HybridFlow, table 4); ``baselines`` are the scores of greedy responses,
+``proximal_logprobs`` the actor's own of what the serving engine generated."""
 
 LOSS_READS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "ppo": (*ROLLOUT, "old_logprobs", "advantages"),
-        "grpo": (*ROLLOUT, "old_logprobs", "reference_logprobs", "advantages"),
+        "ppo": (*POLICY, "pretraining"),
+        "grpo": (*POLICY, "reference_logprobs", "pretraining"),
+        "gspo": (*POLICY, "reference_logprobs", "pretraining"),
         "value": (*ROLLOUT, "old_values", "returns"),
     }
 )
-"""Fields that an update reads under each loss."""
+"""Fields that an update reads under each loss, where the batch has them. ``ppo`` is the clipped surrogate;
+with ``grpo`` the divergence from the reference is part of it; ``gspo`` has the ratio of whole responses."""
 
 WORK: Mapping[tuple[str, Option], Work] = MappingProxyType(
     {

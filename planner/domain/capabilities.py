@@ -57,9 +57,32 @@ class Capabilities(Value):
 
 
 RUNTIME = Capabilities(
-    algorithms=("ppo",),
+    algorithms=(
+        "ppo",
+        "remax",
+        "safe_rlhf",
+        "grpo",
+        "dr_grpo",
+        "rloo",
+        "reinforce_plus_plus",
+        "dapo",
+        "gspo",
+    ),
     families=("llama", "qwen2", "qwen3"),
     precisions=("bf16", "fp32"),
+    context=True,
+    expert=True,
+    virtual=True,
+    selective=True,
+    offload=True,
+    token_budgets=True,
+    empty_replicas=True,
     cache_tokens=True,
+    ahead=True,
+    staleness=8,
+    services=True,
+    resampling=True,
+    pretraining=True,
+    carry=True,
 )
 """The runtime of this package."""

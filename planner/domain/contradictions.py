@@ -28,6 +28,7 @@ def contradictions(scenario: Scenario) -> Iterator[Mistake]:
     yield from _length_mistakes(scenario)
     yield from _capability_mistakes(scenario)
     yield from _growth_mistakes(scenario)
+    yield from _function_mistakes(scenario)
 
 
 def check_roles(scenario: Scenario, graph: DataflowGraph, *, where: str) -> None:
@@ -85,6 +86,13 @@ def _growth_mistakes(scenario: Scenario) -> Iterator[Mistake]:
             f"{factor:g} leaves {factor * responses.mean:.2g} tokens of a response that has "
             f"{responses.mean:g} on average; write a factor from {least:g} on",
         )
+
+
+def _function_mistakes(scenario: Scenario) -> Iterator[Mistake]:
+    """Functions that score for roles which the scenario does not have."""
+    for role in scenario.run.functions if scenario.run else ():
+        if role not in scenario.models and role not in scenario.services:
+            yield ("run", f"{role}_function"), f"there is no role {role!r} that it could score for; drop it"
 
 
 def _misplaced(scenario: Scenario, role: str, path: Path) -> Iterator[Mistake]:

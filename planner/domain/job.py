@@ -8,7 +8,7 @@ from planner.domain.quantities import BytesPerSecond, PositiveInt, Seconds, Valu
 
 
 class Rollouts(Value):
-    """How responses reach the engines, and which ones are drawn. Only simulations look at it."""
+    """How responses reach the engines, and which ones are drawn."""
 
     balance: Literal["split", "queue"] = "split"
     """Each replica gets an equal part of the prompts beforehand, as worker groups do; or a prompt goes, with
@@ -18,8 +18,11 @@ class Rollouts(Value):
     enough prompts have all their samples, which algorithms compare with each other; of the others the
     responses that are done stay, and those that are not go on in the next one (Kimi k1.5, 2501.12599, section
     2.6.1)."""
+    carry_limit: int = Field(default=1, ge=1, le=64, strict=True)
+    """Iterations after which a run waits for a prompt that was carried on, so that no token is older than
+    these and the staleness together; simulations know no such limit."""
     seed: int = Field(default=0, ge=0, lt=2**32, strict=True)
-    """Of the lengths and waits that are drawn."""
+    """Of the lengths and waits that simulations draw."""
 
 
 class Growth(Value):

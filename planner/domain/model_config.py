@@ -180,6 +180,7 @@ def _qwen_moe(fields: _Fields) -> dict[str, Any]:
         "experts_per_token": fields.required("num_experts_per_tok", int),
         "expert_ffn": fields.required("moe_intermediate_size", int),
         "dense_layers": len(dense),
+        "normalized": bool(fields.optional("norm_topk_prob", False)),
     }
 
 

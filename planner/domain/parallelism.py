@@ -1,9 +1,9 @@
 """Layouts of one model over the devices of its pool, and the rank groups that follow from them.
 
-Ranks run tensor fastest, then context, pipeline and data (Megatron's ``order="tp-cp-ep-pp-dp"``), so that the
-ranks of one training replica are consecutive, as the micro-DP groups of the 3D-HybridEngine need (HybridFlow,
-section 5). Where experts are spread over ranks and there are pipeline stages, Megatron asserts that stages
-are outermost (``order="tp-cp-ep-dp-pp"``): ranks that share experts are then consecutive.
+Ranks run tensor fastest, then context, pipeline and data (Megatron's ``order="tp-cp-ep-pp-dp"``), so that
+the ranks of one training replica are consecutive, as the micro-DP groups of the 3D-HybridEngine need
+(HybridFlow, section 5). Where experts are spread over ranks and there are pipeline stages, Megatron asserts
+that the stages are outermost (``order="tp-cp-ep-dp-pp"``): ranks that share experts are then consecutive.
 """
 
 import re

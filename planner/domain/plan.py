@@ -3,6 +3,7 @@
 ``plan.json`` is this value; it is the only thing that passes from the planner to the runtime.
 """
 
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import Field
@@ -111,6 +112,18 @@ class Pool(Value):
     """The calls of one period in the order in which the pool runs them, over and over."""
     ahead: dict[str, int] = Field(default_factory=dict)
     """By call: iterations that it is ahead of the pool's rearmost call in the same period; 0 if left out."""
+
+    def turns(self, iterations: range) -> Iterator[tuple[int, str]]:
+        """The iteration and the name of each call of these iterations, as the pool runs them.
+
+        The order is run over and over, in period j each call of iteration j + ahead. The first periods are
+        those in which only calls that are ahead have something to do.
+        """
+        for period in range(iterations.start - max(self.ahead.values(), default=0), iterations.stop):
+            for name in self.order:
+                iteration = period + self.ahead.get(name, 0)
+                if iteration in iterations:
+                    yield iteration, name
 
 
 class Prediction(Value):

@@ -21,6 +21,7 @@ from planner.domain.mistakes import describe, describe_errors
 from planner.domain.plan import Plan
 from planner.domain.profile import Profile
 from planner.domain.quantities import Value
+from planner.domain.run import RewardFunctionSettings, missing_function
 from planner.domain.scenario import Scenario
 from planner.domain.text import dump_json, load_json, load_yaml, write_text
 from planner.domain.timeline import Timeline
@@ -149,8 +150,8 @@ class _Resolution:
         if isinstance(work := value.get("workload"), dict):
             value["workload"] = {key: self._lengths(str(key), item) for key, item in work.items()}
         value["stack"] = self._stack(value.get("stack", {}), value.get("cluster"))
-        if isinstance(run := value.get("run"), dict) and isinstance(run.get("prompts"), str):
-            value["run"] = {**run, "prompts": self._existing_file(run["prompts"])}
+        if isinstance(run := value.get("run"), dict):
+            value["run"] = {key: self._run_value(str(key), item) for key, item in run.items()}
         return value
 
     def _models(self, value: Any) -> Any:
@@ -226,10 +227,35 @@ class _Resolution:
                     stack[part] = read(names[part])
         return stack
 
-    def _existing_file(self, text: str) -> str:
+    def _run_value(self, key: str, value: Any) -> Any:
+        """A setting of the run, its paths made absolute."""
+        if key in ("prompts", "pretraining"):
+            if isinstance(value, str):
+                return self._existing_file(value, ("run", key))
+            if isinstance(value, list):
+                return [
+                    self._existing_file(item, ("run", key, index)) if isinstance(item, str) else item
+                    for index, item in enumerate(value)
+                ]
+        if key.endswith("_function") and isinstance(value, dict) and isinstance(value.get("path"), str):
+            return self._reward_function(key, value)
+        return value
+
+    def _reward_function(self, key: str, value: dict[str, Any]) -> dict[str, Any]:
+        """A reward function whose file is there and defines it."""
+        found = len(self.mistakes)
+        value = {**value, "path": self._existing_file(value["path"], ("run", key, "path"))}
+        name = value.get("name", RewardFunctionSettings.model_fields["name"].default)
+        if len(self.mistakes) == found and isinstance(name, str):
+            problem = missing_function(RewardFunctionSettings(path=value["path"], name=name))
+            if problem is not None:
+                self.mistakes.append((("run", key), problem))
+        return value
+
+    def _existing_file(self, text: str, key: KeyPath) -> str:
         path = self.relative_to / text
         if not path.is_file():
-            self.mistakes.append((("run", "prompts"), f"no such file: {path}"))
+            self.mistakes.append((key, f"no such file: {path}"))
         return str(path.resolve())
 
 

@@ -129,6 +129,43 @@ def layout_refusals(can: Capabilities, model: ModelSpec, layout: ParallelStrateg
         yield f"strategy {layout}: pipeline={layout.pipeline} exceeds layers={model.layers} of {model.name}"
 
 
+def group_refusals(layout: ParallelStrategy) -> Iterator[str]:
+    """Why the ranks of a layout can't be grouped, whatever the model."""
+    if layout.virtual > 1 and layout.pipeline == 1:
+        yield f"strategy {layout}: virtual={layout.virtual} interleaves pipeline stages, and pipeline=1"
+    if layout.data * layout.context % layout.expert:
+        yield (
+            f"strategy {layout}: expert={layout.expert} does not divide data x context = "
+            f"{layout.data * layout.context}, the ranks that experts are spread over"
+        )
+
+
+def division_refusals(model: ModelSpec, layout: ParallelStrategy) -> Iterator[str]:
+    """Why a layout does not divide a model's layers or experts."""
+    chunks = layout.pipeline * layout.virtual
+    if layout.virtual > 1 and chunks > model.layers:
+        yield (
+            f"strategy {layout}: pipeline x virtual = {chunks} chunks exceed layers={model.layers} of "
+            f"{model.name}"
+        )
+    if model.moe is None:
+        if layout.expert > 1:
+            yield f"strategy {layout}: expert={layout.expert}, and {model.name} has no experts"
+        return
+    if layout.pipeline > 1 and layout.context > 1 and layout.expert == 1:
+        yield (
+            f"strategy {layout}: Megatron groups pipeline={layout.pipeline} with context={layout.context} of "
+            "a model with experts only where those are spread, choose expert > 1"
+        )
+    for field, count, size in (
+        ("expert", model.moe.experts, layout.expert),
+        ("tensor", model.moe.expert_ffn, layout.tensor),
+    ):
+        if count % size:
+            what = "moe.experts" if field == "expert" else "moe.expert_ffn"
+            yield f"strategy {layout}: {field}={size} does not divide {what}={count} of {model.name}"
+
+
 def generation_refusals(
     can: Capabilities, model: ModelSpec, layout: ParallelStrategy, generate: GenerationStrategy
 ) -> Iterator[str]:

@@ -14,6 +14,7 @@ from planner.domain.job import Job, Rollouts
 from planner.domain.model import Head, ModelSpec, Precision
 from planner.domain.pins import Pins
 from planner.domain.quantities import PositiveInt, Seconds, Value
+from planner.domain.run import RunSettings
 from planner.domain.stack import Stack
 from planner.domain.workload import Workload
 from planner.errors import SpecError
@@ -55,22 +56,6 @@ Within = Annotated[Seconds, Field(gt=0, le=LONGEST_S), BeforeValidator(_with_uni
 def head_of(role: str) -> Head:
     """What the last layer of a role's model computes."""
     return "scalar" if role in SCALAR_ROLES else "vocabulary"
-
-
-class RunSettings(Value):
-    """What a run needs beyond a plan."""
-
-    prompts: str
-    """JSONL of prompts in verl's column convention."""
-    iterations: PositiveInt = 20
-    seed: int = Field(default=0, ge=0, strict=True)
-    temperature: float = Field(default=1.0, ge=0)
-    actor_learning_rate: float = Field(default=1e-4, gt=0)
-    critic_learning_rate: float = Field(default=1e-4, gt=0)
-    gradient_clip: float = Field(default=1.0, gt=0)
-    logprob_tolerance: float | None = Field(default=None, gt=0)
-    """Greatest difference between vLLM's and Megatron's log-probabilities that lets the run go on; none for
-    what the scenario's precision allows."""
 
 
 class Service(Value):
@@ -126,6 +111,12 @@ class Scenario(Value):
     def with_node_pool(self, changed: NodePool) -> "Scenario":
         """The same scenario with another node pool in the place of the one of its name."""
         return self.with_node_pools(lambda pool: changed if pool.name == changed.name else pool)
+
+    @property
+    def run_settings(self) -> RunSettings:
+        """Those of a scenario that is run, which has some."""
+        assert self.run is not None, "a scenario without them is refused before anything is run"
+        return self.run
 
     @property
     def logprob_tolerance(self) -> float:

@@ -89,7 +89,7 @@ class _Played:
     def tasks(self) -> Iterator[Task]:
         """Each pool's calls in the order in which it runs them; crossings, services and numeric calls."""
         for pool in self.plan.pools:
-            for name, index in self._turns(pool):
+            for index, name in pool.turns(range(self.iterations)):
                 yield self._task(name, index, queue=pool.name, seconds=self.seconds(name, index))
         services = seconds_of_services(self.plan.scenario, self.graph)
         placed = {name for pool in self.plan.pools for name in pool.order}
@@ -105,7 +105,7 @@ class _Played:
     def gaps(self, pool: Pool, intervals: Mapping[str, Interval], end_s: float) -> Iterator[Gap]:
         """Between the pool's calls, by cause."""
         free_s = 0.0
-        for name, index in self._turns(pool):
+        for index, name in pool.turns(range(self.iterations)):
             interval = intervals[_name(name, index)]
             if interval.start_s > free_s:
                 yield from self._causes(_name(name, index), free_s, intervals)
@@ -127,14 +127,6 @@ class _Played:
             name, until_s = awaited, min(until_s, start_s)
         if until_s > since_s:
             yield Gap(cause, since_s, until_s)
-
-    def _turns(self, pool: Pool) -> Iterator[tuple[str, int]]:
-        """Calls and their iterations, as the pool runs them."""
-        for period in range(-max(pool.ahead.values(), default=0), self.iterations):
-            for name in pool.order:
-                index = period + pool.ahead.get(name, 0)
-                if 0 <= index < self.iterations:
-                    yield name, index
 
     def _task(self, name: str, index: int, *, queue: str | None, seconds: float) -> Task:
         return Task(

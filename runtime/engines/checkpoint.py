@@ -20,7 +20,7 @@ from planner.units import GIB
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 FILE_BYTES = 4 * GIB
-_CLASS = {"llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3"}
+_CLASS = {"llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3", "qwen3_moe": "Qwen3Moe"}
 _DTYPE_NAME = {"bf16": "bfloat16", "fp32": "float32"}
 
 

@@ -56,6 +56,7 @@ def reshard(
     gather = engine.gather(groups, bucket_bytes=bucket_bytes)
     placed = _Placed(gather, shard=generator.shard, shards=generator.generation.tensor)
     generator.load(placed if groups.grouping == "zero-redundancy" else list(placed))
+    engine.offload()
     return ReshardReport(
         received_bytes=gather.received_bytes,
         generation_bytes=placed.generation_bytes,

@@ -8,14 +8,21 @@ import torch
 import torch.distributed as dist
 from megatron.core import parallel_state, tensor_parallel
 
-from planner.domain.parallelism import Coordinates, ParallelStrategy, coordinates
+from planner.domain.parallelism import (
+    Coordinates,
+    ParallelStrategy,
+    coordinates,
+    has_stages_outermost,
+)
+from planner.domain.runnable import group_refusals
 from planner.errors import PlanMismatchError
+from runtime.engines.limits import refuse
 from runtime.platform import COLLECTIVE_TIMEOUT
 from runtime.platform import megatron as platform
 from runtime.platform.patches import apply_once
 
-RANK_ORDER = "tp-cp-ep-pp-dp"
-"""Tensor fastest, then pipeline, then data, as in `planner.domain.parallelism`."""
+_RANK_ORDER = {False: "tp-cp-ep-pp-dp", True: "tp-cp-ep-dp-pp"}
+"""By whether stages are outermost, as in `planner.domain.parallelism`."""
 
 
 class Layout:
@@ -27,7 +34,8 @@ class Layout:
     Raises
     ------
     PlanMismatchError
-        If the world of ``torch.distributed`` has another size than the strategy.
+        If the world of ``torch.distributed`` has another size than the strategy, or its sizes don't fit
+        each other.
     """
 
     def __init__(self, strategy: ParallelStrategy, *, timeout: timedelta = COLLECTIVE_TIMEOUT) -> None:
@@ -35,6 +43,7 @@ class Layout:
             raise PlanMismatchError(
                 f"strategy {strategy} takes {strategy.devices} ranks, the pool has {dist.get_world_size()}"
             )
+        refuse(group_refusals(strategy))
         apply_once(platform.PATCHES)
         self.strategy = strategy
         self._outside: list[dict[str, Any]] = []
@@ -78,12 +87,27 @@ def _initialize(strategy: ParallelStrategy, timeout: timedelta) -> None:
     parallel_state.initialize_model_parallel(
         tensor_model_parallel_size=strategy.tensor,
         pipeline_model_parallel_size=strategy.pipeline,
-        order=RANK_ORDER,
+        virtual_pipeline_model_parallel_size=strategy.virtual if strategy.virtual > 1 else None,
+        context_parallel_size=strategy.context,
+        expert_model_parallel_size=_expert_size(strategy),
+        expert_tensor_parallel_size=strategy.tensor,
+        order=_RANK_ORDER[has_stages_outermost(strategy)],
         distributed_timeout_minutes=timeout / timedelta(minutes=1),
         create_gloo_process_groups=False,
     )
     with torch.random.fork_rng(devices=[]):
         tensor_parallel.model_parallel_cuda_manual_seed(0)  # no dropout draws from it, but its forks need it
+
+
+def _expert_size(strategy: ParallelStrategy) -> int:
+    """Ranks of Megatron's expert groups.
+
+    It makes them for dense models as well, and with stages before replicas asserts that they are as many as
+    the dense ones; so there they take the place of the context groups, and nobody uses them.
+    """
+    if strategy.expert == 1 and strategy.pipeline > 1:
+        return strategy.context
+    return strategy.expert
 
 
 def _snapshot() -> dict[str, Any]:

@@ -6,12 +6,21 @@ from planner.domain.capabilities import RUNTIME
 from planner.domain.model import ModelSpec
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from planner.domain.runnable import (
+    division_refusals,
     generation_refusals,
     layout_refusals,
     length_refusals,
     model_refusals,
 )
 from planner.errors import PlanMismatchError
+
+MEGATRON = RUNTIME.model_copy(
+    update={
+        "families": (*RUNTIME.families, "qwen3_moe"),
+        "moe": True,
+    }
+)
+"""What the training engine can do, whatever else a run takes."""
 
 
 def refuse(problems: Iterable[str]) -> None:
@@ -29,8 +38,9 @@ def refuse(problems: Iterable[str]) -> None:
 
 def training_problems(model: ModelSpec, strategy: ParallelStrategy) -> Iterator[str]:
     """Why Megatron can't train or infer with the model in this layout, each with the field's name."""
-    yield from model_refusals(RUNTIME, model)
-    yield from layout_refusals(RUNTIME, model, strategy)
+    yield from model_refusals(MEGATRON, model)
+    yield from layout_refusals(MEGATRON, model, strategy)
+    yield from division_refusals(model, strategy)
 
 
 def generation_problems(

@@ -2,22 +2,18 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from megatron.core import parallel_state
-from megatron.core.distributed import finalize_model_grads
 from megatron.core.optimizer import MegatronOptimizer
-from megatron.core.pipeline_parallel import get_forward_backward_func
 from megatron.core.transformer.module import MegatronModule
 from megatron.core.utils import unwrap_model
 
 from planner.domain.model import Head, ModelSpec, Precision
-from planner.domain.parallelism import GenerationStrategy
-from planner.domain.plan import Recompute
+from planner.domain.parallelism import GenerationStrategy, expert_coordinate
+from planner.domain.plan import Offload, Recompute
 from planner.domain.weights import WeightTensor, weight_tensors
 from planner.errors import SpecError
 from runtime.engines import optimizer as adam
@@ -26,12 +22,14 @@ from runtime.engines.checkpoint import ModelFolder, write_folder
 from runtime.engines.gather import BUCKET_BYTES, WeightGather
 from runtime.engines.groups import WeightGroups, weight_groups
 from runtime.engines.layout import Layout
+from runtime.engines.micro_batches import micro_batches
+from runtime.engines.offload import Part, Residence, Store, storages
 from runtime.engines.optimizer import OptimizerSettings
+from runtime.engines.passes import Batch, Evaluate, run, sums_over_replicas
 from runtime.engines.shards import Shard, shards
-from runtime.engines.transformer import DTYPE, build_module
+from runtime.engines.transformer import DTYPE, build_chunks
 from runtime.platform import COLLECTIVE_TIMEOUT, current_device
 
-Batch = Mapping[str, torch.Tensor]
 Loss = Callable[[torch.Tensor, Batch], tuple[torch.Tensor, Mapping[str, torch.Tensor]]]
 """From a micro-batch's log-probabilities or values to its share of the loss and the metrics to be summed."""
 
@@ -48,7 +46,11 @@ class MegatronEngine:
     optimizer
         None for a model that is never updated: it has neither gradients nor optimizer states.
     recompute
-        ``full`` computes each layer's activations again in the backward pass.
+        ``full`` computes each layer's activations again in the backward pass, ``selective`` those of the core
+        of attention only.
+    offload
+        What lies in host memory while no method runs that needs it: the optimizer's states, or those,
+        gradients and weights.
 
     Raises
     ------
@@ -66,15 +68,17 @@ class MegatronEngine:
         seed: int,
         optimizer: OptimizerSettings | None,
         recompute: Recompute = "none",
+        offload: Offload = "none",
     ) -> None:
         self.model, self.head, self.layout, self.precision = model, head, layout, precision
         self._seed, self._settings = seed, optimizer
-        self._export_groups: WeightGroups | None = None
+        self._replica_groups: WeightGroups | None = None
         with layout:
-            self._module = build_module(model, head, layout=layout, precision=precision, recompute=recompute)
+            self._chunks = build_chunks(model, head, layout=layout, precision=precision, recompute=recompute)
             if optimizer is not None:
-                self._module = adam.wrap(self._module, optimizer)
-                self._optimizer = adam.build(self._module, optimizer)
+                self._chunks = [adam.wrap(chunk, optimizer) for chunk in self._chunks]
+                self._optimizer = adam.build(self._chunks, optimizer)
+        self._residence = Residence(offload, self._stores())
 
     def load(self, folder: str | Path) -> None:
         """Read this rank's slices of a folder's weights.
@@ -88,17 +92,34 @@ class MegatronEngine:
             If a weight is missing or has another shape than the model's.
         """
         source = ModelFolder(folder)
-        held = self._shards()
+        self._residence.bring("weights", "states")
+        held = self.shards()
         for tensor in weight_tensors(self.model, self.head):
             if tensor.name in held:
                 held[tensor.name].write(self._part(source, tensor))
         if self._settings is not None:
             self._optimizer.reload_model_params()
+        self.offload()
 
-    def forward(self, tokens_bs: torch.Tensor, *, micro_batch: int) -> torch.Tensor | None:
+    def onload(self) -> None:
+        """Bring what is offloaded to the device, where it stays until `offload`."""
+        self._residence.bring("weights", "gradients", "states")
+
+    def offload(self) -> None:
+        """Send what is offloaded to host memory."""
+        self._residence.send()
+
+    def forward(
+        self,
+        tokens_bs: torch.Tensor,
+        *,
+        micro_batch: int,
+        lengths: Sequence[int] | None = None,
+        token_budget: int | None = None,
+    ) -> torch.Tensor | None:
         """Log-probabilities of ``tokens_bs[:, 1:]``, shape (b, s-1), or values, shape (b, s); fp32.
 
-        Only the last pipeline stage has them; the others return None.
+        Only the last pipeline stage has them, on each of its ranks; the others return None.
 
         Parameters
         ----------
@@ -106,15 +127,23 @@ class MegatronEngine:
             Right-padded token sequences.
         micro_batch
             Sequences of one forward pass.
+        lengths
+            Of the rows without their padding; what stands beyond is not computed, but 0.
+        token_budget
+            Tokens of one forward pass, in the place of ``micro_batch``.
         """
         rows, columns = tokens_bs.shape
-        batches = [{"tokens_bs": part} for part in tokens_bs.split(micro_batch)] if rows else []
-        with torch.no_grad():
-            outputs = self._schedule(batches, lambda output, _: (output.sum(), output), forward_only=True)
+        parts = list(micro_batches(lengths or [columns] * rows, rows=micro_batch, token_budget=token_budget))
+        batches = [{"tokens_bs": tokens_bs[part.rows, : part.length]} for part in parts]
+        with torch.no_grad(), self._residence.at_hand("weights"):
+            outputs = self._run(batches, lambda output, _: (output.sum(), output), forward_only=True)
         if not self.layout.is_last_stage:
             return None
         width = columns - 1 if self.head == "vocabulary" else columns
-        return torch.cat([torch.empty(0, width, device=current_device()), *outputs])
+        result_bs = torch.zeros(rows, width, device=current_device())
+        for part, output in zip(parts, outputs, strict=True):
+            result_bs[part.rows, : output.shape[1]] = output
+        return result_bs
 
     def update(self, batches: Sequence[Batch], loss: Loss) -> dict[str, float]:
         """One optimizer step along the gradient of the sum of all micro-batches' losses.
@@ -137,14 +166,14 @@ class MegatronEngine:
             If the gradient is not finite; the weights are lost.
         """
         assert self._settings is not None, "an engine without an optimizer is not updated"
-        self._module.zero_grad_buffer()
-        self._optimizer.zero_grad()
-        metrics = self._schedule(batches, loss, forward_only=False)
-        with self.layout:
-            if not batches:
-                finalize_model_grads([self._module])
-            _, norm, _ = self._optimizer.step()
-            summed = _sum_over_replicas(metrics)
+        with self._residence.at_hand("weights", "gradients", "states"):
+            for chunk in self._chunks:
+                chunk.zero_grad_buffer()
+            self._optimizer.zero_grad()
+            metrics = self._run(batches, loss, forward_only=False)
+            with self.layout:
+                _, norm, _ = self._optimizer.step()
+                summed = sums_over_replicas(metrics)
         if not math.isfinite(norm):
             raise FloatingPointError(
                 f"{self.model.name}: the gradient norm is {float(norm)}, so the weights are lost; "
@@ -155,19 +184,30 @@ class MegatronEngine:
     def export(self) -> Iterator[tuple[str, torch.Tensor]]:
         """All weights under their Hugging Face names, whole, one after the other, on every rank.
 
-        Their order is that of the buckets that they arrive in.
+        Their order is that of the buckets that they arrive in. What is not gathered is a view of the weight
+        itself; copy what is kept.
         """
-        if self._export_groups is None:
-            whole = GenerationStrategy(replicas=self.layout.strategy.devices, max_sequences=1)
-            self._export_groups = weight_groups(
-                self.layout.strategy, whole, grouping="vanilla", timeout=COLLECTIVE_TIMEOUT
+        with self._residence.at_hand("weights"):
+            for tensor, weight in self.gather(self.replica_groups()):
+                yield tensor.name, weight
+
+    def replica_groups(self) -> WeightGroups:
+        """Groups in which all weights are gathered, created when first asked for, by all ranks together."""
+        if self._replica_groups is None:
+            strategy = self.layout.strategy
+            whole = GenerationStrategy(replicas=strategy.devices, max_sequences=1)
+            self._replica_groups = weight_groups(
+                strategy, whole, grouping="vanilla", timeout=COLLECTIVE_TIMEOUT
             )
-        for tensor, weight in self.gather(self._export_groups):
-            yield tensor.name, weight
+        return self._replica_groups
 
     def gather(self, groups: WeightGroups, *, bucket_bytes: int = BUCKET_BYTES) -> WeightGather:
-        """The weights gathered among some of the ranks; iterate over it on all of them."""
-        held = self._shards()
+        """The weights gathered among some of the ranks; iterate over it on all of them.
+
+        Offloaded weights come to the device for that and stay there until `offload`.
+        """
+        self._residence.bring("weights")
+        held = self.shards()
         return WeightGather(
             model=self.model,
             head=self.head,
@@ -197,43 +237,88 @@ class MegatronEngine:
 
     def save_state(self, folder: str | Path) -> None:
         """Write weights and optimizer states for `load_state`, in any layout; whole or not at all."""
-        with self.layout:
-            states.save(Path(folder), self._bare_module(), self._optimizer_or_none())
+        with self.layout, self._residence.at_hand("weights", "states"):
+            states.save(Path(folder), self._bare_chunks(), self._optimizer_or_none())
 
     def load_state(self, folder: str | Path) -> None:
         """Go on from what `save_state` wrote, also where that was another layout."""
+        self._residence.bring("weights", "states")
         with self.layout:
-            states.load(Path(folder), self._bare_module(), self._optimizer_or_none())
+            states.load(Path(folder), self._bare_chunks(), self._optimizer_or_none())
+        self.offload()
 
     def static_bytes(self) -> dict[str, int]:
-        """Bytes of this rank's parameters, gradients and optimizer states, padding of buffers included."""
-        stores = [parameter.untyped_storage() for parameter in self._module.parameters()]
-        parameters = sum({store.data_ptr(): store.nbytes() for store in stores}.values())
+        """Bytes of this rank's parameters, gradients and optimizer states, padding of buffers included.
+
+        Wherever they lie: what is offloaded counts as well.
+        """
+        with self._residence.at_hand("weights", "gradients", "states"):
+            return {
+                "parameters": _bytes(self._weights()),
+                "gradients": _bytes(self._gradients()),
+                "optimizer": sum(
+                    {tensor.data_ptr(): tensor.nbytes for tensor in self._own_states()}.values()
+                ),
+            }
+
+    def _run(self, batches: Sequence[Batch], evaluate: Evaluate, *, forward_only: bool) -> list[Any]:
+        with self.layout:
+            return run(
+                self._chunks, batches, evaluate, layout=self.layout, head=self.head, forward_only=forward_only
+            )
+
+    def _stores(self) -> dict[Part, Store]:
+        return {
+            "weights": Store(tensors=self._weights),
+            "gradients": Store(tensors=self._gradients, keeps=False),
+            "states": Store(tensors=self._own_states),
+        }
+
+    def _weights(self) -> Iterator[torch.Tensor]:
+        for chunk in self._chunks:
+            yield from chunk.parameters()
+
+    def _gradients(self) -> Iterator[torch.Tensor]:
         if self._settings is None:
-            return {"parameters": parameters, "gradients": 0, "optimizer": 0}
-        gradients = sum(buffer.grad_data.nbytes for buffer in self._module.buffers)
-        return {"parameters": parameters, "gradients": gradients, "optimizer": self._optimizer_bytes()}
+            return
+        for chunk in self._chunks:
+            for buffer in (*chunk.buffers, *chunk.expert_parallel_buffers):
+                yield buffer.grad_data
 
-    def _optimizer_bytes(self) -> int:
-        """Of main parameters and moments; counters of steps are no state of a parameter."""
-        own = {parameter.untyped_storage().data_ptr() for parameter in self._module.parameters()}
-        held: dict[int, int] = {}
-        for torch_adam in adam.adams(self._optimizer):
-            for main, moments in torch_adam.state.items():
-                for tensor in (main, *moments.values()):
-                    if tensor.dim() and tensor.untyped_storage().data_ptr() not in own:
-                        held[tensor.data_ptr()] = tensor.nbytes
-        return sum(held.values())
+    def _own_states(self) -> Iterator[torch.Tensor]:
+        """Main parameters and moments that do not lie in the parameters themselves."""
+        if self._settings is None:
+            return
+        weights = {storage.data_ptr() for storage in storages(self._weights())}
+        for tensor in adam.state_tensors(self._optimizer):
+            if tensor.untyped_storage().data_ptr() not in weights:
+                yield tensor
 
-    def _bare_module(self) -> MegatronModule:
-        """The module without the wrappers of data parallelism and bf16."""
-        return unwrap_model(self._module)
+    def _bare_chunks(self) -> list[MegatronModule]:
+        """The modules without the wrappers of data parallelism and bf16."""
+        return [unwrap_model(chunk) for chunk in self._chunks]
 
     def _optimizer_or_none(self) -> MegatronOptimizer | None:
         return None if self._settings is None else self._optimizer
 
-    def _shards(self) -> dict[str, Shard]:
-        return shards(self._bare_module(), self.model)
+    def shards(
+        self, of: Callable[[torch.nn.Parameter], torch.Tensor] = lambda parameter: parameter.data
+    ) -> dict[str, Shard]:
+        """The parts that this rank holds, by Hugging Face name; of experts those of its expert coordinate.
+
+        Parameters
+        ----------
+        of
+            What to look at of each parameter, such as its gradient instead of its data.
+        """
+        strategy = self.layout.strategy
+        part = expert_coordinate(strategy, self.layout.at)
+        first = part * self.model.moe.experts // strategy.expert if self.model.moe else 0
+        return {
+            name: shard
+            for chunk in self._bare_chunks()
+            for name, shard in shards(chunk, self.model, first_expert=first, of=of).items()
+        }
 
     def _part(self, source: ModelFolder, tensor: WeightTensor) -> torch.Tensor:
         if tensor.name == "score.weight" and tensor.name not in source:
@@ -244,59 +329,6 @@ class MegatronEngine:
         at = self.layout.at
         return source.part(tensor, index=at.tensor, count=self.layout.strategy.tensor)
 
-    def _schedule(
-        self,
-        batches: Sequence[Batch],
-        evaluate: Callable[[torch.Tensor, Batch], tuple[torch.Tensor, Any]],
-        *,
-        forward_only: bool,
-    ) -> list[Any]:
-        """Run the pipeline schedule; what ``evaluate`` gave second, per micro-batch, on the last stage."""
-        if not batches:
-            return []
-        with self.layout:
-            return get_forward_backward_func()(
-                forward_step_func=partial(self._step, evaluate),
-                data_iterator=iter(batches),
-                model=[self._module],
-                num_microbatches=len(batches),
-                seq_length=batches[0]["tokens_bs"].shape[1],
-                micro_batch_size=batches[0]["tokens_bs"].shape[0],
-                forward_only=forward_only,
-            )
 
-    def _step(self, evaluate: Callable[..., Any], batches: Iterator[Batch], module: torch.nn.Module) -> Any:
-        """One micro-batch's forward pass, and what to make of its output on the last stage."""
-        batch = next(batches)
-        tokens_bs = batch["tokens_bs"].to(current_device())
-        labels_bs = None
-        if self.head == "vocabulary":
-            tokens_bs, labels_bs = tokens_bs[:, :-1].contiguous(), tokens_bs[:, 1:].contiguous()
-        positions_bs = torch.arange(tokens_bs.shape[1], device=tokens_bs.device).expand_as(tokens_bs)
-        output = module(tokens_bs, positions_bs, None, labels=labels_bs)
-
-        def finish(output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Any]:
-            result = -output if self.head == "vocabulary" else output.squeeze(-1)
-            share, kept = evaluate(result.float(), batch)
-            return share, torch.zeros((), dtype=torch.int, device=output.device), kept
-
-        return output, finish
-
-
-def _sum_over_replicas(metrics: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, float]:
-    """Sums over micro-batches and data-parallel ranks, known to every rank."""
-    own: dict[str, float] = {}
-    for batch in metrics:
-        for name, value in batch.items():
-            own[name] = own.get(name, 0.0) + float(value)
-    group = parallel_state.get_data_parallel_group()
-    of_ranks: list[Any] = [None] * group.size()
-    dist.all_gather_object(of_ranks, own, group=group)
-    total: dict[str, float] = {}
-    for rank_metrics in of_ranks:
-        for name, value in rank_metrics.items():
-            total[name] = total.get(name, 0.0) + value
-    box = [total]
-    stages = parallel_state.get_pipeline_model_parallel_group()
-    dist.broadcast_object_list(box, parallel_state.get_pipeline_model_parallel_last_rank(), group=stages)
-    return box[0]
+def _bytes(tensors: Iterator[torch.Tensor]) -> int:
+    return sum(storage.nbytes() for storage in storages(tensors))

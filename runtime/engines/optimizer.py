@@ -1,5 +1,6 @@
 """Adam over the gradients of one engine."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,9 +30,9 @@ def wrap(module: MegatronModule, settings: OptimizerSettings) -> DistributedData
     return DistributedDataParallel(module.config, ddp, module)
 
 
-def build(wrapped: DistributedDataParallel, settings: OptimizerSettings) -> MegatronOptimizer:
-    """The optimizer of a wrapped module, in the current layout."""
-    dtype: torch.dtype = wrapped.config.params_dtype
+def build(wrapped: Sequence[DistributedDataParallel], settings: OptimizerSettings) -> MegatronOptimizer:
+    """The optimizer of a rank's wrapped modules, in the current layout."""
+    dtype: torch.dtype = wrapped[0].config.params_dtype
     config = OptimizerConfig(
         optimizer="adam",
         lr=settings.learning_rate,
@@ -45,7 +46,7 @@ def build(wrapped: DistributedDataParallel, settings: OptimizerSettings) -> Mega
         params_dtype=dtype,
         use_distributed_optimizer=settings.distributed,
     )
-    optimizer = get_megatron_optimizer(config, [wrapped], use_gloo_process_groups=False)
+    optimizer = get_megatron_optimizer(config, list(wrapped), use_gloo_process_groups=False)
     for adam in adams(optimizer):
         _allocate(adam)
     return optimizer
@@ -54,6 +55,18 @@ def build(wrapped: DistributedDataParallel, settings: OptimizerSettings) -> Mega
 def adams(optimizer: MegatronOptimizer) -> list[torch.optim.Optimizer]:
     """The torch optimizers inside; none on a rank without a trained parameter."""
     return [chained.optimizer for chained in optimizer.chained_optimizers if chained.optimizer is not None]
+
+
+def state_tensors(optimizer: MegatronOptimizer) -> Iterator[torch.Tensor]:
+    """Main parameters, which in fp32 are the parameters themselves, and moments.
+
+    Counters of steps are no state of a parameter.
+    """
+    for adam in adams(optimizer):
+        for main, moments in adam.state.items():
+            for tensor in (main, *moments.values()):
+                if tensor.dim():
+                    yield tensor
 
 
 def _allocate(adam: torch.optim.Optimizer) -> None:

@@ -23,9 +23,13 @@ _OF_LAYER = {
     "self_attention.q_layernorm.weight": "self_attn.q_norm.weight",
     "self_attention.k_layernorm.weight": "self_attn.k_norm.weight",
     "self_attention.linear_proj.weight": "self_attn.o_proj.weight",
-    "mlp.linear_fc2.weight": "mlp.down_proj.weight",
+    "mlp.router.weight": "mlp.gate.weight",
+    # TransformerEngine's norms are parts of the map behind them
+    "self_attention.linear_qkv.layer_norm_weight": "input_layernorm.weight",
+    "mlp.linear_fc1.layer_norm_weight": "post_attention_layernorm.weight",
 }
 _LAYER = re.compile(r"decoder\.layers\.(\d+)\.(.+)")
+_MLP = re.compile(r"mlp\.(?:experts\.local_experts\.(\d+)\.)?linear_(fc1|fc2)\.weight")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +54,15 @@ def shards(
     module: torch.nn.Module,
     model: ModelSpec,
     *,
+    first_expert: int = 0,
     of: Callable[[torch.nn.Parameter], torch.Tensor] = lambda parameter: parameter.data,
 ) -> dict[str, Shard]:
     """The parts that this rank holds, by Hugging Face name.
 
     Parameters
     ----------
+    first_expert
+        Number of the first expert that this rank holds of each layer.
     of
         What to look at of each parameter, such as its gradient instead of its data.
     """
@@ -66,7 +73,7 @@ def shards(
             found[_model_name(name, model, parameter)] = _whole(of(parameter))
             continue
         number = module.decoder.layers[int(match[1])].layer_number - 1
-        for part, shard in _layer_shards(match[2], of(parameter), model):
+        for part, shard in _layer_shards(match[2], of(parameter), model, first_expert):
             found[f"model.layers.{number}.{part}"] = shard
     return found
 
@@ -80,16 +87,28 @@ def _model_name(name: str, model: ModelSpec, parameter: torch.Tensor) -> str:
     return "model.embed_tokens.weight" if model.tied_embeddings else "lm_head.weight"
 
 
-def _layer_shards(name: str, data: torch.Tensor, model: ModelSpec) -> Iterator[tuple[str, Shard]]:
+def _layer_shards(
+    name: str, data: torch.Tensor, model: ModelSpec, first_expert: int
+) -> Iterator[tuple[str, Shard]]:
     kind, _, suffix = name.rpartition(".")
-    if kind == "self_attention.linear_qkv":
+    match = _MLP.fullmatch(name)
+    if match is not None:
+        prefix = "mlp" if match[1] is None else f"mlp.experts.{first_expert + int(match[1])}"
+        yield from _mlp(prefix, match[2], data)
+    elif kind == "self_attention.linear_qkv" and name not in _OF_LAYER:
         yield from _query_key_value(suffix, data, model)
-    elif kind == "mlp.linear_fc1":
-        half = data.shape[0] // 2
-        yield "mlp.gate_proj.weight", _whole(data[:half])
-        yield "mlp.up_proj.weight", _whole(data[half:])
     else:
         yield _OF_LAYER[name], _whole(data)
+
+
+def _mlp(prefix: str, matrix: str, data: torch.Tensor) -> Iterator[tuple[str, Shard]]:
+    """Gate and up lie one behind the other."""
+    if matrix == "fc2":
+        yield f"{prefix}.down_proj.weight", _whole(data)
+        return
+    half = data.shape[0] // 2
+    yield f"{prefix}.gate_proj.weight", _whole(data[:half])
+    yield f"{prefix}.up_proj.weight", _whole(data[half:])
 
 
 def _query_key_value(suffix: str, data: torch.Tensor, model: ModelSpec) -> Iterator[tuple[str, Shard]]:

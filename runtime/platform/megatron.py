@@ -2,15 +2,20 @@
 
 import sys
 from collections.abc import Iterable
+from contextlib import nullcontext
+from functools import partial
 from importlib import import_module
 from queue import SimpleQueue
 from types import CodeType, FunctionType
-from typing import Any
+from typing import Any, Self
 
 import torch
+import torch.distributed as dist
 from megatron.core.dist_checkpointing.strategies import filesystem_async
+from megatron.core.models.common.embeddings import rotary_pos_embedding
 from megatron.core.optimizer import distrib_optimizer
-from megatron.core.tensor_parallel import random
+from megatron.core.tensor_parallel import mappings, random
+from megatron.core.transformer.moe import moe_utils, token_dispatcher
 
 from runtime.platform.patches import Patch
 
@@ -23,6 +28,7 @@ _ROOMS = (
     "megatron.core.models.gpt.gpt_model",
     "megatron.core.optimizer",
     "megatron.core.pipeline_parallel",
+    "megatron.core.transformer.moe.moe_layer",
 )
 """All that the engines use of Megatron, so that it is there to be patched."""
 
@@ -101,6 +107,73 @@ def _set_states(self: Any, model_param: torch.Tensor, tensors: dict[str, torch.T
             target.copy_(tensors[name])
 
 
+def _cut_positions_unpinned() -> None:
+    rotary_pos_embedding.get_pos_emb_on_this_cp_rank = _positions_of_rank
+
+
+def _positions_of_rank(embedding: torch.Tensor, axis: int, group: Any) -> torch.Tensor:
+    chunks = embedding.chunk(2 * group.size(), axis)
+    return torch.cat([chunks[group.rank()], chunks[2 * group.size() - 1 - group.rank()]], axis)
+
+
+def _name_the_missing_product() -> None:
+    if not hasattr(moe_utils, "te_general_gemm"):
+        moe_utils.te_general_gemm = None
+
+
+def _count_tokens_as_numbers() -> None:
+    token_dispatcher.maybe_move_tensor_to_cpu = _on_host
+
+
+def _on_host(tensor: Any, as_numpy: bool = False, record_stream: bool = False) -> Any:
+    return tensor.numpy() if torch.is_tensor(tensor) and as_numpy else tensor
+
+
+def _stay_on_one_stream() -> None:
+    torch.cuda.Stream = _Stream  # type: ignore[assignment, misc]
+    torch.cuda.current_stream = lambda device=None: _Stream()  # type: ignore[assignment, return-value]
+    torch.cuda.stream = lambda stream: nullcontext()  # type: ignore[assignment, return-value]
+
+
+class _Stream:
+    """The only stream: everything on it is done when it is asked for."""
+
+    def wait_stream(self, stream: Any) -> None:
+        pass
+
+    def record_event(self) -> Self:
+        return self
+
+    def synchronize(self) -> None:
+        pass
+
+
+def _gather_unequal_parts() -> None:
+    equal = mappings._gather_along_first_dim, mappings._reduce_scatter_along_first_dim
+    mappings._gather_along_first_dim = partial(_gather, equal[0])
+    mappings._reduce_scatter_along_first_dim = partial(_reduce_scatter, equal[1])
+
+
+def _gather(equal: Any, part: torch.Tensor, group: Any, sizes: Any = None, use_buffer: bool = False) -> Any:
+    if sizes is None or group.size() == 1:
+        return equal(part, group, None, use_buffer)
+    most = max(sizes)
+    parts = [part.new_empty(most, *part.shape[1:]) for _ in sizes]
+    filled = torch.cat([part, part.new_zeros(most - len(part), *part.shape[1:])])
+    dist.all_gather(parts, filled, group=group)
+    return torch.cat([each[:size] for each, size in zip(parts, sizes, strict=True)])
+
+
+def _reduce_scatter(
+    equal: Any, whole: torch.Tensor, group: Any, sizes: Any = None, use_buffer: bool = False
+) -> Any:
+    if sizes is None or group.size() == 1:
+        return equal(whole, group, None, use_buffer)
+    total = whole.clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(total, group=group)
+    return total.split(list(sizes))[group.rank()]
+
+
 def _queue_in_process() -> None:
     results: SimpleQueue[Any] = SimpleQueue()
     filesystem_async._get_write_results_queue = lambda: results
@@ -144,6 +217,37 @@ PATCHES = (
         reason="torch's AdamW, used where neither Apex nor TransformerEngine is installed, keeps a step per "
         "parameter that loading a distributed checkpoint does not expect",
         apply=_keep_adam_steps,
+    ),
+    Patch(
+        name="megatron-rotary-positions",
+        made_for=VERSION,
+        reason="rotary embeddings of sequences cut over ranks are indexed through pinned memory",
+        apply=_cut_positions_unpinned,
+    ),
+    Patch(
+        name="megatron-router-product",
+        made_for=VERSION,
+        reason="the router looks up a product of TransformerEngine by a name that is unknown without it",
+        apply=_name_the_missing_product,
+        kinds=("cpu", "cuda"),
+    ),
+    Patch(
+        name="megatron-token-counts",
+        made_for=VERSION,
+        reason="tokens are split by counts that only tensors on CUDA are turned into",
+        apply=_count_tokens_as_numbers,
+    ),
+    Patch(
+        name="megatron-unequal-parts",
+        made_for=VERSION,
+        reason="tensor ranks gather unequally many tokens of the experts that they share, which gloo can't",
+        apply=_gather_unequal_parts,
+    ),
+    Patch(
+        name="megatron-streams",
+        made_for=VERSION,
+        reason="counts of the experts' tokens are copied on a CUDA stream of their own",
+        apply=_stay_on_one_stream,
     ),
     Patch(
         name="megatron-checkpoint-queue",

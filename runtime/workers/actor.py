@@ -1,49 +1,51 @@
-"""The role that generates and learns to."""
+"""The role that learns to generate."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from planner.domain.scenario import RunSettings
 from runtime.engines.hybrid import probe, reshard
 from runtime.engines.megatron import MegatronEngine
+from runtime.engines.transport import compared_sequences, packed_weights
 from runtime.engines.vllm import GenerationEngine
 from runtime.workers.call import Answer, Call
-from runtime.workers.responses import response_rows, sample_seed
-from runtime.workers.training import MiniBatchLoss, renamed, update
+from runtime.workers.inference import answer, forward
+from runtime.workers.sampling import Sampler
+from runtime.workers.training import MicroBatchSize, MiniBatchLoss, renamed, update
 
 
 class ActorWorker:
-    """The policy: weights in training layout, and a generation engine on the same ranks.
+    """The policy: weights in training layout, and in a synchronous plan a generation engine beside them.
 
     Parameters
     ----------
+    generator, sampler
+        None where another role generates.
     loss
         Policy loss of a micro-batch.
-    stop_token
-        Ends a response; None lets every response reach the maximum.
+    maximum_tokens
+        Greatest length of prompt and response together.
     """
 
     def __init__(
         self,
         engine: MegatronEngine,
-        generator: GenerationEngine,
         *,
-        settings: RunSettings,
-        logprob_tolerance: float,
+        generator: GenerationEngine | None,
+        sampler: Sampler | None,
         loss: MiniBatchLoss,
+        logprob_tolerance: float,
         epochs: int,
-        micro_batch: int,
-        maximum_response_tokens: int,
-        stop_token: int | None,
+        size: MicroBatchSize,
+        maximum_tokens: int,
     ) -> None:
-        self._engine, self._generator = engine, generator
-        self._settings, self._loss = settings, loss
-        self._logprob_tolerance = logprob_tolerance
-        self._epochs, self._micro_batch = epochs, micro_batch
-        self._maximum_response_tokens, self._stop_token = maximum_response_tokens, stop_token
+        self._engine, self._generator, self._sampler = engine, generator, sampler
+        self._loss, self._logprob_tolerance = loss, logprob_tolerance
+        self._epochs, self._size, self._maximum_tokens = epochs, size, maximum_tokens
+        self._version = 0
+        """Updates of the weights so far."""
 
     def generate(self, call: Call, fields: Mapping[str, Any]) -> Answer:
         """Sync the weights, compare the engines, and respond to this rank's prompts.
@@ -53,28 +55,30 @@ class ActorWorker:
         RuntimeError
             When the log-probabilities of vLLM and Megatron differ by more than the settings tolerate.
         """
+        assert self._generator is not None, "another role generates"
+        assert self._sampler is not None, "what generates has a sampler"
+        refuse_stale(call.iteration, self._version, bound=0)
         start_s = time.time()
         report = reshard(self._engine, self._generator)
         synced_s = time.time()
-        difference = self._compare_engines()
-        prompts: Sequence[Sequence[int]] = fields["prompts"]
-        seeds = [sample_seed(self._settings.seed, call.iteration, row) for row in call.rows[0]]
-        responses = self._generator.generate(
-            prompts,
-            seeds=seeds,
-            temperature=self._settings.temperature,
-            maximum_response_tokens=self._maximum_response_tokens,
-            stop_token=self._stop_token,
-        )
+        difference = probe(self._engine, self._generator)
+        refuse_difference(difference, self._logprob_tolerance, self._engine.model.name)
+        responses = self._sampler.respond(call, fields, version=self._version)
         self._generator.sleep()
         return Answer(
-            fields=response_rows(prompts, responses),
+            fields=responses.fields,
+            lengths=responses.lengths,
             parts={"reshard": (start_s, synced_s)},
             metrics={
+                **responses.metrics,
                 "reshard/received_bytes": report.received_bytes,
                 "reshard/logprob_difference_max": difference,
             },
         )
+
+    def proximal_logprobs(self, call: Call, fields: Mapping[str, torch.Tensor]) -> Answer:
+        """Log-probabilities of the tokens with the weights before the update, shape (b, s-1)."""
+        return answer("proximal_logprobs", forward(self._engine, fields, self._size))
 
     def update(self, call: Call, fields: Mapping[str, torch.Tensor]) -> Answer:
         """Learn from the samples."""
@@ -83,33 +87,70 @@ class ActorWorker:
             call,
             fields,
             epochs=self._epochs,
-            micro_batch=self._micro_batch,
+            size=self._size,
             loss=self._loss,
         )
+        self._version += 1
         return Answer(metrics=renamed("actor", metrics))
+
+    def send(self, call: Call, fields: Mapping[str, Any]) -> Answer:
+        """This rank's shard of the weights, and what the model makes of some fixed sequences."""
+        sequences = compared_sequences(self._engine.model, self._maximum_tokens)
+        weights = packed_weights(self._engine, sequences, version=self._version)
+        return Answer(fields={"weights": [weights]}, metrics={"send/bytes": weights.nbytes})
 
     def save(self, call: Call, fields: Mapping[str, Any]) -> Answer:
         """Write the weights as a Hugging Face folder at the path in the options."""
         assert self._engine.model.folder is not None, "a run needs weights"
-        self._engine.save(call.options["folder"], self._engine.model.folder)
+        self._engine.save(str(call.options["folder"]), self._engine.model.folder)
         return Answer()
 
     def save_state(self, call: Call, fields: Mapping[str, Any]) -> Answer:
         """Write weights and optimizer states to the folder in the options."""
-        self._engine.save_state(call.options["folder"])
+        folder = str(call.options["folder"])
+        self._engine.save_state(folder)
+        if self._sampler is not None:
+            self._sampler.save_state(folder)
         return Answer()
 
     def load_state(self, call: Call, fields: Mapping[str, Any]) -> Answer:
-        """Go on from weights and optimizer states in the folder in the options."""
-        self._engine.load_state(call.options["folder"])
+        """Go on from weights and optimizer states in the folder in the options, after so many updates."""
+        folder = str(call.options["folder"])
+        self._engine.load_state(folder)
+        if self._sampler is not None:
+            self._sampler.load_state(folder)
+        self._version = int(call.options["iterations"])
         return Answer()
 
-    def _compare_engines(self) -> float:
-        difference = probe(self._engine, self._generator)
-        if not difference <= self._logprob_tolerance:
-            raise RuntimeError(
-                f"after the weight sync vLLM's and Megatron's log-probabilities differ by {difference:.3g}, "
-                f"tolerated are {self._logprob_tolerance:.3g} (run.logprob_tolerance): either the "
-                f"precision is too low for that, or {self._engine.model.name} is not resharded correctly"
-            )
-        return difference
+
+def refuse_stale(iteration: int, version: int, *, bound: int) -> int:
+    """How many updates weights are behind those of an iteration; of shown samples, none.
+
+    Raises
+    ------
+    RuntimeError
+        When they are further behind than the bound.
+    """
+    behind = max(0, iteration - version)
+    if behind > bound:
+        raise RuntimeError(
+            f"iteration {iteration} would be generated with weights of {behind} updates before, at most "
+            f"{bound} are permitted (staleness); make the plan again"
+        )
+    return behind
+
+
+def refuse_difference(difference: float, tolerance: float, model: str) -> None:
+    """End the run where the engines disagree about the same weights.
+
+    Raises
+    ------
+    RuntimeError
+        When their log-probabilities differ by more than the tolerance.
+    """
+    if not difference <= tolerance:
+        raise RuntimeError(
+            f"after the weight sync vLLM's and Megatron's log-probabilities differ by {difference:.3g}, "
+            f"tolerated are {tolerance:.3g} (run.logprob_tolerance): either the precision is too low for "
+            f"that, or {model} is not resharded correctly"
+        )

@@ -7,19 +7,30 @@ from pathlib import Path
 
 import torch.distributed as dist
 
+from planner.domain.dataflow import ACTOR, GENERATOR
 from planner.domain.model import ModelSpec, Precision
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from planner.domain.plan import Plan
-from planner.domain.scenario import RunSettings, head_of
+from planner.domain.run import RunSettings
+from planner.domain.scenario import head_of
+from planner.domain.weights import weight_tensors
+from runtime.engines.checkpoint import ModelFolder
 from runtime.engines.layout import Layout
 from runtime.engines.megatron import MegatronEngine
 from runtime.engines.optimizer import OptimizerSettings
+from runtime.engines.requests import Sampling
+from runtime.engines.transformer import DTYPE
 from runtime.engines.vllm import GenerationEngine
+from runtime.platform import current_device
 from runtime.workers.actor import ActorWorker
 from runtime.workers.call import Role
 from runtime.workers.critic import CriticWorker
-from runtime.workers.inference import ReferenceWorker, RewardWorker
+from runtime.workers.generator import GeneratorWorker
+from runtime.workers.inference import ReferenceWorker, ScoreWorker
 from runtime.workers.objectives import policy_objective, value_objective
+from runtime.workers.prompts import reward_function, run_settings
+from runtime.workers.sampling import Sampler
+from runtime.workers.training import MicroBatchSize
 
 
 def pool_roles(plan: Plan, names: Sequence[str]) -> Mapping[str, Role]:
@@ -36,32 +47,77 @@ def pool_roles(plan: Plan, names: Sequence[str]) -> Mapping[str, Role]:
 
 def build_role(plan: Plan, role: str, layout: Layout) -> Role:
     """One role on this rank, with its weights loaded."""
+    if role == GENERATOR:
+        return _generator_role(plan)
     strategy = plan.strategies[role]
     engine = load_engine(plan, role, layout)
-    algorithm, epochs = plan.scenario.algorithm, plan.scenario.workload.epochs
-    if strategy.generate is not None:
+    scenario, epochs = plan.scenario, plan.scenario.workload.epochs
+    longest = scenario.workload.response_tokens.maximum
+    size = MicroBatchSize(rows=strategy.micro_batch, tokens=strategy.micro_batch_tokens)
+    if role == ACTOR:
+        generator = None if strategy.generate is None else _generator(plan, role, layout.strategy)
         return ActorWorker(
             engine,
-            build_generator(
-                engine.model,
-                layout.strategy,
-                strategy.generate,
-                plan.scenario.precision,
-                plan.scenario.workload.maximum_tokens,
-            ),
-            settings=run_settings(plan),
-            logprob_tolerance=plan.scenario.logprob_tolerance,
-            loss=policy_objective(algorithm),
+            generator=generator,
+            sampler=None if generator is None else _sampler(plan, generator),
+            loss=policy_objective(scenario.algorithm, longest_response=longest),
+            logprob_tolerance=scenario.logprob_tolerance,
             epochs=epochs,
-            micro_batch=strategy.micro_batch,
-            maximum_response_tokens=plan.scenario.workload.response_tokens.maximum,
-            stop_token=stop_token(Path(engine.model.folder)),
+            size=size,
+            maximum_tokens=scenario.workload.maximum_tokens,
         )
     if strategy.train is not None:
-        loss = value_objective(algorithm)
-        return CriticWorker(engine, loss=loss, epochs=epochs, micro_batch=strategy.micro_batch)
-    worker = RewardWorker if head_of(role) == "scalar" else ReferenceWorker
-    return worker(engine, micro_batch=strategy.micro_batch)
+        loss = value_objective(scenario.algorithm, longest_response=longest)
+        return CriticWorker(engine, loss=loss, epochs=epochs, size=size)
+    if head_of(role) == "vocabulary":
+        return ReferenceWorker(engine, size=size)
+    return ScoreWorker(engine, size=size, function=reward_function(plan, role))
+
+
+def _generator_role(plan: Plan) -> GeneratorWorker:
+    """The generation engine of a pool of its own, with the actor's weights as they are before training."""
+    strategy = plan.strategies[GENERATOR]
+    assert strategy.generate is not None, "a generator generates"
+    engine = _generator(plan, GENERATOR, strategy.generate.layout)
+    folder = ModelFolder(engine.model.folder)
+    engine.load(
+        (
+            tensor.name,
+            folder.part(tensor, index=0, count=1).to(current_device(), DTYPE[plan.scenario.precision]),
+        )
+        for tensor in weight_tensors(engine.model)
+    )
+    return GeneratorWorker(
+        engine,
+        _sampler(plan, engine),
+        staleness=plan.staleness,
+        logprob_tolerance=plan.scenario.logprob_tolerance,
+    )
+
+
+def _generator(plan: Plan, role: str, layout: ParallelStrategy) -> GenerationEngine:
+    scenario, generate = plan.scenario, plan.strategies[role].generate
+    assert generate is not None, "only a role that generates has a generation engine"
+    return build_generator(
+        scenario.model_of(role), layout, generate, scenario.precision, scenario.workload.maximum_tokens
+    )
+
+
+def _sampler(plan: Plan, engine: GenerationEngine) -> Sampler:
+    settings, workload, rollouts = run_settings(plan), plan.scenario.workload, plan.scenario.rollouts
+    return Sampler(
+        engine,
+        Sampling(
+            temperature=settings.temperature,
+            maximum_response_tokens=workload.response_tokens.maximum,
+            stop_token=stop_token(Path(engine.model.folder)),
+            top_p=settings.top_p,
+            top_k=settings.top_k,
+        ),
+        seed=settings.seed,
+        samples_per_prompt=workload.samples_per_prompt,
+        carry_limit=rollouts.carry_limit if rollouts.carry else None,
+    )
 
 
 def load_engine(plan: Plan, role: str, layout: Layout) -> MegatronEngine:
@@ -76,6 +132,7 @@ def load_engine(plan: Plan, role: str, layout: Layout) -> MegatronEngine:
         seed=settings.seed,
         optimizer=None if strategy.train is None else _optimizer(settings, role),
         recompute=strategy.recompute,
+        offload=strategy.offload,
     )
     engine.load(model.folder)
     return engine
@@ -95,12 +152,6 @@ def build_generator(
         maximum_tokens=tokens,
         kv_cache_bytes=None,
     )
-
-
-def run_settings(plan: Plan) -> RunSettings:
-    """The settings of the run, which a plan that came this far has."""
-    assert plan.scenario.run is not None, "a plan without run settings is refused"
-    return plan.scenario.run
 
 
 def stop_token(folder: Path) -> int | None:

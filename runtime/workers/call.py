@@ -1,10 +1,11 @@
 """What passes between the controller and one rank of a worker group."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, NamedTuple
 
+from planner.domain.dataflow import Option
 from runtime.batch import Piece
 from runtime.rows import Rows
 
@@ -17,9 +18,9 @@ class Call:
     role: str
     method: str
     iteration: int
-    rows: tuple[range, ...]
-    """Global row numbers of this rank's samples, one range per mini-batch of an update, else one."""
-    options: Mapping[str, str] = field(default_factory=dict)
+    rows: tuple[Sequence[int], ...]
+    """Numbers of this rank's samples, one sequence per mini-batch of an update, else one."""
+    options: Mapping[str, Option] = field(default_factory=dict)
     inputs: Mapping[str, tuple[Piece, ...]] = field(default_factory=dict)
     """Of each field that is read, the pieces of the shards passed beside the call."""
     writes: tuple[str, ...] = ()
@@ -37,6 +38,8 @@ class Answer:
     """Start and end of named parts of the call, such as ``reshard``; seconds since the epoch."""
     kept: tuple[int, ...] | None = None
     """Of a call that drops samples: those of its rows that go on, counted from its first; None for all."""
+    lengths: tuple[int, ...] = ()
+    """Of a generation: tokens of each sample, prompt and response."""
 
 
 class Report(NamedTuple):
@@ -46,6 +49,8 @@ class Report(NamedTuple):
     end_s: float
     parts: Mapping[str, tuple[float, float]]
     metrics: Mapping[str, float]
+    kept: tuple[int, ...] | None = None
+    lengths: tuple[int, ...] = ()
 
 
 Role = Any

@@ -7,8 +7,8 @@ import torch
 
 from runtime.engines.megatron import MegatronEngine
 from runtime.workers.call import Answer, Call
-from runtime.workers.inference import answer
-from runtime.workers.training import MiniBatchLoss, renamed, update
+from runtime.workers.inference import answer, forward
+from runtime.workers.training import MicroBatchSize, MiniBatchLoss, renamed, update
 
 
 class CriticWorker:
@@ -20,13 +20,15 @@ class CriticWorker:
         Value loss of a micro-batch.
     """
 
-    def __init__(self, engine: MegatronEngine, *, loss: MiniBatchLoss, epochs: int, micro_batch: int) -> None:
+    def __init__(
+        self, engine: MegatronEngine, *, loss: MiniBatchLoss, epochs: int, size: MicroBatchSize
+    ) -> None:
         self._engine, self._loss = engine, loss
-        self._epochs, self._micro_batch = epochs, micro_batch
+        self._epochs, self._size = epochs, size
 
     def values(self, call: Call, fields: Mapping[str, torch.Tensor]) -> Answer:
         """Values of the states before each token but the first, shape (b, s-1)."""
-        outputs = self._engine.forward(fields["tokens"], micro_batch=self._micro_batch)
+        outputs = forward(self._engine, fields, self._size)
         return answer("old_values", None if outputs is None else outputs[:, :-1])
 
     def update(self, call: Call, fields: Mapping[str, torch.Tensor]) -> Answer:
@@ -36,17 +38,17 @@ class CriticWorker:
             call,
             fields,
             epochs=self._epochs,
-            micro_batch=self._micro_batch,
+            size=self._size,
             loss=self._loss,
         )
         return Answer(metrics=renamed("critic", metrics))
 
     def save_state(self, call: Call, fields: Mapping[str, Any]) -> Answer:
         """Write weights and optimizer states to the folder in the options."""
-        self._engine.save_state(call.options["folder"])
+        self._engine.save_state(str(call.options["folder"]))
         return Answer()
 
     def load_state(self, call: Call, fields: Mapping[str, Any]) -> Answer:
         """Go on from weights and optimizer states in the folder in the options."""
-        self._engine.load_state(call.options["folder"])
+        self._engine.load_state(str(call.options["folder"]))
         return Answer()

@@ -83,6 +83,6 @@ class Host:
         start_s = time.time()
         fields = align({name: concatenate(pieces, shards) for name, pieces in call.inputs.items()})
         answer = getattr(self._roles[call.role], call.method)(call, fields)
-        report = Report(start_s, time.time(), answer.parts, answer.metrics)
+        report = Report(start_s, time.time(), answer.parts, answer.metrics, answer.kept, answer.lengths)
         outputs = [answer.fields[name] if call.answers else None for name in call.writes]
         return (report, *outputs) if outputs else report

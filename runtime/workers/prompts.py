@@ -1,56 +1,110 @@
-"""The process without a device: it deals out prompts, shows texts, and computes advantages."""
+"""Light processes: they deal out prompts, show texts, compute advantages, and ask reward functions."""
 
+import math
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from planner.domain.dataflow import CONTROLLER
 from planner.domain.plan import Plan
+from planner.domain.run import RunSettings
 from planner.domain.workload import Workload
-from runtime.data import Prompt, PromptLoader, encode_prompts, read_prompts
+from runtime.data import Prompt, PromptLoader, Text, prompts_of, read_texts
+from runtime.encoding import encode_prompts, encode_text, tokenizer_of
 from runtime.workers.call import Answer, Call, Role
 from runtime.workers.numeric import Estimator
+from runtime.workers.reward_service import RewardService, reward_function
+
+PROMPTS = "prompts"
+"""The role that deals out prompts and turns tokens into texts."""
 
 
-def light_roles(plan: Plan) -> Mapping[str, Role]:
-    """The roles ``controller``, of the algorithm's numeric calls, and ``prompts``."""
-    scenario, settings = plan.scenario, plan.scenario.run
-    assert settings is not None, "a plan without run settings is refused"
-    (generating,) = (role for role, strategy in plan.strategies.items() if strategy.generate is not None)
-    loader = PromptLoader(
-        read_prompts(Path(settings.prompts)),
-        prompts_per_iteration=scenario.workload.prompts,
-        seed=settings.seed,
-    )
-    tokenizer = AutoTokenizer.from_pretrained(scenario.models[generating].folder)
-    return {
-        CONTROLLER: Estimator(scenario.algorithm, scenario.workload),
-        "prompts": PromptSource(loader, tokenizer, scenario.workload),
-    }
+def light_roles(plan: Plan, names: Sequence[str] = (CONTROLLER, PROMPTS)) -> Mapping[str, Role]:
+    """Roles without devices: ``controller``, of the algorithm's numeric calls, ``prompts``, and services."""
+    return {name: _light_role(plan, name) for name in names}
+
+
+def _light_role(plan: Plan, name: str) -> Role:
+    scenario = plan.scenario
+    if name == CONTROLLER:
+        return Estimator(scenario.algorithm, scenario.workload)
+    if name != PROMPTS:
+        function = reward_function(plan, name)
+        assert function is not None, "a service without a function is refused"
+        return RewardService(function)
+    settings = scenario.run_settings
+    texts = read_texts(*map(Path, settings.pretraining)) if settings.pretraining else []
+    return PromptSource(prompts_of(settings), texts, tokenizer_of(plan), settings, scenario.workload)
 
 
 class PromptSource:
-    """Prompts as tokens, and tokens as texts.
+    """Prompts and pretraining data as tokens, and tokens as texts.
+
+    What an iteration gets depends on the seed and the iteration's number alone. Its rows are those of its own
+    prompts, as many as the workload has candidates, and behind them those of further prompts, which rounds of
+    resampling ask for.
 
     Raises
     ------
     SpecError
-        When a prompt is longer than the workload says; before anything is trained.
+        When a prompt is longer than the workload says and may not be; before anything is trained.
     """
 
-    def __init__(self, loader: PromptLoader, tokenizer: PreTrainedTokenizerBase, workload: Workload) -> None:
-        self._loader, self._tokenizer, self._workload = loader, tokenizer, workload
-        self._encoded(loader.prompts)
+    def __init__(
+        self,
+        prompts: Sequence[Prompt],
+        texts: Sequence[Text],
+        tokenizer: PreTrainedTokenizerBase,
+        settings: RunSettings,
+        workload: Workload,
+    ) -> None:
+        self._texts, self._tokenizer, self._workload = texts, tokenizer, workload
+        self._encoded = encode_prompts(
+            prompts,
+            tokenizer,
+            maximum_tokens=workload.prompt_tokens.maximum,
+            overlong=settings.overlong_prompts,
+        )
+        deal = {"seed": settings.seed, "shuffle": settings.shuffle}
+        candidates = workload.part("candidates").prompts
+        self._loader = PromptLoader(tuple(self._encoded), prompts_per_iteration=candidates, **deal)
+        count = workload.part("samples and pretraining").samples - workload.samples
+        self._text_loader = (
+            PromptLoader(range(len(texts)), prompts_per_iteration=count, **deal) if texts and count else None
+        )
 
     def prompts(self, call: Call, fields: Mapping[str, Any]) -> Answer:
-        """Prompts of an iteration, each as often as it has samples; those of the first for shown samples."""
-        encoded = self._encoded(self._loader.batch(max(0, call.iteration)))
-        repeated = (tokens for tokens in encoded for _ in range(self._workload.samples_per_prompt))
-        return Answer(fields={"prompts": list(islice(repeated, call.rows[0].stop))})
+        """Prompts of an iteration, each as often as it has samples, and their numbers.
+
+        Shown samples, of iteration -1, have those of the first. The option ``samples_per_prompt`` is asked in
+        the place of the workload's.
+        """
+        repeats = int(call.options.get("samples_per_prompt", self._workload.samples_per_prompt))
+        rows = call.rows[0]
+        ids = self._ids(max(0, call.iteration), math.ceil(rows.stop / repeats))
+        chosen = [ids[row // repeats] for row in rows]
+        tokens = {number: self._encoded[number].tolist() for number in dict.fromkeys(chosen)}
+        return Answer(
+            fields={
+                "prompts": [tokens[number] for number in chosen],
+                "prompt_ids": np.array(chosen, dtype=np.int64),
+            }
+        )
+
+    def pretraining(self, call: Call, fields: Mapping[str, Any]) -> Answer:
+        """Pretraining data of an iteration, each text cut to the workload's longest sample."""
+        assert self._text_loader is not None, "an update without pretraining data asks for none"
+        ids = self._text_loader.ids(call.iteration)
+        longest = self._workload.maximum_tokens
+        rows = [
+            encode_text(self._texts[ids[row]], self._tokenizer, maximum_tokens=longest)
+            for row in call.rows[0]
+        ]
+        return Answer(fields={"pretraining": rows})
 
     def texts(self, call: Call, fields: Mapping[str, torch.Tensor]) -> Answer:
         """Prompt and response of each sample."""
@@ -60,8 +114,13 @@ class PromptSource:
         ]
         return Answer(fields={"texts": pairs})
 
+    def _ids(self, iteration: int, count: int) -> list[int]:
+        """Numbers of the first prompts of an iteration, further ones behind its own, over and over."""
+        own = self._loader.ids(iteration)
+        if count <= len(own):
+            return own[:count]
+        further = self._loader.further_ids(iteration)
+        return [*own, *(further[place % len(further)] for place in range(count - len(own)))]
+
     def _text(self, tokens: torch.Tensor) -> str:
         return self._tokenizer.decode(tokens.tolist(), skip_special_tokens=True).strip()
-
-    def _encoded(self, prompts: Sequence[Prompt]) -> list[list[int]]:
-        return encode_prompts(prompts, self._tokenizer, maximum_tokens=self._workload.prompt_tokens.maximum)

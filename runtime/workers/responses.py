@@ -5,16 +5,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from runtime.engines.vllm import Response
+from runtime.engines.requests import Response
 
 
-def sample_seed(seed: int, iteration: int, row: int) -> int:
-    """Seed of one sample: what is sampled depends on nothing else, whatever rank it falls to.
+def sample_seed(seed: int, *place: int) -> int:
+    """Seed of one sample, by its iteration and row: what is sampled depends on nothing else.
 
     >>> sample_seed(0, 1, 2) == sample_seed(0, 1, 2) != sample_seed(0, 2, 1)
     True
     """
-    digest = hashlib.blake2b(f"{seed}/{iteration}/{row}".encode(), digest_size=8).digest()
+    digest = hashlib.blake2b("/".join(map(str, (seed, *place))).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
@@ -25,7 +25,7 @@ def response_rows(
     lengths = [
         (len(prompt), len(response.tokens)) for prompt, response in zip(prompts, responses, strict=True)
     ]
-    width = max(prompt + response for prompt, response in lengths)
+    width = max((prompt + response for prompt, response in lengths), default=1)
     tokens = np.zeros((len(lengths), width), dtype=np.int64)
     mask = np.zeros((len(lengths), width), dtype=bool)
     logprobs = np.zeros((len(lengths), width - 1), dtype=np.float32)

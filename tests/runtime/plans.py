@@ -4,12 +4,14 @@ from pathlib import Path
 
 from planner.domain.algorithm import PpoOptions
 from planner.domain.cluster import Cluster, DeviceSpec, LinkSpec, NodePool
+from planner.domain.job import Rollouts
 from planner.domain.lengths import TokenLengths
 from planner.domain.model import ModelSpec
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from planner.domain.plan import CallPrediction, Plan, Pool, Prediction, Proof, RoleMemory, RoleStrategy
 from planner.domain.reading import read_scenario
-from planner.domain.scenario import RunSettings, Scenario
+from planner.domain.run import RunSettings
+from planner.domain.scenario import Scenario
 from planner.domain.stack import GenerationStack, Stack, TrainingStack
 from planner.domain.workload import Workload
 
@@ -141,3 +143,64 @@ def quickstart_plan(pools: dict[tuple[str, ...], ParallelStrategy], **workload: 
         update={"models": quickstart.models, "run": quickstart.run, "workload": Workload(**sizes)}
     )
     return plan.model_copy(update={"scenario": scenario})
+
+
+def asynchronous_plan(
+    *, staleness: int = 1, generator: int = 1, trainer: int = 1, carry: float = 0.0, **workload: object
+) -> Plan:
+    """GRPO on the quickstart's policy and rule; generation on its own pool runs ahead by the staleness."""
+    scenario = read_scenario(QUICKSTART.with_name("quickstart-grpo.yaml"))
+    sizes = {
+        "prompts": 8,
+        "samples_per_prompt": 2,
+        "prompt_tokens": scenario.workload.prompt_tokens,
+        "response_tokens": TokenLengths(mean=6, maximum=8),
+        **workload,
+    }
+    layout = ParallelStrategy(data=trainer)
+    generate = GenerationStrategy(replicas=generator, max_sequences=16)
+    base = tiny_plan({("actor", "reference"): layout}, per_node=generator + trainer)
+    pools = (
+        Pool(
+            name="pool-0",
+            node_pool="cores",
+            devices=generator,
+            roles=("generator",),
+            order=("generator.generate", "generator.receive"),
+            ahead={"generator.generate": staleness},
+        ),
+        Pool(
+            name="pool-1",
+            node_pool="cores",
+            devices=trainer,
+            roles=("actor", "reference"),
+            order=("reference.logprobs", "actor.update", "actor.send"),
+        ),
+    )
+    changed = {
+        "algorithm": scenario.algorithm,
+        "models": scenario.models,
+        "services": scenario.services,
+        "run": scenario.run,
+        "staleness": staleness,
+        "rollouts": Rollouts(carry=carry),
+        "workload": Workload(**sizes),
+    }
+    return base.model_copy(
+        update={
+            "scenario": base.scenario.model_copy(update=changed),
+            "pools": pools,
+            "strategies": {
+                "generator": RoleStrategy(generate=generate),
+                "actor": RoleStrategy(train=layout, micro_batch=8),
+                "reference": RoleStrategy(infer=layout, micro_batch=8),
+            },
+            "prediction": base.prediction.model_copy(
+                update={
+                    "memory": dict.fromkeys(
+                        ("generator", "actor", "reference"), next(iter(base.prediction.memory.values()))
+                    )
+                }
+            ),
+        }
+    )

@@ -34,7 +34,8 @@ class Counting:
         self.fails_in = fails_in
 
     def prompts(self, call, fields):
-        return self._answer(call, prompts=[[row, row + 1] for row in call.rows[0]])
+        rows = call.rows[0]
+        return self._answer(call, prompts=[[row, row + 1] for row in rows], prompt_ids=np.array(list(rows)))
 
     def texts(self, call, fields):
         rows = zip(fields["tokens"].tolist(), fields["response_mask"].tolist(), strict=True)
@@ -45,7 +46,15 @@ class Counting:
         assert fields["prompts"] == [[row, row + 1] for row in rows]
         tokens = np.stack([rows, rows + 1, rows + 2], axis=1)
         mask = np.tile([False, False, True], (len(rows), 1))
-        return self._answer(call, tokens=tokens, response_mask=mask, old_logprobs=tokens[:, 1:].astype("f4"))
+        assert fields["prompt_ids"].tolist() == rows.tolist()
+        return self._answer(
+            call,
+            lengths=[3] * len(rows),
+            tokens=tokens,
+            response_mask=mask,
+            old_logprobs=tokens[:, 1:].astype("f4"),
+            prompt_ids=rows,
+        )
 
     def values(self, call, fields):
         self._check(call, fields["tokens"][:, 0])
@@ -69,9 +78,9 @@ class Counting:
         if self.fails_in == "nothing, but the critic is slow" and call.role == "critic":
             time.sleep(1.0)
             return Answer()
-        if call.name == self.fails_in == "actor.update" and call.rows[0].start > 0:
+        if call.name == self.fails_in == "actor.update" and call.rows[0][0] > 0:
             raise ValueError(f"the loss of sample 3 is not a number at {time.time()}")
-        if self.fails_in == "actor.update, by a kill" and call.role == "actor" and call.rows[0].start > 0:
+        if self.fails_in == "actor.update, by a kill" and call.role == "actor" and call.rows[0][0] > 0:
             os.kill(os.getpid(), signal.SIGKILL)
         if self.fails_in.startswith("actor") and call.role == "actor":
             time.sleep(60)
@@ -80,9 +89,9 @@ class Counting:
     def _check(self, call, first_column):
         assert first_column.tolist() == [row for rows in call.rows for row in rows]
 
-    def _answer(self, call, **fields):
+    def _answer(self, call, lengths=(), **fields):
         assert set(call.writes) == set(fields)
-        return Answer(fields=fields)
+        return Answer(fields=fields, lengths=tuple(lengths))
 
 
 def counting_roles(fails_in=""):
@@ -113,7 +122,7 @@ def run(plan, *, fails_in="", iterations=1):
 def test_every_rank_gets_its_own_rows_over_two_pools(cluster):
     iterations = run(tiny_plan(TWO_POOLS), iterations=2)
     for finished in iterations:
-        assert {done.call.name: len(done.reports) for done in finished} == {
+        assert {done.name: len(done.reports) for done in finished} == {
             "actor.generate": 2,
             "critic.values": 1,
             "reference.logprobs": 2,
@@ -122,8 +131,8 @@ def test_every_rank_gets_its_own_rows_over_two_pools(cluster):
             "critic.update": 1,
             "actor.update": 2,
         }
-        update = next(done for done in finished if done.call.name == "actor.update")
-        assert [report.metrics["actor/first_row"] for report in update.reports] == [0, 2]
+        update = next(done for done in finished if done.name == "actor.update")
+        assert [report.metrics["actor/first_row"] for report in update.reports] == [0, 1]
 
 
 def test_calls_of_a_pool_run_in_the_plans_order(cluster):
@@ -138,9 +147,7 @@ def test_calls_of_a_pool_run_in_the_plans_order(cluster):
     plan = tiny_plan({("actor", "critic", "reference", "reward"): ParallelStrategy(data=2)}, order=order)
     (finished,) = run(plan)
     for rank in range(2):
-        starts = {
-            done.call.name: done.reports[rank].start_s for done in finished if done.call.pool == "pool-0"
-        }
+        starts = {done.name: done.reports[rank].start_s for done in finished if done.pool == "pool-0"}
         assert tuple(sorted(starts, key=starts.get)) == order
 
 
@@ -170,8 +177,9 @@ def test_shown_samples_are_prompts_with_their_responses(cluster):
 
 def test_a_pool_that_is_ready_runs_ahead_into_the_next_iteration(cluster):
     with controlled(tiny_plan(TWO_POOLS), fails_in="nothing, but the critic is slow") as controller:
+        controller.begin(range(2))
         flights = [controller.submit(ppo, iteration=number) for number in range(2)]
-        first, second = ({done.call.name: done for done in controller.wait(flight)} for flight in flights)
+        first, second = ({done.name: done for done in controller.wait(flight)} for flight in flights)
         slow = first["critic.update"].reports[0]
         assert second["actor.generate"].reports[0].end_s < slow.end_s
         assert second["critic.values"].reports[0].start_s >= slow.end_s

@@ -1,12 +1,8 @@
-import json
-
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from planner.domain.timeline import Span
-from runtime.controller import FinishedCall
-from runtime.metrics import iteration_metrics, metrics_file, timing_name
-from runtime.worker_group import SubmittedCall
+from runtime.metrics import iteration_metrics, timing_name
+from runtime.watch import SubmittedCall
 from runtime.workers.call import Report
 
 
@@ -15,30 +11,15 @@ def span(call, kind, start_s, end_s):
     return Span(pool="pool-0", role=role, call=call, kind=kind, iteration=0, start_s=start_s, end_s=end_s)
 
 
-def test_each_step_is_one_line_and_one_scalar_in_tensorboard(tmp_path):
-    with metrics_file(tmp_path) as metrics:
-        metrics.append(1, {"critic/rewards/mean": 0.5})
-        metrics.append(2, {"critic/rewards/mean": 0.75})
-    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == [
-        {"step": 1, "critic/rewards/mean": 0.5},
-        {"step": 2, "critic/rewards/mean": 0.75},
-    ]
-    board = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-    assert [(event.step, event.value) for event in board.Scalars("critic/rewards/mean")] == [
-        (1, 0.5),
-        (2, 0.75),
-    ]
-
-
-def test_a_resumed_run_keeps_the_lines_up_to_its_checkpoint(tmp_path):
-    with metrics_file(tmp_path) as metrics:
-        for step in (1, 2, 3):
-            metrics.append(step, {"a": step})
-    with metrics_file(tmp_path, kept=2) as metrics:
-        metrics.append(3, {"a": 30.0})
-    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line)["a"] for line in lines] == [1, 2, 30]
+def generation(reported):
+    return SubmittedCall(
+        pool="pool-0",
+        role="actor",
+        name="actor.generate",
+        kind="generate",
+        ranks=len(reported),
+        of_ranks={rank: Report(0, 1, {}, metrics) for rank, metrics in enumerate(reported)},
+    )
 
 
 @pytest.mark.parametrize(
@@ -50,6 +31,13 @@ def test_a_resumed_run_keeps_the_lines_up_to_its_checkpoint(tmp_path):
         ("controller.advantages", "numeric", "adv"),
         ("critic.update", "train", "update_critic"),
         ("actor.update", "train", "update_actor"),
+        ("actor.proximal_logprobs", "infer", "old_log_prob"),
+        ("reward.baselines", "infer", "reward_baseline"),
+        ("cost.costs", "infer", "cost"),
+        ("actor.send", "send", "update_weights"),
+        ("generator.receive", "receive", "update_weights"),
+        ("actor.generate#2", "generate", "gen"),
+        ("judge.debate", "infer", "debate"),
     ],
 )
 def test_times_have_verls_names(call, kind, name):
@@ -57,8 +45,14 @@ def test_times_have_verls_names(call, kind, name):
 
 
 def test_throughput_is_tokens_over_the_seconds_of_the_iteration():
-    call = SubmittedCall(pool="controller", role="controller", name="controller.advantages", kind="numeric")
-    done = FinishedCall(call=call, reports=(Report(0, 1, {}, {"perf/total_num_tokens": 600.0}),))
+    done = SubmittedCall(
+        pool="controller",
+        role="controller",
+        name="controller.advantages",
+        kind="numeric",
+        ranks=1,
+        of_ranks={0: Report(0, 1, {}, {"perf/total_num_tokens": 600.0})},
+    )
     spans = [span("actor.generate", "generate", 1, 2), span("actor.update", "train", 2, 4)]
     metrics = iteration_metrics([done], spans)
     assert metrics["timing_s/step"] == 3
@@ -70,3 +64,22 @@ def test_seconds_shared_with_the_iteration_before_count_once():
     spans = [span("actor.generate", "generate", 3, 5), span("actor.update", "train", 5, 8)]
     assert iteration_metrics([], spans, after_s=4)["timing_s/step"] == 4
     assert iteration_metrics([], spans, after_s=2)["timing_s/step"] == 5
+
+
+def test_numbers_that_differ_over_ranks_become_one_by_what_they_are():
+    reported = (
+        {"a/max": 1.0, "a/min": 1.0, "a": 0.1},
+        {"a/max": 3.0, "a/min": 3.0, "a": 0.1, "b": 5.0},
+        {"a": 0.1},
+    )
+    done = generation(reported)
+    metrics = iteration_metrics([done], [span("actor.generate", "generate", 0, 1)])
+    assert {name: metrics[name] for name in ("a/max", "a/min", "a", "b")} == {
+        "a/max": 3.0,
+        "a/min": 1.0,
+        "a": 0.1,
+        "b": 5.0,
+    }
+    means = ({"c": 1.0}, {"c": 2.0}, {"c": 6.0})
+    done = generation(means)
+    assert iteration_metrics([done], [span("actor.generate", "generate", 0, 1)])["c"] == 3.0

@@ -1,8 +1,7 @@
 import pytest
 
-from runtime.controller import FinishedCall
 from runtime.recorder import Recorder
-from runtime.worker_group import SubmittedCall
+from runtime.watch import SubmittedCall
 from runtime.workers.call import Report
 
 
@@ -13,9 +12,9 @@ def recorder(monkeypatch):
 
 
 def finished(name, kind, *times, pool="pool-0", parts=None):
-    call = SubmittedCall(pool=pool, role=name.split(".")[0], name=name, kind=kind)
-    reports = tuple(Report(start, end, parts or {}, {}) for start, end in times)
-    return FinishedCall(call=call, reports=reports)
+    reports = {rank: Report(start, end, parts or {}, {}) for rank, (start, end) in enumerate(times)}
+    role = name.split(".")[0]
+    return SubmittedCall(pool=pool, role=role, name=name, kind=kind, ranks=len(times), of_ranks=reports)
 
 
 def test_a_call_lasts_from_the_first_start_to_the_last_end(recorder):
@@ -61,3 +60,12 @@ def test_calls_of_a_pool_do_not_overlap_with_those_of_the_iteration_before(recor
     recorder.add([finished("actor.update", "train", (101, 104), (101, 106))], iteration=0)
     (span,) = recorder.add([finished("actor.generate", "generate", (104, 108), (106, 109))], iteration=1)
     assert (span.start_s, span.end_s) == (6, 9)
+
+
+def test_calls_that_a_pool_ran_before_those_of_an_earlier_iteration_stay_where_they_were(recorder):
+    (later,) = recorder.add([finished("generator.receive", "receive", (105, 106))], iteration=0)
+    (ahead,) = recorder.add(
+        [finished("generator.generate", "generate", (101, 104), (101, 105.5))], iteration=1
+    )
+    assert (later.start_s, later.end_s) == (5, 6)
+    assert (ahead.start_s, ahead.end_s) == (1, 5)

@@ -10,7 +10,8 @@ from planner.algorithms import dataflow_of
 from planner.domain.cluster import Cluster, NodePool
 from planner.domain.contradictions import check_roles
 from planner.domain.reading import parse_scenario, read_scenario, scenario_files
-from planner.domain.scenario import RunSettings, Scenario, Service
+from planner.domain.run import RewardFunctionSettings, RunSettings
+from planner.domain.scenario import Scenario, Service
 from planner.domain.workload import Workload
 
 FOLDER = Path(__file__).parents[2] / "scenarios"
@@ -32,7 +33,9 @@ def test_every_example_and_hypothetical_cluster_is_in_the_index(path: Path) -> N
     assert f"| `{path.parent.name}/{path.name}` |" in (FOLDER / "README.md").read_text()
 
 
-@pytest.mark.parametrize("value", [Scenario, Cluster, NodePool, Workload, Service, RunSettings])
+@pytest.mark.parametrize(
+    "value", [Scenario, Cluster, NodePool, Workload, Service, RunSettings, RewardFunctionSettings]
+)
 def test_the_template_shows_every_key(value: type) -> None:
     text = (FOLDER / "template.yaml").read_text()
     known = set(re.findall(r"([a-z_]+):", text))

@@ -14,6 +14,7 @@ TOKEN_BYTES: Mapping[str, int] = MappingProxyType(
         "tokens": 8,
         "response_mask": 1,
         "old_logprobs": 4,
+        "proximal_logprobs": 4,
         "reference_logprobs": 4,
         "old_values": 4,
         "advantages": 4,
@@ -22,8 +23,8 @@ TOKEN_BYTES: Mapping[str, int] = MappingProxyType(
 )
 """Bytes of a field per token of prompt and response: token ids are int64, masks one byte, numbers fp32, as
 this package's runtime holds them. Padding is taken to be removed."""
-SAMPLE_BYTES: Mapping[str, int] = MappingProxyType({"scores": 4, "baselines": 4, "costs": 4})
-"""Bytes of a field per sample: one fp32 number."""
+SAMPLE_BYTES: Mapping[str, int] = MappingProxyType({"prompt_ids": 8, "scores": 4, "baselines": 4, "costs": 4})
+"""Bytes of a field per sample: one int64 or fp32 number."""
 
 
 def crossings(

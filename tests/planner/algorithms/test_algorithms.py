@@ -20,7 +20,10 @@ STAGES = {
     ],
     "grpo": [["actor.generate"], ["reference.logprobs", "reward.scores"], ["actor.update"]],
     "rloo": [["actor.generate"], ["reference.logprobs", "reward.scores"], ["actor.update"]],
+    "dr_grpo": [["actor.generate"], ["reward.scores"], ["actor.update"]],
+    "reinforce_plus_plus": [["actor.generate"], ["reference.logprobs", "reward.scores"], ["actor.update"]],
     "dapo": [["actor.generate"], ["reward.scores"], ["actor.update"]],
+    "gspo": [["actor.generate"], ["reward.scores"], ["actor.update"]],
 }
 
 
@@ -40,7 +43,10 @@ def test_stages_are_generation_preparation_and_training(name: str) -> None:
         ("safe_rlhf", ("actor", "critic", "reference", "reward", "cost")),
         ("grpo", ("actor", "reference", "reward")),
         ("rloo", ("actor", "reference", "reward")),
+        ("dr_grpo", ("actor", "reward")),
+        ("reinforce_plus_plus", ("actor", "reference", "reward")),
         ("dapo", ("actor", "reward")),
+        ("gspo", ("actor", "reward")),
     ],
 )
 def test_each_algorithm_has_the_roles_of_its_paper(name: str, roles: tuple[str, ...]) -> None:
@@ -82,6 +88,18 @@ def test_only_the_update_of_the_safe_actor_learns_from_pretraining_data() -> Non
 def test_the_grpo_update_reads_the_reference_for_the_divergence_in_its_loss() -> None:
     assert "reference.logprobs" in graph_of("grpo").inputs_of("actor.update")
     assert "reference.logprobs" not in graph_of("rloo").inputs_of("actor.update")
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_whoever_judges_responses_learns_which_prompt_they_answer(name: str) -> None:
+    graph = graph_of(name)
+    for call in graph.calls:
+        if call.method in ("scores", "baselines", "costs"):
+            (source,) = graph.inputs_of(call.name)
+            assert graph.call(source).kind == "generate"
+            assert "prompt_ids" in graph.graph.edges[source, call.name]["fields"]
+        else:
+            assert "prompt_ids" not in call.reads
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

@@ -92,8 +92,8 @@ PPO = ("actor", "critic", "reference", "reward")
             "apart[0]: names the role 'rewards', which has no model; did you mean 'reward'?",
         ),
         (
-            {"capabilities": "runtime", "staleness": 1},
-            "capabilities: staleness: 1 is not run yet, only up to 0; change it, or plan without",
+            {"capabilities": "runtime", "rollouts": {"balance": "queue"}},
+            "capabilities: rollouts.balance: 'queue' is not run yet, only 'split' is; change it, or plan without",
         ),
         (
             {"capabilities": "runtime", "precision": "fp8"},

@@ -46,6 +46,14 @@ def test_gpt_writes_its_shape_under_names_of_its_own() -> None:
     assert read("gpt-3-175b", n_inner=1024).ffn == 1024
 
 
+def test_a_config_says_whether_the_weights_of_a_tokens_experts_add_up_to_one() -> None:
+    moe = read("qwen3-30b-a3b").moe
+    plain = read("qwen3-30b-a3b", norm_topk_prob=None).moe  # what transformers takes then
+    assert moe is not None
+    assert plain is not None
+    assert (moe.normalized, plain.normalized) == (True, False)
+
+
 @pytest.mark.parametrize(
     ("name", "change", "expected"),
     [

@@ -5,6 +5,7 @@ from planner.domain.parallelism import (
     GenerationStrategy,
     ParallelStrategy,
     coordinates,
+    expert_coordinate,
     generation_shard,
     generation_tensor_groups,
     micro_data_groups,
@@ -33,6 +34,27 @@ def test_coordinates_and_ranks_are_inverse(layout: ParallelStrategy) -> None:
     assert [rank_of(layout, coordinates(layout, rank)) for rank in range(layout.devices)] == list(
         range(layout.devices)
     )
+
+
+@st.composite
+def expert_layouts(draw: st.DrawFn) -> ParallelStrategy:
+    layout = draw(layouts)
+    ranks = layout.data * layout.context
+    expert = draw(st.sampled_from([size for size in range(1, ranks + 1) if ranks % size == 0]))
+    return layout.model_copy(update={"expert": expert})
+
+
+@given(expert_layouts())
+def test_ranks_that_share_experts_are_consecutive_tensor_groups_of_one_stage(
+    layout: ParallelStrategy,
+) -> None:
+    ranks = range(layout.devices)
+    places = [coordinates(layout, rank) for rank in ranks]
+    assert [rank_of(layout, at) for at in places] == list(ranks)
+    for rank in ranks[:: layout.expert * layout.tensor] if layout.expert > 1 else ():
+        group = places[rank : rank + layout.expert * layout.tensor : layout.tensor]
+        assert [expert_coordinate(layout, at) for at in group] == list(range(layout.expert))
+        assert len({at.pipeline for at in group}) == 1
 
 
 @given(layouts, st.sampled_from(["tensor", "context", "pipeline", "data"]))

@@ -108,7 +108,7 @@ def test_all_mistakes_come_at_once_each_with_its_key_path(tmp_path: Path) -> Non
         ({"cluster": {"node_pools": 3}}, "cluster.node_pools: expected a list, found 3"),
         (
             {"rollouts": None},
-            "rollouts: expected a mapping with keys such as balance, carry, seed, found nothing",
+            "rollouts: expected a mapping with keys such as balance, carry, carry_limit, seed, found nothing",
         ),
         ({"colocate": {"a": 1}}, "colocate: expected a list, found a mapping"),
         (

@@ -1,4 +1,4 @@
-"""Megatron-Core's own models with experts and latent attention, which the engines do not run yet."""
+"""Megatron-Core's own models with latent attention and shared experts, which the engines do not run yet."""
 
 from typing import Any
 
@@ -51,18 +51,13 @@ def static_bytes(model: ModelSpec, strategy: ParallelStrategy) -> dict[str, int]
     return {
         "parameters": sum(buffer.param_data.nbytes for buffer in buffers),
         "gradients": sum(buffer.grad_data.nbytes for buffer in buffers),
-        "optimizer": _state_bytes(adam.build(wrapped, settings)),
+        "optimizer": sum(
+            {
+                tensor.data_ptr(): tensor.nbytes
+                for tensor in adam.state_tensors(adam.build([wrapped], settings))
+            }.values()
+        ),
     }
-
-
-def _state_bytes(optimizer: Any) -> int:
-    return sum(
-        tensor.nbytes
-        for torch_adam in adam.adams(optimizer)
-        for main, moments in torch_adam.state.items()
-        for tensor in (main, *moments.values())
-        if tensor.dim()
-    )
 
 
 def _module(model: ModelSpec, strategy: ParallelStrategy) -> Float16Module:
@@ -86,6 +81,7 @@ def _module(model: ModelSpec, strategy: ParallelStrategy) -> Float16Module:
 
 def _config(model: ModelSpec, strategy: ParallelStrategy) -> TransformerConfig:
     assert model.moe is not None, "a model with experts"
+    assert model.mla is not None, "and with latent attention; the engines run those without"
     options = {
         "num_layers": model.layers,
         "hidden_size": model.hidden,
@@ -118,9 +114,6 @@ def _config(model: ModelSpec, strategy: ParallelStrategy) -> TransformerConfig:
         "apply_rope_fusion": False,
         "persist_layer_norm": False,
     }
-    if model.mla is None:
-        grouped = {"num_query_groups": model.kv_heads, "kv_channels": model.head_dim}
-        return TransformerConfig(**options, **grouped)
     latent = {
         "multi_latent_attention": True,
         "q_lora_rank": model.mla.query_rank,

@@ -1,27 +1,32 @@
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 import torch
-from megatron.core import parallel_state
 
 from planner.domain.model import ModelSpec
 from planner.domain.parallelism import ParallelStrategy
-from runtime.engines.gather import WeightGather
-from runtime.engines.layout import Layout
-from runtime.engines.megatron import MegatronEngine
 from runtime.engines.optimizer import OptimizerSettings
-from runtime.engines.shards import shards
 from tests.runtime import tiny
+from tests.runtime.engines.parity import (
+    SMOOTH,
+    UNCLIPPED,
+    assert_steps_equal_those_of_transformers,
+    devices,
+    engine_of,
+    forward_all,
+    gradients,
+    micro_batches,
+    own_batches,
+    step_all,
+    train,
+    weighted_sum,
+)
 from tests.runtime.worlds import WorldError, run_world
 
 LAYOUTS = ["p1t1d1", "p1t2d1", "p2t1d1", "p1t1d2", "p2t2d1"]
 KINDS = ["llama", "qwen2", "qwen3"]
-UNCLIPPED = OptimizerSettings(learning_rate=1e-2, gradient_clip=1e9, distributed=False)
-SMOOTH = replace(UNCLIPPED, epsilon=1e-4)
-"""For weights after steps: with 1e-8 Adam takes a whole step along a gradient that is rounding noise."""
 
 
 @pytest.fixture(scope="module")
@@ -29,61 +34,6 @@ def models(tmp_path_factory) -> dict[str, ModelSpec]:
     folder = tmp_path_factory.mktemp("models")
     kinds = [*KINDS, "llama-scalar"]
     return {kind: tiny.write_model(folder / kind, kind) for kind in kinds}
-
-
-def engine_of(model: ModelSpec, strategy: str, **options) -> MegatronEngine:
-    options = {"head": "vocabulary", "precision": "fp32", "seed": 0, "optimizer": None} | options
-    engine = MegatronEngine(model=model, layout=Layout(ParallelStrategy.parse(strategy)), **options)
-    engine.load(model.folder)
-    return engine
-
-
-def devices(strategy: str) -> int:
-    return ParallelStrategy.parse(strategy).devices
-
-
-def gradients(engine: MegatronEngine) -> dict[str, torch.Tensor]:
-    """Whole gradients under their Hugging Face names, on every rank."""
-    held = shards(engine._bare_module(), engine.model, of=lambda parameter: parameter.main_grad)
-    with engine.layout:
-        groups = {
-            "tensor_group": parallel_state.get_tensor_model_parallel_group(),
-            "stage_group": parallel_state.get_pipeline_model_parallel_group(),
-        }
-    gather = WeightGather(
-        model=engine.model,
-        head=engine.head,
-        strategy=engine.layout.strategy,
-        read=lambda name: held[name].read(),
-        dtype=torch.float32,
-        device=torch.device("cpu"),
-        **groups,
-    )
-    return {tensor.name: part.clone() for tensor, part in gather}
-
-
-def weighted_sum(output: torch.Tensor, batch: Mapping[str, torch.Tensor]):
-    """A loss in which every output has a weight of its own."""
-    share = (output * batch["weights"]).sum()
-    return share, {"loss": share.detach()}
-
-
-def micro_batches() -> list[dict[str, torch.Tensor]]:
-    """Four micro-batches of different lengths."""
-    draw = torch.Generator().manual_seed(3)
-    batches = []
-    for seed, length in enumerate((8, 12, 8, 10)):
-        tokens_bs = tiny.tokens(2, length, seed=seed)
-        batches.append({"tokens_bs": tokens_bs, "weights": torch.rand(2, length - 1, generator=draw) / 50})
-    return batches
-
-
-def own_batches(engine: MegatronEngine) -> list[dict[str, torch.Tensor]]:
-    return micro_batches()[engine.layout.at.data :: engine.layout.strategy.data]
-
-
-def forward_all(models, strategy, tokens_bs):
-    return [engine_of(model, strategy).forward(tokens_bs, micro_batch=2) for model in models]
 
 
 @pytest.mark.parametrize("strategy", LAYOUTS)
@@ -96,15 +46,6 @@ def test_logprobs_equal_those_of_transformers(models, strategy):
         assert len(outputs) == len(ranks) // ParallelStrategy.parse(strategy).pipeline
         for output in outputs:
             torch.testing.assert_close(output, expected, atol=1e-5, rtol=0)
-
-
-def step_all(models, strategy, recompute):
-    results = []
-    for model in models:
-        engine = engine_of(model, strategy, optimizer=UNCLIPPED, recompute=recompute)
-        metrics = engine.update(own_batches(engine), weighted_sum)
-        results.append((metrics, gradients(engine)))
-    return results
 
 
 def step_of_a_critic(model, strategy):
@@ -121,21 +62,7 @@ def value_batches(engine):
 def test_losses_and_gradients_equal_those_of_transformers(models, strategy, recompute):
     chosen = [models[kind] for kind in KINDS]
     ranks = run_world(step_all, devices(strategy), chosen, strategy, recompute)
-    for index, model in enumerate(chosen):
-        network = tiny.network_of(model)
-        loss = sum(
-            (tiny.logprobs(network, batch["tokens_bs"]) * batch["weights"]).sum() for batch in micro_batches()
-        )
-        loss.backward()
-        expected = {name: parameter.grad for name, parameter in network.named_parameters()}
-        norm = torch.cat([gradient.flatten() for gradient in expected.values()]).norm()
-        for metrics, found in (results[index] for results in ranks):
-            assert metrics["loss"] == pytest.approx(loss.item(), abs=1e-5)
-            assert metrics["grad_norm"] == pytest.approx(norm.item(), rel=1e-5)
-            assert metrics["learning_rate"] == 1e-2
-            assert found.keys() == expected.keys()
-            for name, gradient in expected.items():
-                assert (found[name] - gradient).abs().max() < 1e-5, name
+    assert_steps_equal_those_of_transformers(chosen, ranks)
 
 
 @pytest.mark.parametrize("strategy", ["p1t2d1", "p2t1d2"])
@@ -154,13 +81,6 @@ def test_a_critic_learns_as_in_transformers(models, strategy):
 
 def values_of(network, tokens_bs):
     return network.score(network.model(tokens_bs).last_hidden_state).squeeze(-1)
-
-
-def train(model, strategy, settings, steps=3):
-    engine = engine_of(model, strategy, optimizer=settings)
-    for _ in range(steps):
-        engine.update(own_batches(engine), weighted_sum)
-    return dict(engine.export()), engine.static_bytes()
 
 
 def test_the_distributed_optimizer_gives_the_same_weights_in_less_memory(models):
@@ -281,7 +201,7 @@ def test_stages_may_differ_in_their_layers(tmp_path):
 
 def forward_uneven(model, tokens_bs):
     engine = engine_of(model, "p2t1d1")
-    return [engine.forward(tokens_bs, micro_batch=2)], len(engine._bare_module().decoder.layers)
+    return [engine.forward(tokens_bs, micro_batch=2)], len(engine._bare_chunks()[0].decoder.layers)
 
 
 def train_in_bf16(model, strategy):

@@ -20,6 +20,7 @@ from tests.runtime.worlds import run_world
 LAYOUTS = ["p1t2d1", "p2t1d1", "p1t1d2", "p2t2d1"]
 SLOW_LAYOUTS = ["p1t1d1", "p1t1d3", "p2t1d2", "p1t2d2", "p2t2d2", "p3t1d2"]
 EXPERT_LAYOUTS = ["p1t1d2", "p1t1d2e2", "p1t2d1"]
+CONTEXT_LAYOUTS = ["p1t1d1c2", "p1t2d1c2", "p2t1d1c2", "p2t1d1v2"]
 SLOW_EXPERT_LAYOUTS = ["p1t2d2e2", "p2t1d2e2"]
 KINDS = ["llama", "qwen2", "qwen3"]
 CASES = [
@@ -85,6 +86,32 @@ def test_trained_models_hold_what_is_predicted_on_every_rank_of_larger_layouts(m
     assert_equal_on_every_rank(models, strategy)
 
 
+@pytest.mark.parametrize("strategy", CONTEXT_LAYOUTS)
+def test_context_ranks_share_the_states_and_chunks_hold_the_layers_that_are_predicted(models, strategy):
+    layout = ParallelStrategy.parse(strategy)
+    model = models["llama"].model_copy(update={"layers": 4})
+    cases = [(head, precision) for head in ("vocabulary", "scalar") for precision in ("fp32", "bf16")]
+    for rank, found in enumerate(run_world(measured_llama, layout.devices, model, strategy, cases)):
+        at = coordinates(layout, rank)
+        for (head, precision), held in zip(cases, found, strict=True):
+            fullest = as_dict(states_at(job_of(model, head, precision), sizes_of(layout), at.pipeline))
+            assert held["parameters"] == fullest["parameters"], (rank, head, precision)
+            assert held["gradients"] == fullest["gradients"]
+            if at.context == 0:
+                assert held["optimizer"] == fullest["optimizer"]
+            assert held["optimizer"] <= fullest["optimizer"]
+
+
+def measured_llama(model, strategy, cases):
+    layout, settings = Layout(ParallelStrategy.parse(strategy)), OptimizerSettings(learning_rate=1e-3)
+    return [
+        MegatronEngine(
+            model=model, head=head, layout=layout, precision=precision, seed=0, optimizer=settings
+        ).static_bytes()
+        for head, precision in cases
+    ]
+
+
 @pytest.mark.parametrize("strategy", ["p1t2d1", "p2t1d1"])
 def test_models_that_are_not_trained_hold_their_parameters_alone(models, strategy):
     layout = ParallelStrategy.parse(strategy)
@@ -119,15 +146,28 @@ LATENT = GROUPED.model_copy(
 )
 
 
+EXPERT_CASES = [(head, precision) for head in ("vocabulary", "scalar") for precision in ("fp32", "bf16")]
+
+
+def measured_with_experts(strategy):
+    """Bytes of each case on this rank."""
+    layout = Layout(strategy)
+    settings = OptimizerSettings(learning_rate=1e-3)
+    return [
+        MegatronEngine(
+            model=GROUPED, head=head, layout=layout, precision=precision, seed=0, optimizer=settings
+        ).static_bytes()
+        for head, precision in EXPERT_CASES
+    ]
+
+
 def assert_experts_equal_on_every_rank(strategy):
     layout = ParallelStrategy.parse(strategy)
-    for rank, held in enumerate(run_world(experts.static_bytes, layout.devices, GROUPED, layout)):
-        data = rank // layout.tensor % layout.data  # experts.ORDER: stages outermost
-        at = Coordinates(
-            pipeline=rank // (layout.tensor * layout.data), tensor=rank % layout.tensor, data=data
-        )
-        job = job_of(GROUPED, "vocabulary", "bf16")
-        assert held == as_dict(rank_states(job, sizes_of(layout), at)), rank
+    for rank, found in enumerate(run_world(measured_with_experts, layout.devices, layout)):
+        at = coordinates(layout, rank)
+        for (head, precision), held in zip(EXPERT_CASES, found, strict=True):
+            job = job_of(GROUPED, head, precision)
+            assert held == as_dict(rank_states(job, sizes_of(layout), at)), (rank, head, precision)
 
 
 @pytest.mark.parametrize("strategy", EXPERT_LAYOUTS)

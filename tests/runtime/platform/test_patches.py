@@ -33,6 +33,13 @@ SYMPTOMS = {
     "megatron-literals": "Torch not compiled with CUDA enabled",
     "megatron-adam-step": "'step'",
 }
+EXPERT_SYMPTOMS = {
+    "megatron-router-product": "name 'te_general_gemm' is not defined",
+    "megatron-token-counts": "AllToAllOptions",
+    "megatron-streams": "has no attribute .synchronize.",
+    "megatron-unequal-parts": "invalid tensor size",
+}
+ROTARY = "megatron-rotary-positions"
 
 
 def use_everything(model, folder, without):
@@ -70,6 +77,39 @@ def test_without_one_of_its_patches_megatron_fails(tied, tmp_path, patch):
         run_world(use_everything, 2, tied, tmp_path / "state", patch, timeout_s=20)
 
 
+def train_in(model, strategy, without):
+    """One step in a layout."""
+    apply_once(megatron.PATCHES, without=without)
+    engine = MegatronEngine(
+        model=model,
+        head="vocabulary",
+        layout=Layout(ParallelStrategy.parse(strategy)),
+        precision="fp32",
+        seed=0,
+        optimizer=OptimizerSettings(learning_rate=0.01),
+    )
+    engine.load(model.folder)
+    return engine.update([{"tokens_bs": tiny.tokens(2, 8)}], lambda logprobs, _: (-logprobs.sum(), {}))
+
+
+@pytest.fixture(scope="module")
+def experts(tmp_path_factory):
+    return tiny.write_model(tmp_path_factory.mktemp("experts") / "model", "qwen3_moe")
+
+
+@pytest.mark.parametrize("patch", EXPERT_SYMPTOMS)
+def test_without_one_of_its_patches_experts_fail(experts, patch):
+    assert run_world(train_in, 4, experts, "p1t2d2e2", "")
+    with pytest.raises(WorldError, match=EXPERT_SYMPTOMS[patch]):
+        run_world(train_in, 4, experts, "p1t2d2e2", patch, timeout_s=20)
+
+
+def test_without_its_patch_sequences_are_not_cut_over_ranks(tied):
+    assert run_world(train_in, 2, tied, "p1t1d1c2", "")
+    with pytest.raises(WorldError, match="pin_memory=True requires a CUDA"):
+        run_world(train_in, 2, tied, "p1t1d1c2", ROTARY, timeout_s=20)
+
+
 def processes_after_saving(model, folder, without):
     use_everything(model, folder, without)
     children = multiprocessing.active_children()
@@ -86,7 +126,8 @@ def test_without_its_patch_saving_leaves_a_process_per_rank(tied, tmp_path):
 
 def test_every_patch_has_a_test_of_its_absence():
     of_engines = {"vllm-model-inspection", "vllm-experts-packed"}
-    named = {*SYMPTOMS, "megatron-checkpoint-queue", "torchvision-hidden", *of_engines}
+    others = {ROTARY, "megatron-checkpoint-queue", "torchvision-hidden", *of_engines}
+    named = {*SYMPTOMS, *EXPERT_SYMPTOMS, *others}
     assert named == {patch.name for patch in (*megatron.PATCHES, *torchvision.PATCHES, *vllm.PATCHES)}
 
 

@@ -1,0 +1,111 @@
+"""Tensors that wait in host memory while nobody computes with them."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+
+from planner.domain.plan import Offload
+from runtime.platform import device_kind
+
+Part = Literal["weights", "gradients", "states"]
+OFFLOADED: Mapping[Offload, tuple[Part, ...]] = {
+    "none": (),
+    "optimizer": ("states",),
+    "all": ("weights", "gradients", "states"),
+}
+
+
+@dataclass(kw_only=True)
+class Store:
+    """The storages of some tensors. Without them the tensors are empty shells; views of them stay valid."""
+
+    tensors: Callable[[], Iterable[torch.Tensor]]
+    keeps: bool = True
+    """Whether what they hold is needed again."""
+    _away: list[tuple[torch.UntypedStorage, int, torch.Tensor | None]] = field(default_factory=list)
+
+    @property
+    def is_away(self) -> bool:
+        return bool(self._away)
+
+    def send(self) -> None:
+        """Copy to host memory, pinned on CUDA, and give the device's memory back."""
+        if self._away:
+            return
+        copies = [
+            (storage, storage.nbytes(), _host_copy(storage) if self.keeps else None)
+            for storage in storages(self.tensors())
+        ]
+        _synchronize()
+        for storage, *_ in copies:
+            storage.resize_(0)
+        self._away = copies
+
+    def bring(self) -> None:
+        """Take memory on the device again, with what was there if that is kept."""
+        for storage, size, copy in self._away:
+            storage.resize_(size)
+            if copy is not None:
+                _bytes(storage).copy_(copy, non_blocking=True)
+        _synchronize()
+        self._away = []
+
+
+class Residence:
+    """Which parts of an engine lie on the device; the offloaded ones come for as long as they are needed.
+
+    Parameters
+    ----------
+    offload
+        Which parts leave.
+    """
+
+    def __init__(self, offload: Offload, stores: Mapping[Part, Store]) -> None:
+        self._stores = {part: stores[part] for part in OFFLOADED[offload] if part in stores}
+
+    def send(self) -> None:
+        """Send all offloaded parts away."""
+        for store in self._stores.values():
+            store.send()
+
+    def bring(self, *parts: Part) -> None:
+        """Bring parts that stay until `send`."""
+        for part in parts:
+            if part in self._stores:
+                self._stores[part].bring()
+
+    @contextmanager
+    def at_hand(self, *parts: Part) -> Iterator[None]:
+        """Have parts on the device; those that were away leave again."""
+        came = [self._stores[part] for part in parts if part in self._stores and self._stores[part].is_away]
+        for store in came:
+            store.bring()
+        try:
+            yield
+        finally:
+            for store in came:
+                store.send()
+
+
+def storages(tensors: Iterable[torch.Tensor]) -> list[torch.UntypedStorage]:
+    """What the tensors lie in, each once; not those that are away."""
+    found = [tensor.untyped_storage() for tensor in tensors]
+    return list({storage.data_ptr(): storage for storage in found if storage.nbytes()}.values())
+
+
+def _host_copy(storage: torch.UntypedStorage) -> torch.Tensor:
+    source = _bytes(storage)
+    copy = torch.empty(source.shape, dtype=torch.uint8, pin_memory=device_kind() == "cuda")
+    return copy.copy_(source, non_blocking=True)
+
+
+def _bytes(storage: torch.UntypedStorage) -> torch.Tensor:
+    return torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
+
+
+def _synchronize() -> None:
+    if device_kind() == "cuda":
+        torch.cuda.synchronize()

@@ -1,0 +1,155 @@
+"""Who is told each iteration's metrics: ``metrics.jsonl``, TensorBoard, Weights & Biases, MLflow.
+
+The console's line is the command line's.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch.utils.tensorboard import SummaryWriter
+
+from planner.domain.plan import Plan
+from planner.domain.text import write_text
+
+
+class Tracker(Protocol):
+    """Keeps the metrics of a run."""
+
+    def append(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Keep the metrics of a step, counted from 1."""
+
+    def close(self) -> None:
+        """Write what is not written yet."""
+
+
+class MetricsFile:
+    """Appends one line per step to ``metrics.jsonl``; a reader never sees half a line.
+
+    Parameters
+    ----------
+    kept
+        Steps whose lines stay when an earlier run is resumed; later lines are dropped.
+    """
+
+    def __init__(self, folder: Path, *, kept: int = 0) -> None:
+        self._path = folder / "metrics.jsonl"
+        lines = self._path.read_text().splitlines(keepends=True)[:kept] if self._path.exists() else []
+        self._path.write_text("".join(lines))
+
+    def append(self, step: int, metrics: Mapping[str, float]) -> None:
+        line = json.dumps({"step": step, **metrics}, sort_keys=True) + "\n"
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND)
+        try:
+            os.write(descriptor, line.encode())
+        finally:
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """Nothing is left to write."""
+
+
+class TensorBoard:
+    """Writes events to ``tensorboard/``; those after the steps that are kept are hidden."""
+
+    def __init__(self, folder: Path, *, kept: int = 0) -> None:
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=kept + 1 if kept else None)
+
+    def append(self, step: int, metrics: Mapping[str, float]) -> None:
+        for name, value in metrics.items():
+            self._board.add_scalar(name, value, step)
+        self._board.flush()
+
+    def close(self) -> None:
+        self._board.close()
+
+
+class WeightsAndBiases:
+    """Logs to a W&B run of the scenario's name; ``WANDB_MODE=offline`` keeps it on this machine."""
+
+    def __init__(self, plan: Plan, folder: Path, *, kept: int = 0) -> None:
+        self._run = import_module("wandb").init(
+            project=plan.scenario.run_settings.project,
+            name=plan.scenario.name,
+            config=_config(plan),
+            dir=str(folder),
+            id=_earlier_run(folder, "wandb") if kept else None,
+            resume="allow",
+        )
+        _remember_run(folder, "wandb", self._run.id)
+
+    def append(self, step: int, metrics: Mapping[str, float]) -> None:
+        self._run.log(dict(metrics), step=step)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+class Mlflow:
+    """Logs to an MLflow run of the scenario's name, wherever ``MLFLOW_TRACKING_URI`` says."""
+
+    def __init__(self, plan: Plan, folder: Path, *, kept: int = 0) -> None:
+        self._mlflow = import_module("mlflow")
+        self._mlflow.set_experiment(plan.scenario.run_settings.project)
+        earlier = _earlier_run(folder, "mlflow") if kept else None
+        run = self._mlflow.start_run(run_id=earlier, run_name=plan.scenario.name)
+        _remember_run(folder, "mlflow", run.info.run_id)
+        self._mlflow.log_dict(_config(plan), "scenario.json")
+
+    def append(self, step: int, metrics: Mapping[str, float]) -> None:
+        self._mlflow.log_metrics(dict(metrics), step=step)
+
+    def close(self) -> None:
+        self._mlflow.end_run()
+
+
+class Trackers:
+    """Several trackers that are told the same."""
+
+    def __init__(self, trackers: Sequence[Tracker]) -> None:
+        self._trackers = trackers
+
+    def append(self, step: int, metrics: Mapping[str, float]) -> None:
+        for tracker in self._trackers:
+            tracker.append(step, metrics)
+
+
+@contextmanager
+def trackers_of(plan: Plan, folder: Path, *, kept: int = 0) -> Iterator[Trackers]:
+    """The trackers that a run asks for, closed on leaving.
+
+    Parameters
+    ----------
+    kept
+        Steps that stay when an earlier run is resumed.
+    """
+    wanted = dict.fromkeys(plan.scenario.run_settings.trackers)
+    with ExitStack() as stack:
+        openers = [_OPEN[name] for name in wanted if name in _OPEN]
+        yield Trackers([stack.enter_context(closing(opener(plan, folder, kept))) for opener in openers])
+
+
+_OPEN: Mapping[str, Callable[[Plan, Path, int], Tracker]] = {
+    "jsonl": lambda plan, folder, kept: MetricsFile(folder, kept=kept),
+    "tensorboard": lambda plan, folder, kept: TensorBoard(folder, kept=kept),
+    "wandb": lambda plan, folder, kept: WeightsAndBiases(plan, folder, kept=kept),
+    "mlflow": lambda plan, folder, kept: Mlflow(plan, folder, kept=kept),
+}
+
+
+def _config(plan: Plan) -> dict[str, Any]:
+    return plan.scenario.model_dump(mode="json")
+
+
+def _earlier_run(folder: Path, tracker: str) -> str | None:
+    """What the tracker called the run that was begun in this folder."""
+    path = folder / f"{tracker}-run.txt"
+    return path.read_text().strip() if path.is_file() else None
+
+
+def _remember_run(folder: Path, tracker: str, name: str) -> None:
+    write_text(folder / f"{tracker}-run.txt", f"{name}\n")
