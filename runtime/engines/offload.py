@@ -25,7 +25,9 @@ class Store:
     tensors: Callable[[], Iterable[torch.Tensor]]
     keeps: bool = True
     """Whether what they hold is needed again."""
-    _away: list[tuple[torch.UntypedStorage, int, torch.Tensor | None]] = field(default_factory=list)
+    _away: list[tuple[torch.UntypedStorage, int]] = field(default_factory=list)
+    _copies: list[torch.Tensor] = field(default_factory=list)
+    """In host memory; their memory is used again, for pinning it takes long."""
 
     @property
     def is_away(self) -> bool:
@@ -35,21 +37,21 @@ class Store:
         """Copy to host memory, pinned on CUDA, and give the device's memory back."""
         if self._away:
             return
-        copies = [
-            (storage, storage.nbytes(), _host_copy(storage) if self.keeps else None)
-            for storage in storages(self.tensors())
-        ]
-        _synchronize()
-        for storage, *_ in copies:
+        here = storages(self.tensors())
+        if self.keeps:
+            earlier = [*self._copies, *[None] * len(here)]
+            self._copies = [_copied(storage, copy) for storage, copy in zip(here, earlier, strict=False)]
+            _synchronize()
+        self._away = [(storage, storage.nbytes()) for storage in here]
+        for storage in here:
             storage.resize_(0)
-        self._away = copies
 
     def bring(self) -> None:
         """Take memory on the device again, with what was there if that is kept."""
-        for storage, size, copy in self._away:
+        for number, (storage, size) in enumerate(self._away):
             storage.resize_(size)
-            if copy is not None:
-                _bytes(storage).copy_(copy, non_blocking=True)
+            if self.keeps:
+                _bytes(storage).copy_(self._copies[number], non_blocking=True)
         _synchronize()
         self._away = []
 
@@ -96,9 +98,10 @@ def storages(tensors: Iterable[torch.Tensor]) -> list[torch.UntypedStorage]:
     return list({storage.data_ptr(): storage for storage in found if storage.nbytes()}.values())
 
 
-def _host_copy(storage: torch.UntypedStorage) -> torch.Tensor:
+def _copied(storage: torch.UntypedStorage, copy: torch.Tensor | None) -> torch.Tensor:
     source = _bytes(storage)
-    copy = torch.empty(source.shape, dtype=torch.uint8, pin_memory=device_kind() == "cuda")
+    if copy is None or copy.shape != source.shape:
+        copy = torch.empty(source.shape, dtype=torch.uint8, pin_memory=device_kind() == "cuda")
     return copy.copy_(source, non_blocking=True)
 
 

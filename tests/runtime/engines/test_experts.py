@@ -138,9 +138,10 @@ def go_on_from_state(model, strategy, folder):
     return losses(engine, 2)
 
 
-def test_training_goes_on_from_a_saved_state_with_the_experts_spread_otherwise(models, tmp_path):
+@pytest.mark.parametrize("written", ["p1t1d2e2", "p1t2d1"])
+def test_training_goes_on_from_a_saved_state_with_the_experts_spread_otherwise(models, tmp_path, written):
     model, folder = models[1], tmp_path / "state"
-    expected = run_world(save_state_after_two_steps, 2, model, "p1t1d2e2", folder)[0]
+    expected = run_world(save_state_after_two_steps, 2, model, written, folder)[0]
     for strategy in ("p1t1d2e2", "p1t1d1", "p1t2d2e2", "p1t1d1c2e2"):
         for found in run_world(go_on_from_state, devices(strategy), model, strategy, folder):
             assert found == pytest.approx(expected, abs=1e-5)
