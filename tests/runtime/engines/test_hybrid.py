@@ -129,6 +129,10 @@ CASES = [
     ("qwen2", "p2t2d1", (1, 2), "fp32"),
     ("llama", "p1t2d2", (1,), "fp32"),
     ("llama", "p1t2d1", (1,), "bf16"),
+    ("llama", "p1t2d1c2", (1,), "fp32"),
+    ("llama", "p2t1d1v2", (1,), "fp32"),
+    ("qwen3_moe", "p1t1d2e2", (1,), "fp32"),
+    ("qwen3_moe", "p1t2d2e2", (2, 1), "fp32"),
 ]
 
 
@@ -136,14 +140,14 @@ CASES = [
 def test_generation_weights_are_the_training_weights_and_cost_the_bytes_predicted(
     tmp_path, kind, text, tensors, precision
 ):
-    model = tiny.write_model(tmp_path / "model", kind, layers=3, kv_heads=4)
+    model = tiny.write_model(tmp_path / "model", kind, layers=5, kv_heads=4)
     run_and_check(model, text, tensors, precision)
 
 
 @pytest.mark.parametrize("grouping", ["vanilla", "full"])
 @pytest.mark.parametrize(("text", "tensors"), [("p1t4d1", (2,)), ("p2t1d2", (1,))])
 def test_other_groupings_bring_the_same_weights_at_the_cost_predicted(tmp_path, text, tensors, grouping):
-    model = tiny.write_model(tmp_path / "model", "llama", layers=3, kv_heads=4)
+    model = tiny.write_model(tmp_path / "model", "llama", layers=5, kv_heads=4)
     run_and_check(model, text, tensors, grouping=grouping)
 
 
