@@ -105,7 +105,6 @@ def _rank(rank: int, train: ParallelStrategy, tensor: int, folder: str, sender: 
     figures = transitions(train, tensor, folder)
     if rank == 0:
         sender.send(figures)
-    dist.barrier()
     os._exit(0)
 
 
@@ -140,6 +139,7 @@ def transitions(train: ParallelStrategy, tensor: int, folder: str) -> dict[str, 
                 turns[grouping].append(figures)
     difference = probe(engine, generator)
     assert difference < 1e-4, f"the engines differ by {difference}"
+    generator.close()
     return {
         "weight_bytes": 4 * model.parameters(),
         "layouts": f"{train} to {generate}",
@@ -155,7 +155,8 @@ def _measured(engine: MegatronEngine, generator: GenerationEngine, groups: Weigh
     report = reshard(engine, generator, groups=groups, bucket_bytes=BUCKET_BYTES)
     peak = _resident("VmHWM") - before
     gathering = _seconds(lambda: _exhaust(engine.gather(groups, bucket_bytes=BUCKET_BYTES)))
-    plain = _seconds(_plain_all_gather(groups.split, report.received_bytes))
+    most = max(_of_ranks(report.received_bytes))
+    plain = _seconds(_plain_all_gather(groups.split, most))
     own = {
         "seconds": report.seconds,
         "gather_seconds": gathering,
@@ -164,9 +165,15 @@ def _measured(engine: MegatronEngine, generator: GenerationEngine, groups: Weigh
         "gathered_bytes": report.gathered_bytes,
         "peak_additional_bytes": peak,
     }
-    of_ranks: list[dict[str, float]] = [{}] * dist.get_world_size()
-    dist.all_gather_object(of_ranks, own)
+    of_ranks = _of_ranks(own)
     return {name: max(figures[name] for figures in of_ranks) for name in own}
+
+
+def _of_ranks(own: Any) -> list[Any]:
+    """What every rank has, on every rank."""
+    found: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(found, own)
+    return found
 
 
 def _summary(rounds: list[dict[str, float]]) -> dict[str, float]:
@@ -180,7 +187,7 @@ def _summary(rounds: list[dict[str, float]]) -> dict[str, float]:
 
 def _plain_all_gather(group: dist.ProcessGroup, received_bytes: int) -> Callable[[], None]:
     """An all-gather of equal rows in which each rank receives so many bytes, in buckets of the same size."""
-    if not received_bytes:
+    if group.size() == 1:
         return lambda: None
     total = received_bytes // 4 * group.size() // (group.size() - 1)
     count = -(-4 * total // BUCKET_BYTES)
