@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import costs, paper, rivals, search, simulation, startup, sweep
+from benchmarks import costs, paper, rivals, search, simulation, startup, sweep, transition
 
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "startup": startup.measure,
@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "costs": costs.measure,
     "simulation": simulation.measure,
     "sweep": sweep.measure,
+    "transition": transition.measure,
 }
 RESULTS = Path(__file__).parent / "results"
 

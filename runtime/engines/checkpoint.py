@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -119,17 +120,19 @@ def _file_numbers(model: ModelSpec, head: Head, precision: Precision) -> dict[st
 def _write_weights(
     folder: Path, weights: Iterable[tuple[str, torch.Tensor]], numbers: Mapping[str, int]
 ) -> None:
-    """One file after the other; the tensors come in the order of their numbers."""
+    """Each file once all of its tensors are there, in whatever order they come."""
     count = max(numbers.values()) + 1
     names = (
         [SINGLE] if count == 1 else [f"model-{i:05}-of-{count:05}.safetensors" for i in range(1, count + 1)]
     )
-    pending: dict[str, torch.Tensor] = {}
+    missing = Counter(numbers.values())
+    pending: dict[int, dict[str, torch.Tensor]] = {}
     for name, tensor in weights:
-        pending[name] = tensor.detach().cpu().clone()
-        if len(pending) == sum(number == numbers[name] for number in numbers.values()):
-            save_file(pending, folder / names[numbers[name]], metadata={"format": "pt"})
-            pending = {}
+        number = numbers[name]
+        pending.setdefault(number, {})[name] = tensor.detach().cpu().clone()
+        missing[number] -= 1
+        if not missing[number]:
+            save_file(pending.pop(number), folder / names[number], metadata={"format": "pt"})
     if count > 1:
         index = {"metadata": {}, "weight_map": {name: names[number] for name, number in numbers.items()}}
         (folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")

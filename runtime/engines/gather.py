@@ -1,22 +1,26 @@
-"""Whole weights, or generation shards, out of the training shards of several ranks.
+"""Whole weights, or generation shards, out of the training parts of several ranks.
 
-The one collective behind export and reshard. It goes through the model a layer at a time, so beside the two
-layouts only one layer is in memory. Split tensors are gathered among the ranks that hold the same layers,
-then what was gathered is broadcast to the other stages: a rank receives each byte once
-(`planner.domain.resharding.reshard_volume` predicts how many).
+The one collective behind export and reshard: an all-gather per bucket, of which every rank receives each byte
+that it does not hold once (`planner.domain.resharding.reshard_volume` predicts how many).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 
 import torch
 import torch.distributed as dist
 
+from planner.domain.grouping import Kind, kind_of
 from planner.domain.model import Head, ModelSpec
 from planner.domain.parallelism import ParallelStrategy, coordinates
-from planner.domain.resharding import holds
-from planner.domain.weights import WeightTensor, weight_tensors
+from planner.domain.resharding import pieces
+from planner.domain.weights import WeightTensor, shard_shape, weight_tensors
+from runtime.engines.buckets import HandedOut, buckets
+from runtime.engines.groups import WeightGroups
+
+BUCKET_BYTES = 128 * 2**20
+"""Of what all ranks of a group together put into one bucket, unless one tensor is larger."""
+_KINDS: tuple[Kind, ...] = ("whole", "split", "expert")
 
 
 @dataclass(kw_only=True)
@@ -27,71 +31,91 @@ class WeightGather:
     head: Head
     strategy: ParallelStrategy
     read: Callable[[str], torch.Tensor]
-    """This rank's training shard of a tensor that its stage holds."""
+    """This rank's training part of a tensor that it holds."""
     dtype: torch.dtype
     device: torch.device
-    tensor_group: dist.ProcessGroup
-    """Ranks of one stage whose shards adjoin, in their order."""
-    stage_group: dist.ProcessGroup
-    """Ranks of all stages with the same tensor coordinate, by stage."""
+    groups: WeightGroups
+    bucket_bytes: int = BUCKET_BYTES
     received_bytes: int = field(default=0, init=False)
+    collectives: int = field(default=0, init=False)
 
     def __iter__(self) -> Iterator[tuple[WeightTensor, torch.Tensor]]:
-        tensors = weight_tensors(self.model, self.head)
-        for _, unit in groupby(tensors, key=lambda tensor: (tensor.layer, tensor.in_last_stage)):
-            yield from self._unit(list(unit))
+        for kind in _KINDS:
+            group = self.groups.of(kind)
+            members = {rank: coordinates(self.strategy, rank) for rank in dist.get_process_group_ranks(group)}
+            handed_out = {
+                tensor: given
+                for tensor in weight_tensors(self.model, self.head)
+                if kind_of(tensor) == kind and (given := pieces(tensor, self.model, self.strategy, members))
+            }
+            for bucket in buckets(handed_out, elements=self.bucket_bytes // self.dtype.itemsize):
+                yield from self._gather({tensor: handed_out[tensor] for tensor in bucket}, group)
 
-    def _unit(self, unit: Sequence[WeightTensor]) -> Iterator[tuple[WeightTensor, torch.Tensor]]:
-        """The tensors of one layer, all of which the same stage holds."""
-        stages, virtual = self.strategy.pipeline, self.strategy.virtual
-        layers = self.model.layers
-        stage = next(s for s in range(stages) if holds(unit[0], s, stages, layers, virtual=virtual))
-        own = coordinates(self.strategy, dist.get_rank()).pipeline
-        parts = self._gather(unit) if own == stage else [None] * len(unit)
-        if stages > 1:
-            parts = self._broadcast(unit, parts, stage=stage, own=own)
-        yield from zip(unit, parts, strict=True)
+    def _gather(
+        self, bucket: Mapping[WeightTensor, HandedOut], group: dist.ProcessGroup
+    ) -> Iterator[tuple[WeightTensor, torch.Tensor]]:
+        members = dist.get_process_group_ranks(group)
+        if len(members) == 1:
+            yield from ((tensor, self.read(tensor.name)) for tensor in bucket)
+            return
+        sizes = [sum(given[rank].elements for given in bucket.values() if rank in given) for rank in members]
+        flat = torch.empty(sum(sizes), dtype=self.dtype, device=self.device)
+        rows = dict(zip(members, flat.split(sizes), strict=True))
+        own = rows[dist.get_rank()]
+        self._hand_out(bucket, own)
+        all_gather_uneven(flat, list(rows.values()), group)
+        self.received_bytes += flat.nbytes - own.nbytes
+        self.collectives += 1
+        yield from self._unpacked(bucket, rows)
 
-    def _gather(self, unit: Sequence[WeightTensor]) -> list[torch.Tensor]:
-        parts = [self.read(tensor.name) for tensor in unit]
-        size = self.tensor_group.size()
-        if size == 1:
-            return parts
-        split = [index for index, tensor in enumerate(unit) if tensor.split != "whole"]
-        if not split:
-            return parts
-        flat = torch.cat([parts[index].reshape(-1) for index in split])
-        gathered = flat.new_empty(size * flat.numel())
-        dist.all_gather_single(gathered, flat, group=self.tensor_group)
-        self.received_bytes += (size - 1) * flat.nbytes
-        shapes = [parts[index].shape for index in split]
-        shards = [_unpack(row, shapes) for row in gathered.view(size, -1)]
-        for place, index in enumerate(split):
-            axis = 0 if unit[index].split == "rows" else 1
-            parts[index] = torch.cat([shard[place] for shard in shards], dim=axis)
-        return parts
+    def _hand_out(self, bucket: Mapping[WeightTensor, HandedOut], row: torch.Tensor) -> None:
+        """Write this rank's pieces into its row, one after the other."""
+        place, rank = 0, dist.get_rank()
+        for tensor, given in bucket.items():
+            if rank in given:
+                piece = given[rank]
+                part = self.read(tensor.name).reshape(-1)[piece.start : piece.stop]
+                row[place : place + piece.elements] = part
+                place += piece.elements
 
-    def _broadcast(
-        self, unit: Sequence[WeightTensor], parts: Sequence[torch.Tensor | None], *, stage: int, own: int
-    ) -> list[torch.Tensor]:
-        shapes = [self._gathered_shape(tensor) for tensor in unit]
-        if own == stage:
-            flat = torch.cat([part.reshape(-1) for part in parts if part is not None])
-        else:
-            size = sum(shape.numel() for shape in shapes)
-            flat = torch.empty(size, dtype=self.dtype, device=self.device)
-            self.received_bytes += flat.nbytes
-        dist.broadcast(flat, dist.get_global_rank(self.stage_group, stage), group=self.stage_group)
-        return _unpack(flat, shapes)
+    def _unpacked(
+        self, bucket: Mapping[WeightTensor, HandedOut], rows: Mapping[int, torch.Tensor]
+    ) -> Iterator[tuple[WeightTensor, torch.Tensor]]:
+        places = dict.fromkeys(rows, 0)
+        for tensor, given in bucket.items():
+            parts: dict[int, list[torch.Tensor]] = {}
+            for rank, piece in given.items():
+                values = rows[rank][places[rank] : places[rank] + piece.elements]
+                places[rank] += piece.elements
+                parts.setdefault(piece.part, []).append(values)
+            yield tensor, self._joined(tensor, parts)
 
-    def _gathered_shape(self, tensor: WeightTensor) -> torch.Size:
-        shape = list(tensor.shape)
-        if tensor.split != "whole":
-            axis = 0 if tensor.split == "rows" else 1
-            shape[axis] = shape[axis] // self.strategy.tensor * self.tensor_group.size()
-        return torch.Size(shape)
+    def _joined(self, tensor: WeightTensor, parts: Mapping[int, Sequence[torch.Tensor]]) -> torch.Tensor:
+        """The tensor's parts side by side, each out of the pieces of its holders."""
+        shape = shard_shape(tensor, self.strategy.tensor)
+        shaped = [
+            (runs[0] if len(runs) == 1 else torch.cat(list(runs))).view(shape)
+            for _, runs in sorted(parts.items())
+        ]
+        return shaped[0] if len(shaped) == 1 else torch.cat(shaped, dim=0 if tensor.split == "rows" else 1)
 
 
-def _unpack(flat: torch.Tensor, shapes: Sequence[torch.Size]) -> list[torch.Tensor]:
-    pieces = flat.split([shape.numel() for shape in shapes])
-    return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
+def all_gather_uneven(flat: torch.Tensor, rows: Sequence[torch.Tensor], group: dist.ProcessGroup) -> None:
+    """Fill every rank's row, views of ``flat`` in the group's order, of which each rank has its own.
+
+    One all-gather where the rows are equally long. NCCL gathers uneven ones as well; gloo refuses them, so
+    there every rank's row is broadcast, all at once, and no padding is sent.
+    """
+    own = rows[group.rank()]
+    if len({row.numel() for row in rows}) == 1:
+        dist.all_gather_single(flat, own, group=group)
+    elif dist.get_backend(group) == "nccl":
+        dist.all_gather(list(rows), own, group=group)
+    else:
+        sent = [
+            dist.broadcast(row, dist.get_global_rank(group, source), group=group, async_op=True)
+            for source, row in enumerate(rows)
+            if row.numel()
+        ]
+        for work in sent:
+            work.wait()

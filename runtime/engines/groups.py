@@ -1,42 +1,45 @@
-"""The process groups of the 3D-HybridEngine's weight sync."""
+"""The process groups of a weight sync."""
 
 from dataclasses import dataclass
 from datetime import timedelta
 
 import torch.distributed as dist
 
-from planner.domain.parallelism import (
-    GenerationStrategy,
-    ParallelStrategy,
-    coordinates,
-    micro_data_groups,
-)
+from planner.domain.grouping import Grouping, Kind, gather_groups
+from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 
 
 @dataclass(frozen=True, slots=True)
-class MicroGroups:
-    """The micro-DP group of this rank, by its two dimensions (HybridFlow, section 5.3)."""
+class WeightGroups:
+    """The ranks that this one gathers weights from, by kind of tensor (`planner.domain.grouping`)."""
 
-    tensor: dist.ProcessGroup
-    """Its ranks of the same pipeline stage, whose training shards make up one generation shard."""
-    stages: dist.ProcessGroup
-    """Its ranks of the same tensor coordinate, one per pipeline stage."""
+    grouping: Grouping
+    whole: dist.ProcessGroup
+    split: dist.ProcessGroup
+    expert: dist.ProcessGroup
+
+    def of(self, kind: Kind) -> dist.ProcessGroup:
+        """The group of a kind of tensors."""
+        return {"whole": self.whole, "split": self.split, "expert": self.expert}[kind]
 
 
-def micro_groups(train: ParallelStrategy, generate: GenerationStrategy, *, timeout: timedelta) -> MicroGroups:
-    """Create the groups of all micro-DP groups; every rank of the world calls this."""
-    blocks = micro_data_groups(train, generate)
-    tensor = [part for block in blocks for part in _parts(train, block, "pipeline")]
-    stages = [part for block in blocks for part in _parts(train, block, "tensor")]
-    return MicroGroups(
-        tensor=dist.new_subgroups_by_enumeration(tensor, timeout=timeout)[0],
-        stages=dist.new_subgroups_by_enumeration(stages, timeout=timeout)[0],
+def weight_groups(
+    train: ParallelStrategy,
+    generate: GenerationStrategy,
+    *,
+    timeout: timedelta,
+    grouping: Grouping = "zero-redundancy",
+) -> WeightGroups:
+    """Create the groups; every rank of the world calls this."""
+
+    def created(kind: Kind) -> dist.ProcessGroup:
+        ranks = gather_groups(train, generate, grouping, kind)
+        return dist.new_subgroups_by_enumeration(ranks, timeout=timeout)[0]
+
+    split = created("split")
+    return WeightGroups(
+        grouping=grouping,
+        whole=created("whole"),
+        split=split,
+        expert=created("expert") if train.expert > 1 else split,
     )
-
-
-def _parts(train: ParallelStrategy, ranks: list[int], coordinate: str) -> list[list[int]]:
-    """The ranks by one of their coordinates."""
-    parts: dict[int, list[int]] = {}
-    for rank in ranks:
-        parts.setdefault(getattr(coordinates(train, rank), coordinate), []).append(rank)
-    return [parts[key] for key in sorted(parts)]

@@ -9,7 +9,8 @@ import torch
 import torch.distributed as dist
 
 from planner.domain.weights import WeightTensor
-from runtime.engines.gather import WeightGather
+from runtime.engines.gather import BUCKET_BYTES, WeightGather
+from runtime.engines.groups import WeightGroups
 from runtime.engines.megatron import MegatronEngine
 from runtime.engines.vllm import GenerationEngine
 from runtime.platform import current_device
@@ -22,24 +23,45 @@ class ReshardReport:
     """One weight sync, on this rank."""
 
     received_bytes: int
-    """From the other ranks of its micro-DP group."""
+    """From the other ranks of its groups."""
     generation_bytes: int
     """Its whole generation shard."""
+    gathered_bytes: int
+    """All that it gathered: more than its generation shard in other groupings than HybridFlow's."""
+    collectives: int
+    """One per bucket and kind of tensors."""
     seconds: float
 
 
-def reshard(engine: MegatronEngine, generator: GenerationEngine) -> ReshardReport:
+def reshard(
+    engine: MegatronEngine,
+    generator: GenerationEngine,
+    *,
+    groups: WeightGroups | None = None,
+    bucket_bytes: int = BUCKET_BYTES,
+) -> ReshardReport:
     """Give the training weights to the generation engine; all ranks call it together.
 
-    Each rank gathers its generation shard inside its micro-DP group, a layer at a time.
+    Each rank gathers its generation shard inside its micro-DP group, a bucket at a time, and drops a bucket
+    once vLLM has read it. Other groupings gather all weights and keep them until they are read, as the
+    systems do that they stand for.
+
+    Parameters
+    ----------
+    groups
+        To gather in; the generator's own, or to compare with them, groups in which all weights are gathered.
     """
     start = time.perf_counter()
-    gather = engine.gather(generator.groups.tensor, generator.groups.stages)
+    groups = groups or generator.groups
+    gather = engine.gather(groups, bucket_bytes=bucket_bytes)
     placed = _Placed(gather, shard=generator.shard, shards=generator.generation.tensor)
-    generator.load(placed)
+    generator.load(placed if groups.grouping == "zero-redundancy" else list(placed))
+    engine.offload()
     return ReshardReport(
         received_bytes=gather.received_bytes,
         generation_bytes=placed.generation_bytes,
+        gathered_bytes=placed.gathered_bytes,
+        collectives=gather.collectives,
         seconds=time.perf_counter() - start,
     )
 
@@ -47,21 +69,21 @@ def reshard(engine: MegatronEngine, generator: GenerationEngine) -> ReshardRepor
 class _Placed:
     """Gathered parts as full-sized tensors in which only this rank's generation shard is real.
 
-    The rest is NaN: were the engine to read it, the probe would tell.
+    The rest is NaN: were the engine to read it, the probe would tell. What is gathered whole stays whole.
     """
 
     def __init__(self, gather: WeightGather, *, shard: int, shards: int) -> None:
         self._gather, self._shard, self._shards = gather, shard, shards
-        self.generation_bytes = 0
+        self.generation_bytes = self.gathered_bytes = 0
 
     def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
         for tensor, part in self._gather:
-            self.generation_bytes += part.nbytes
-            yield tensor.name, self._full(tensor, part)
+            self.gathered_bytes += part.nbytes
+            size = tensor.elements * part.itemsize
+            self.generation_bytes += size if tensor.split == "whole" else size // self._shards
+            yield tensor.name, part if part.shape == tensor.shape else self._full(tensor, part)
 
     def _full(self, tensor: WeightTensor, part: torch.Tensor) -> torch.Tensor:
-        if tensor.split == "whole" or self._shards == 1:
-            return part
         axis = 0 if tensor.split == "rows" else 1
         size = part.shape[axis]
         full = part.new_full(tensor.shape, math.nan)

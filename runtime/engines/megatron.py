@@ -7,21 +7,20 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from megatron.core import parallel_state
 from megatron.core.optimizer import MegatronOptimizer
 from megatron.core.transformer.module import MegatronModule
 from megatron.core.utils import unwrap_model
 
 from planner.domain.model import Head, ModelSpec, Precision
-from planner.domain.parallelism import expert_coordinate
+from planner.domain.parallelism import GenerationStrategy, expert_coordinate
 from planner.domain.plan import Offload, Recompute
 from planner.domain.weights import WeightTensor, weight_tensors
 from planner.errors import SpecError
 from runtime.engines import optimizer as adam
 from runtime.engines import states
 from runtime.engines.checkpoint import ModelFolder, write_folder
-from runtime.engines.expert_reader import ExpertReader
-from runtime.engines.gather import WeightGather
+from runtime.engines.gather import BUCKET_BYTES, WeightGather
+from runtime.engines.groups import WeightGroups, weight_groups
 from runtime.engines.layout import Layout
 from runtime.engines.micro_batches import micro_batches
 from runtime.engines.offload import Part, Residence, Store, storages
@@ -29,7 +28,7 @@ from runtime.engines.optimizer import OptimizerSettings
 from runtime.engines.passes import Batch, Evaluate, run, sums_over_replicas
 from runtime.engines.shards import Shard, shards
 from runtime.engines.transformer import DTYPE, build_chunks
-from runtime.platform import current_device
+from runtime.platform import COLLECTIVE_TIMEOUT, current_device
 
 Loss = Callable[[torch.Tensor, Batch], tuple[torch.Tensor, Mapping[str, torch.Tensor]]]
 """From a micro-batch's log-probabilities or values to its share of the loss and the metrics to be summed."""
@@ -73,6 +72,7 @@ class MegatronEngine:
     ) -> None:
         self.model, self.head, self.layout, self.precision = model, head, layout, precision
         self._seed, self._settings = seed, optimizer
+        self._replica_groups: WeightGroups | None = None
         with layout:
             self._chunks = build_chunks(model, head, layout=layout, precision=precision, recompute=recompute)
             if optimizer is not None:
@@ -184,43 +184,39 @@ class MegatronEngine:
     def export(self) -> Iterator[tuple[str, torch.Tensor]]:
         """All weights under their Hugging Face names, whole, one after the other, on every rank.
 
-        What is not gathered is a view of the weight itself; copy what is kept.
+        Their order is that of the buckets that they arrive in. What is not gathered is a view of the weight
+        itself; copy what is kept.
         """
-        with self.layout:
-            groups = (
-                parallel_state.get_tensor_model_parallel_group(),
-                parallel_state.get_pipeline_model_parallel_group(),
-            )
         with self._residence.at_hand("weights"):
-            for tensor, weight in self.gather(*groups):
+            for tensor, weight in self.gather(self.replica_groups()):
                 yield tensor.name, weight
 
-    def gather(self, tensor_group: dist.ProcessGroup, stage_group: dist.ProcessGroup) -> WeightGather:
+    def replica_groups(self) -> WeightGroups:
+        """Groups in which all weights are gathered, created when first asked for, by all ranks together."""
+        if self._replica_groups is None:
+            strategy = self.layout.strategy
+            whole = GenerationStrategy(replicas=strategy.devices, max_sequences=1)
+            self._replica_groups = weight_groups(
+                strategy, whole, grouping="vanilla", timeout=COLLECTIVE_TIMEOUT
+            )
+        return self._replica_groups
+
+    def gather(self, groups: WeightGroups, *, bucket_bytes: int = BUCKET_BYTES) -> WeightGather:
         """The weights gathered among some of the ranks; iterate over it on all of them.
 
         Offloaded weights come to the device for that and stay there until `offload`.
         """
         self._residence.bring("weights")
+        held = self.shards()
         return WeightGather(
             model=self.model,
             head=self.head,
             strategy=self.layout.strategy,
-            read=self.reader(self.shards()),
+            read=lambda name: held[name].read(),
             dtype=DTYPE[self.precision],
             device=current_device(),
-            tensor_group=tensor_group,
-            stage_group=stage_group,
-        )
-
-    def reader(self, held: Mapping[str, Shard]) -> ExpertReader:
-        """How to read this rank's shard of any tensor of its stage, also of experts on other ranks."""
-        with self.layout:
-            group = parallel_state.get_expert_model_parallel_group()
-        return ExpertReader(
-            held,
-            list(weight_tensors(self.model, self.head)) if self.model.moe else [],
-            group,
-            tensor_size=self.layout.strategy.tensor,
+            groups=groups,
+            bucket_bytes=bucket_bytes,
         )
 
     def save(self, folder: str | Path, template_folder: str | Path) -> None:

@@ -9,15 +9,11 @@ import torch
 import torch.distributed as dist
 from vllm import LLM, SamplingParams
 
+from planner.domain.grouping import Grouping, generation_groups, generation_place
 from planner.domain.model import ModelSpec, Precision
-from planner.domain.parallelism import (
-    GenerationStrategy,
-    ParallelStrategy,
-    generation_shard,
-    generation_tensor_groups,
-)
+from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from planner.errors import SpecError
-from runtime.engines.groups import micro_groups
+from runtime.engines.groups import weight_groups
 from runtime.engines.limits import generation_problems, refuse
 from runtime.engines.requests import Request, Response, Rollout, Sampling, logprobs, parameters
 from runtime.platform import COLLECTIVE_TIMEOUT, current_device, device_kind
@@ -27,6 +23,12 @@ from runtime.platform.patches import apply_once
 _DTYPE = {"bf16": "bfloat16", "fp32": "float32"}
 _BLOCK_TOKENS = {"cpu": 32, "cuda": 16}
 """Tokens of one block of the KV cache; the CPU build wants multiples of 32."""
+
+_ON_CUDA = {
+    "enable_sleep_mode": True,
+    # of the device's memory, which must be free at the start; what the cache takes is said in bytes
+    "gpu_memory_utilization": 0.01,
+}
 
 
 class GenerationEngine:
@@ -45,8 +47,10 @@ class GenerationEngine:
     maximum_tokens
         Greatest length of prompt and response together.
     kv_cache_bytes
-        Of this rank; None fits the strategy's ``cache_tokens``. Without those it fits ``max_sequences`` of
-        the greatest length on a CPU, and on CUDA takes what vLLM finds free.
+        Of this rank; None fits the strategy's ``cache_tokens``, or without those ``max_sequences`` sequences
+        of the greatest length.
+    grouping
+        Which ranks generate together and gather from each other; all but the default are for comparison.
 
     Raises
     ------
@@ -66,6 +70,7 @@ class GenerationEngine:
         precision: Precision,
         maximum_tokens: int,
         kv_cache_bytes: int | None,
+        grouping: Grouping = "zero-redundancy",
     ) -> None:
         if model.folder is None:
             raise SpecError(f"{model.name}: generation needs the folder of the model's config file")
@@ -73,13 +78,14 @@ class GenerationEngine:
         apply_once(platform.PATCHES)
         self.model, self.train, self.generation = model, train, generate
         self.maximum_tokens = maximum_tokens
-        _, self.shard, self.replica = generation_shard(train, generate, rank)
-        self.groups = micro_groups(train, generate, timeout=COLLECTIVE_TIMEOUT)
+        self.grouping = grouping
+        _, self.shard, self.replica = generation_place(train, generate, rank, grouping)
+        self.groups = weight_groups(train, generate, grouping=grouping, timeout=COLLECTIVE_TIMEOUT)
         self._tag = _shared_name()
         self._asleep = False
-        if kv_cache_bytes is None and (generate.cache_tokens is not None or device_kind() == "cpu"):
+        if kv_cache_bytes is None:
             kv_cache_bytes = _kv_cache_bytes(model, generate, precision, maximum_tokens)
-        ranks = [member for group in generation_tensor_groups(train, generate) for member in group]
+        ranks = [member for group in generation_groups(train, generate, grouping) for member in group]
         local_rank = current_device().index or 0
         with platform.launched(rank=rank, local_rank=local_rank, ranks=ranks, tag=self._tag):
             self._llm = LLM(
@@ -94,8 +100,8 @@ class GenerationEngine:
                 block_size=_BLOCK_TOKENS[device_kind()],
                 skip_tokenizer_init=True,
                 enforce_eager=device_kind() == "cpu",
-                enable_sleep_mode=device_kind() == "cuda",
                 seed=0,
+                **(_ON_CUDA if device_kind() == "cuda" else {}),
             )
         dist.barrier()
         platform.remove_shared_memory(self._tag)  # all ranks have it open; a killed one leaves no name behind

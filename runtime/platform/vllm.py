@@ -8,6 +8,7 @@ from unittest.mock import patch
 
 import torch
 from vllm.distributed import parallel_state
+from vllm.model_executor.layers.fused_moe.unquantized_fused_moe_method import UnquantizedFusedMoEMethod
 from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
 from vllm.model_executor.models import registry
 from vllm.v1.executor.uniproc_executor import ExecutorWithExternalLauncher
@@ -28,7 +29,26 @@ def _inspect_in_process() -> None:
     registry._run_in_subprocess = _call
 
 
+def _pack_experts_again() -> None:
+    set_up = UnquantizedFusedMoEMethod._setup_kernel
+
+    def packed(method: Any, layer: torch.nn.Module, w13: torch.Tensor, w2: torch.Tensor) -> None:
+        is_reload = method.moe_kernel is not None
+        set_up(method, layer=layer, w13=w13, w2=w2)
+        if is_reload:
+            method.moe_kernel.fused_experts.process_weights_after_loading(layer)
+
+    UnquantizedFusedMoEMethod._setup_kernel = packed
+
+
 PATCHES = (
+    Patch(
+        name="vllm-experts-packed",
+        made_for=VERSION,
+        reason="experts compute with weights that are padded and packed when they are loaded first, and a "
+        "reload puts plain ones in their place",
+        apply=_pack_experts_again,
+    ),
     Patch(
         name="vllm-model-inspection",
         made_for=VERSION,

@@ -9,6 +9,7 @@ for _name in (
     "vllm.model_executor.models.llama",
     "vllm.model_executor.models.qwen2",
     "vllm.model_executor.models.qwen3",
+    "vllm.model_executor.models.qwen3_moe",
     "tests.runtime.tiny",
     "pytest",
 ):

@@ -35,7 +35,10 @@ def write_model(
     kind: Kind,
     *,
     layers: int = 2,
+    heads: int = HEADS,
     kv_heads: int = 2,
+    ffn: int = FFN,
+    vocab: int = VOCAB,
     seed: int = 0,
     dense_layers: int = 0,
     normalized: bool = True,
@@ -48,7 +51,7 @@ def write_model(
         Of a model with experts.
     """
     config_class, model_class = _CLASSES[kind]
-    hidden = HEADS * HEAD_DIM if kind == "qwen2" else HIDDEN
+    hidden = heads * HEAD_DIM if kind == "qwen2" else HIDDEN
     tied = kind == "qwen3"
     options: dict[str, Any] = {} if kind == "qwen2" else {"head_dim": HEAD_DIM}
     has_experts = kind == "qwen3_moe"
@@ -61,11 +64,11 @@ def write_model(
             "norm_topk_prob": normalized,
         }
     config = config_class(
-        vocab_size=VOCAB,
+        vocab_size=vocab,
         hidden_size=hidden,
-        intermediate_size=FFN,
+        intermediate_size=ffn,
         num_hidden_layers=layers,
-        num_attention_heads=HEADS,
+        num_attention_heads=heads,
         num_key_value_heads=kv_heads,
         max_position_embeddings=256,
         rms_norm_eps=1e-5,
@@ -88,11 +91,11 @@ def write_model(
         family=kind.removesuffix("-scalar"),
         layers=layers,
         hidden=hidden,
-        heads=HEADS,
+        heads=heads,
         kv_heads=kv_heads,
         head_dim=HEAD_DIM,
-        ffn=FFN,
-        vocab=VOCAB,
+        ffn=ffn,
+        vocab=vocab,
         tied_embeddings=tied,
         max_positions=256,
         norm_epsilon=1e-5,

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
-from megatron.core import parallel_state
 
 from planner.domain.model import ModelSpec
 from planner.domain.parallelism import ParallelStrategy
@@ -33,19 +32,14 @@ def devices(strategy: str) -> int:
 def gradients(engine: MegatronEngine) -> dict[str, torch.Tensor]:
     """Whole gradients under their Hugging Face names, on every rank."""
     held = engine.shards(of=lambda parameter: parameter.main_grad)
-    with engine.layout:
-        groups = {
-            "tensor_group": parallel_state.get_tensor_model_parallel_group(),
-            "stage_group": parallel_state.get_pipeline_model_parallel_group(),
-        }
     gather = WeightGather(
         model=engine.model,
         head=engine.head,
         strategy=engine.layout.strategy,
-        read=engine.reader(held),
+        read=lambda name: held[name].read(),
         dtype=torch.float32,
         device=torch.device("cpu"),
-        **groups,
+        groups=engine.replica_groups(),
     )
     return {tensor.name: part.clone() for tensor, part in gather}
 

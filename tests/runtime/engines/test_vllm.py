@@ -5,10 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
+from safetensors.torch import load_file
 
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
+from runtime.engines import vllm as limits
 from runtime.engines.vllm import GenerationEngine
 from runtime.platform import vllm as platform
+from runtime.platform.patches import apply_once
 from tests.runtime import tiny
 from tests.runtime.worlds import WorldError, run_world
 
@@ -159,6 +162,40 @@ def test_a_tied_head_follows_the_embedding_only_when_packed_again(tmp_path):
     expected = tiny.logprobs(tiny.network_of(model), torch.tensor(PROMPTS[:1]))[0].tolist()
     assert run_world(reload_tied_head, 1, model, True)[0] == pytest.approx(expected, abs=1e-4)
     assert run_world(reload_tied_head, 1, model, False)[0] != pytest.approx(expected, abs=1e-2)
+
+
+def reload_experts(model, tensor, without):
+    """Scores after several loads of the same weights, and of others in between."""
+    apply_once(platform.PATCHES, without=without)
+    limits.generation_problems = lambda *_, **__: ()
+    weights = list(load_file(f"{model.folder}/model.safetensors").items())
+    engine = engine_of(model, tensor=tensor)
+    scores = []
+    for scale in (1.0, 1.1, 1.0):
+        engine.load([(name, weight * scale) for name, weight in weights])
+        scores.append(engine.score([PROMPTS[0]])[0])
+    engine.close()
+    return scores
+
+
+@pytest.fixture(scope="module")
+def experts(tmp_path_factory):
+    return tiny.write_model(tmp_path_factory.mktemp("experts") / "model", "qwen3_moe")
+
+
+@pytest.mark.parametrize("tensor", [1, 2])
+def test_reloaded_experts_are_those_of_transformers(experts, tensor):
+    expected = tiny.logprobs(tiny.network_of(experts), torch.tensor(PROMPTS[:1]))[0].tolist()
+    for first, other, again in run_world(reload_experts, tensor, experts, tensor, ""):
+        assert first == pytest.approx(expected, abs=1e-4)
+        assert other != pytest.approx(expected, abs=1e-2)
+        assert again == pytest.approx(expected, abs=1e-4)
+
+
+def test_without_its_patch_a_reload_loses_the_padding_of_experts(experts):
+    """When this fails, the patch is no longer needed."""
+    with pytest.raises(WorldError, match="must match the size"):
+        run_world(reload_experts, 1, experts, 1, "vllm-experts-packed")
 
 
 def die_without_cleaning_up(model):

@@ -125,7 +125,8 @@ def test_without_its_patch_saving_leaves_a_process_per_rank(tied, tmp_path):
 
 
 def test_every_patch_has_a_test_of_its_absence():
-    others = {ROTARY, "megatron-checkpoint-queue", "torchvision-hidden", "vllm-model-inspection"}
+    of_engines = {"vllm-model-inspection", "vllm-experts-packed"}
+    others = {ROTARY, "megatron-checkpoint-queue", "torchvision-hidden", *of_engines}
     named = {*SYMPTOMS, *EXPERT_SYMPTOMS, *others}
     assert named == {patch.name for patch in (*megatron.PATCHES, *torchvision.PATCHES, *vllm.PATCHES)}
 

@@ -17,7 +17,7 @@ from planner.costs.sync.transition import (
 )
 from planner.domain.catalog import read_device, read_generation_stack, read_model
 from planner.domain.cluster import NodePool
-from planner.domain.model import ModelSpec
+from planner.domain.model import ModelSpec, MoeSpec
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy, micro_replicas
 from planner.domain.resharding import reshard_volume
 
@@ -77,6 +77,20 @@ def test_costed_volume_is_the_neediest_ranks_of_the_slice_map(both):
     ]
     elements = reshard_elements(SMALL, train.pipeline, train.tensor, generate.pipeline, generate.tensor)
     assert 2 * elements == max(received)
+
+
+@pytest.mark.parametrize("to_tensor", [1, 2, 4])
+@pytest.mark.parametrize("text", ["p1t4d2e2", "p1t4d4e4", "p2t4d2e2", "p2t4d1"])
+def test_costed_volume_of_experts_is_the_neediest_ranks_of_the_slice_map(setting, text, to_tensor):
+    moe = MoeSpec(experts=8, experts_per_token=2, expert_ffn=32)
+    model = ModelSpec(**(SMALL.model_dump() | {"family": "qwen3", "moe": moe}))
+    train = ParallelStrategy.parse(text)
+    generate = GenerationStrategy(tensor=to_tensor, replicas=train.devices // to_tensor, max_sequences=1)
+    received = [
+        reshard_volume(model, train, generate, rank=rank, precision="bf16").received
+        for rank in range(train.devices)
+    ]
+    assert transition(replace(setting, model=model), train, generate).bytes == max(received)
 
 
 @pytest.mark.parametrize(
