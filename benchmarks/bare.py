@@ -7,6 +7,7 @@ among the ranks where a layout needs them whole. Nothing is submitted, scheduled
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from runtime.batch import Piece
 from runtime.engines.hybrid import probe, reshard
 from runtime.rows import concatenate
 from runtime.transfer import split_rows
-from runtime.workers.build import pool_roles
+from runtime.workers.build import pool_roles, stop_token
 from runtime.workers.call import Answer, Call, Role
 from runtime.workers.inference import last_tokens
 from runtime.workers.prompts import light_roles
@@ -90,10 +91,10 @@ class BareScript:
             seeds=[sample_seed(seed, iteration, row) for row in rows],
             temperature=self._plan.scenario.run.temperature,
             maximum_response_tokens=self._plan.scenario.workload.response_tokens.maximum,
-            stop_token=actor._stop_token,
+            stop_token=stop_token(Path(actor._engine.model.folder)),
         )
         parts = gathered(response_rows([prompts[row] for row in rows], responses) if shard == 0 else None)
-        pieces = [Piece(index, 0, len(part["tokens"])) for index, part in enumerate(parts)]
+        pieces = [Piece(index, tuple(range(len(part["tokens"])))) for index, part in enumerate(parts)]
         return {name: concatenate(pieces, [part[name] for part in parts]) for name in parts[0]}
 
     def _forward(self, role: str, rows: Mapping[str, np.ndarray]) -> torch.Tensor:
@@ -131,7 +132,9 @@ class BareScript:
     def _call(self, iteration: int) -> Call:
         """What the roles without engines ask for: a number and all rows."""
         samples = range(self._plan.scenario.workload.samples)
-        return Call(name="", role="", method="", iteration=iteration, rows=(samples,))
+        estimator = "gae" if "critic" in self._roles else "grpo"
+        options = {"estimator": estimator}
+        return Call(name="", role="", method="", iteration=iteration, rows=(samples,), options=options)
 
     @contextmanager
     def _timed(self, call: str) -> Iterator[None]:

@@ -10,19 +10,19 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from benchmarks.quickstart import PPO_ROLES, quickstart, resharding_pins, standing
+from benchmarks.quickstart import ROLES, quickstart, resharding_pins, standing
 from planner import plan as best_plan
-from planner.algorithms import ALGORITHMS
+from planner.algorithms import algorithm_of
 from planner.domain.dataflow import CONTROLLER
 from planner.domain.parallelism import ParallelStrategy
 from planner.domain.plan import Plan
-from runtime.batch import Batch
-from runtime.controller import Controller, FinishedCall
+from runtime.batch import Batch, Samples
+from runtime.controller import Controller
 from runtime.recipes import recipe_of
 from runtime.schedule import Schedule
 from runtime.session import Groups, KeptProcesses, build_roles
 from runtime.transfer import Ranks
-from runtime.watch import wait_for
+from runtime.watch import SubmittedCall, Traffic
 from runtime.worker_group import Flight, WorkerGroup
 from runtime.workers.call import Recipe, Report
 
@@ -43,7 +43,10 @@ WORKLOAD: dict[str, Any] = {
     "epochs": 1,
     "mini_batches": 4,
 }
-ALGORITHM_WORKLOADS: dict[str, dict[str, Any]] = {"ppo": {"prompts": 1024}}
+ALGORITHM_WORKLOADS: dict[str, dict[str, Any]] = {
+    "ppo": {"prompts": 1024},
+    "grpo": {"prompts": 256, "samples_per_prompt": 4},
+}
 
 
 def measure() -> dict[str, Any]:
@@ -62,14 +65,14 @@ def measure() -> dict[str, Any]:
 
 def plan_of(algorithm: str, sizes: dict[str, Any]) -> Plan:
     """All roles on two processes, in the quickstart's layouts."""
-    roles = [role for role in PPO_ROLES if algorithm == "ppo" or role != "critic"]
-    scenario = quickstart("controller", workload={**WORKLOAD, **sizes}, pin=resharding_pins(roles))
+    pins = resharding_pins(ROLES[algorithm])
+    scenario = quickstart("controller", algorithm=algorithm, workload={**WORKLOAD, **sizes}, pin=pins)
     return standing(best_plan(scenario).plan)
 
 
 def compared(plan: Plan, controller: Controller) -> dict[str, Any]:
     """Medians of iterations in turns: the script's by the workers' clocks, the controller's by its own."""
-    algorithm, pool = ALGORITHMS[plan.scenario.algorithm.name], plan.pools[0].name
+    algorithm, pool = algorithm_of(plan.scenario.algorithm), plan.pools[0].name
     bare, controlled = [], []
 
     def alone(iteration: int) -> Sequence[Report]:
@@ -77,7 +80,7 @@ def compared(plan: Plan, controller: Controller) -> dict[str, Any]:
         bare.append(bare_seconds(reports))
         return reports
 
-    def with_controller(iteration: int) -> Sequence[FinishedCall]:
+    def with_controller(iteration: int) -> Sequence[SubmittedCall]:
         start = time.perf_counter()
         finished = controller.iterate(algorithm, iteration=iteration)
         seconds = time.perf_counter() - start
@@ -128,16 +131,16 @@ def bare_seconds(reports: Sequence[Report]) -> Seconds:
     }
 
 
-def controlled_seconds(finished: Sequence[FinishedCall]) -> Seconds:
+def controlled_seconds(finished: Sequence[SubmittedCall]) -> Seconds:
     """The same of the calls that a controller made."""
     return {
-        done.call.name: max(report.end_s for report in done.reports)
+        done.name: max(report.end_s for report in done.reports)
         - min(report.start_s for report in done.reports)
         for done in finished
     }
 
 
-def check_same_work(alone: Sequence[Report], finished: Sequence[FinishedCall]) -> None:
+def check_same_work(alone: Sequence[Report], finished: Sequence[SubmittedCall]) -> None:
     """Both learned the same from the same samples."""
     controlled: dict[str, float] = {}
     for done in finished:
@@ -151,29 +154,33 @@ def check_same_work(alone: Sequence[Report], finished: Sequence[FinishedCall]) -
 def empty_calls(plan: Plan, groups: Groups) -> dict[str, float]:
     """Milliseconds from submitting a call that does nothing to its result, and of each of many in flight."""
     pool = plan.pools[0].name
-    single = [_empty_call_seconds(pool, groups[pool], calls=1) for _ in range(EMPTY_CALLS)]
-    many = _empty_call_seconds(pool, groups[pool], calls=EMPTY_CALLS)
+    single = [_empty_call_seconds(plan, groups[pool], calls=1) for _ in range(EMPTY_CALLS)]
+    many = _empty_call_seconds(plan, groups[pool], calls=EMPTY_CALLS)
     return {
         "milliseconds": round(1000 * median(single), 3),
         "milliseconds_in_flight": round(1000 * many / EMPTY_CALLS, 3),
     }
 
 
-def _empty_call_seconds(pool: str, processes: Sequence[Any], *, calls: int) -> float:
-    flight = Flight(iteration=0)
+def _empty_call_seconds(plan: Plan, processes: Sequence[Any], *, calls: int) -> float:
+    pool = plan.pools[0].name
+    flight, traffic = Flight(iteration=0), Traffic()
     group = WorkerGroup(
         role=BARE,
         pool=pool,
         processes=processes,
         ranks=Ranks(layout=ParallelStrategy(data=len(processes))),
-        mini_batches=1,
-        schedule=Schedule({}),
+        workload=plan.scenario.workload,
+        schedule=Schedule(),
         flight=flight,
+        traffic=traffic,
+        deal=lambda method, rows: Batch(Samples(rows), {}),
     )
     start = time.perf_counter()
     for _ in range(calls):
-        group.scores(Batch(len(processes), {}))
-    wait_for(flight.reports)
+        group.scores(Batch(Samples(range(len(processes))), {}))
+    while traffic:
+        traffic.settle()
     return time.perf_counter() - start
 
 

@@ -8,11 +8,9 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
-import ray
-
 from benchmarks.quickstart import micro_batch_pins, quickstart, standing
 from planner import plan as best_plan
-from planner.algorithms import ALGORITHMS, Algorithm
+from planner.algorithms import Algorithm, algorithm_of
 from planner.domain.timeline import Span
 from runtime.controller import Controller
 from runtime.recipes import recipe_of
@@ -43,7 +41,7 @@ def measure() -> dict[str, Any]:
 def split() -> dict[str, Any]:
     """Everything after generation, on two pools, in turns with the same calls one after the other."""
     plan = standing(best_plan(quickstart("overlap", **SPLIT)).plan)
-    algorithm = ALGORITHMS[plan.scenario.algorithm.name]
+    algorithm = algorithm_of(plan.scenario.algorithm)
     together: list[Sequence[Span]] = []
     alone: list[Sequence[Span]] = []
     with session(plan, lambda pool: recipe_of(plan, pool)) as controller:
@@ -114,8 +112,9 @@ class _Waiting:
     def __getattr__(self, method: str) -> Callable[..., Any]:
         def call(batch: Any, **options: Any) -> Any:
             result = getattr(self._group, method)(batch, **options)
-            reports = list(self._group.flight.reports)
-            ray.wait(reports, num_returns=len(reports))
+            while not self._group.flight.is_over:
+                self._group.traffic.settle()
+                self._group.schedule.go_on()
             return result
 
         return call

@@ -12,11 +12,11 @@ from runtime.trials import SLOW_LEARNING
 SCENARIO = Path("scenarios/quickstart.yaml")
 PROCESSES = 2
 NETWORK = {"bandwidth": "10 GB/s", "latency": "50 us"}
-PPO_ROLES = ("actor", "critic", "reference", "reward")
+ROLES = {"ppo": ("actor", "critic", "reference", "reward"), "grpo": ("actor", "reference", "reward")}
 MICRO_BATCH = 32
 
 
-def quickstart(name: str, **keys: Any) -> Scenario:
+def quickstart(name: str, *, algorithm: str = "ppo", **keys: Any) -> Scenario:
     """The quickstart's scenario with other keys, and without its pins."""
     written = read_keys(SCENARIO)
     node_pool = {
@@ -27,12 +27,19 @@ def quickstart(name: str, **keys: Any) -> Scenario:
         "network": NETWORK,
     }
     cluster = {"name": "this-machine", "node_pools": [node_pool]}
-    changed = {"name": name, "cluster": cluster, "capabilities": "runtime", "pin": {}, **keys}
-    value = {**written.value, **changed}
+    changed = {
+        "name": name,
+        "algorithm": algorithm,
+        "models": {role: written.value["models"][role] for role in ROLES[algorithm]},
+        "cluster": cluster,
+        "capabilities": "runtime",
+        "pin": {},
+    }
+    value = {**written.value, **changed, **keys}
     return parse_scenario(value, where=written.where, relative_to=written.relative_to)
 
 
-def resharding_pins(roles: Sequence[str] = PPO_ROLES) -> dict[str, int]:
+def resharding_pins(roles: Sequence[str] = ROLES["ppo"]) -> dict[str, int]:
     """The quickstart's layouts: trained roles are cut in two, the others and generation are not."""
     pins = {"actor.generate.tensor": 1}
     for role in roles:
@@ -41,7 +48,7 @@ def resharding_pins(roles: Sequence[str] = PPO_ROLES) -> dict[str, int]:
     return pins | micro_batch_pins(roles)
 
 
-def micro_batch_pins(roles: Sequence[str] = PPO_ROLES) -> dict[str, int]:
+def micro_batch_pins(roles: Sequence[str] = ROLES["ppo"]) -> dict[str, int]:
     """The quickstart's micro-batches."""
     return {f"{role}.micro_batch": MICRO_BATCH for role in roles}
 

@@ -3,16 +3,13 @@
 import pytest
 
 from benchmarks.controller import bare_seconds, check_same_work, controlled_seconds, figures
-from runtime.controller import FinishedCall
-from runtime.worker_group import SubmittedCall
+from runtime.watch import SubmittedCall
 from runtime.workers.call import Report
 
 
-def finished(name: str, *reports: Report) -> FinishedCall:
-    role = name.split(".")[0]
-    return FinishedCall(
-        call=SubmittedCall(pool="pool-0", role=role, name=name, kind="train"), reports=reports
-    )
+def finished(name: str, *reports: Report) -> SubmittedCall:
+    role, ranks = name.split(".")[0], dict(enumerate(reports))
+    return SubmittedCall(pool="pool-0", role=role, name=name, kind="train", ranks=len(ranks), of_ranks=ranks)
 
 
 def test_an_iteration_of_the_script_lasts_from_its_first_start_to_its_last_end():
