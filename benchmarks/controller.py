@@ -65,8 +65,14 @@ def measure() -> dict[str, Any]:
 
 def plan_of(algorithm: str, sizes: dict[str, Any]) -> Plan:
     """All roles on two processes, in the quickstart's layouts."""
-    pins = resharding_pins(ROLES[algorithm])
-    scenario = quickstart("controller", algorithm=algorithm, workload={**WORKLOAD, **sizes}, pin=pins)
+    roles = ROLES[algorithm]
+    scenario = quickstart(
+        "controller",
+        roles=roles,
+        algorithm=algorithm,
+        workload={**WORKLOAD, **sizes},
+        pin=resharding_pins(roles),
+    )
     return standing(best_plan(scenario).plan)
 
 

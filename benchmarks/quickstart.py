@@ -16,8 +16,8 @@ ROLES = {"ppo": ("actor", "critic", "reference", "reward"), "grpo": ("actor", "r
 MICRO_BATCH = 32
 
 
-def quickstart(name: str, *, algorithm: str = "ppo", **keys: Any) -> Scenario:
-    """The quickstart's scenario with other keys, and without its pins."""
+def quickstart(name: str, *, roles: Sequence[str] = ROLES["ppo"], **keys: Any) -> Scenario:
+    """The quickstart's scenario with models for these roles and other keys, and without its pins."""
     written = read_keys(SCENARIO)
     node_pool = {
         "name": "local",
@@ -29,8 +29,7 @@ def quickstart(name: str, *, algorithm: str = "ppo", **keys: Any) -> Scenario:
     cluster = {"name": "this-machine", "node_pools": [node_pool]}
     changed = {
         "name": name,
-        "algorithm": algorithm,
-        "models": {role: written.value["models"][role] for role in ROLES[algorithm]},
+        "models": {role: written.value["models"][role] for role in roles},
         "cluster": cluster,
         "capabilities": "runtime",
         "pin": {},

@@ -1,20 +1,22 @@
 """The reward that both sides of the comparison earn, and what is said of a contender."""
 
-from benchmarks.friendly import compute_score, friendly_reward
-from benchmarks.trl import COMMON, figures
+from benchmarks.friendly import friendly_reward
+from benchmarks.trl import COMMON, figures, our_scenario
 
 
 def test_friendly_words_and_the_subject_earn_a_point_each():
-    assert compute_score("", "the waiter was kind.", "the waiter") == 2.0
-    assert compute_score("", "the soup was cold.", "the waiter") == 0.0
-
-
-def test_trl_and_verl_signatures_give_the_same_reward():
-    texts = ["a lovely garden", "the host was rude", ""]
-    subjects = ["the garden", "the host", "the soup"]
+    texts = ["the waiter was kind, kind and warm.", "the soup was cold.", "The best soup"]
     turns = [[{"role": "assistant", "content": text}] for text in texts]
-    one_by_one = [compute_score("", text, subject) for text, subject in zip(texts, subjects, strict=True)]
-    assert friendly_reward(turns, subjects, prompts=None) == one_by_one
+    assert friendly_reward(turns, ["the waiter"] * 3, prompts=None) == [4.0, 0.0, 1.0]
+
+
+def test_both_sides_are_told_the_same():
+    scenario = our_scenario(COMMON)
+    assert scenario.workload.samples == COMMON.samples
+    assert scenario.workload.response_tokens.maximum == COMMON.response_tokens
+    assert scenario.algorithm.kl_loss_coefficient == COMMON.kl_coefficient
+    assert scenario.algorithm.aggregation == "seq-mean-token-mean"  # TRL's loss_type "grpo"
+    assert scenario.run.actor_learning_rate == COMMON.learning_rate
 
 
 def test_a_contenders_rate_is_of_its_median_step():
