@@ -1,6 +1,6 @@
 """What overlaps, from spans that a person can draw."""
 
-from benchmarks.overlap import after_generation, figures, makespan, serial_sum
+from benchmarks.overlap import after_generation, figures, makespan, periods_of, serial_sum
 from planner.domain.timeline import Span
 
 
@@ -34,3 +34,11 @@ def test_the_ratio_is_of_the_makespan_together_to_the_sum_alone():
     found = figures([TOGETHER] * 3, [ALONE] * 3)
     assert (found["makespan_seconds"], found["serial_seconds"], found["ratio"]) == (3.0, 5.0, 0.6)
     assert found["calls"]["critic.update"] == {"pool": "pool-1", "alone": 2.0, "together": 2.0}
+
+
+def test_a_period_is_from_one_update_to_the_next():
+    later = [
+        span("pool-0", "actor.update", 9.0, 12.5),
+        span("pool-1", "actor.generate", 8.0, 20.0, "generate"),
+    ]
+    assert periods_of([TOGETHER, later]) == [4.5]
