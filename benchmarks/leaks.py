@@ -49,7 +49,7 @@ class Growth:
 def measure() -> dict[str, Any]:
     """Growth of each process that lives through the run, and of the object store."""
     samples = Samples()
-    plan = best_plan(quickstart("leaks", workload=WORKLOAD, pin=resharding_pins())).plan
+    plan = best_plan(quickstart("leaks", workload=WORKLOAD, pin=resharding_pins(micro_batch=8))).plan
     with tempfile.TemporaryDirectory() as folder:
         runtime.run(plan, out=Path(folder) / "run", iterations=ITERATIONS, progress=samples.take)
     return {

@@ -38,18 +38,18 @@ def quickstart(name: str, *, roles: Sequence[str] = ROLES["ppo"], **keys: Any) -
     return parse_scenario(value, where=written.where, relative_to=written.relative_to)
 
 
-def resharding_pins(roles: Sequence[str] = ROLES["ppo"]) -> dict[str, int]:
+def resharding_pins(roles: Sequence[str] = ROLES["ppo"], *, micro_batch: int = MICRO_BATCH) -> dict[str, int]:
     """The quickstart's layouts: trained roles are cut in two, the others and generation are not."""
     pins = {"actor.generate.tensor": 1}
     for role in roles:
         phase, tensor = ("train", 2) if role in ("actor", "critic") else ("infer", 1)
         pins |= {f"{role}.{phase}.pipeline": 1, f"{role}.{phase}.tensor": tensor}
-    return pins | micro_batch_pins(roles)
+    return pins | micro_batch_pins(roles, micro_batch)
 
 
-def micro_batch_pins(roles: Sequence[str] = ROLES["ppo"]) -> dict[str, int]:
-    """The quickstart's micro-batches."""
-    return {f"{role}.micro_batch": MICRO_BATCH for role in roles}
+def micro_batch_pins(roles: Sequence[str] = ROLES["ppo"], micro_batch: int = MICRO_BATCH) -> dict[str, int]:
+    """The same micro-batch for all; by default the quickstart's."""
+    return {f"{role}.micro_batch": micro_batch for role in roles}
 
 
 def standing(plan: Plan) -> Plan:
