@@ -99,6 +99,7 @@ def compared(plan: Plan, controller: Controller) -> dict[str, Any]:
         else:
             reports, finished = alone(iteration), with_controller(iteration)
         check_same_work(reports, finished)
+        print(iteration, bare[-1][ITERATION], controlled[-1][ITERATION], flush=True)
     return figures(bare[WARM_UP:], controlled[WARM_UP:])
 
 

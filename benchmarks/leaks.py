@@ -6,7 +6,7 @@ apart: the store puts new objects at ever other places, and each page that was t
 
 import math
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 import psutil
 import ray
 from ray._private.internal_api import node_stats
+from ray._private.worker import global_worker
 
 import runtime
 from benchmarks.quickstart import quickstart, resharding_pins
@@ -68,7 +69,7 @@ class Samples:
     """Memory by process, one number each iteration."""
 
     def __init__(self) -> None:
-        self._memory: dict[str, list[int]] = defaultdict(list)
+        self._memory: dict[tuple[int, str, str], list[int]] = defaultdict(list)
         self.store: dict[str, list[int]] = defaultdict(list)
         self.seconds: list[float] = []
 
@@ -78,27 +79,34 @@ class Samples:
         me = psutil.Process()
         for process in (me, *me.children(recursive=True)):
             try:
-                memory, name = process.memory_info(), f"{label(process.cmdline())} {process.pid}"
+                memory, name = process.memory_info(), label(process.cmdline())
             except psutil.NoSuchProcess:
                 continue
-            self._memory[f"{name} private"].append(memory.rss - memory.shared)
-            self._memory[f"{name} shared"].append(memory.shared)
+            self._memory[process.pid, name, "private"].append(memory.rss - memory.shared)
+            self._memory[process.pid, name, "shared"].append(memory.shared)
         for name, value in store_usage().items():
             self.store[name].append(value)
 
     @property
     def lasting(self) -> Mapping[str, Sequence[int]]:
-        """Of the processes that were there all the time."""
-        return {name: values for name, values in self._memory.items() if len(values) == len(self.seconds)}
+        """Of the processes that were there all the time, numbered where several run the same."""
+        numbers: Counter[tuple[str, str]] = Counter()
+        lasting = {}
+        for (_, name, kind), values in sorted(self._memory.items()):
+            if len(values) == len(self.seconds):
+                numbers[name, kind] += 1
+                lasting[f"{name} {numbers[name, kind]}, {kind}"] = values
+        return lasting
 
 
 def store_usage() -> dict[str, int]:
-    """Bytes and objects in the object store of this machine's node."""
+    """Bytes and objects in the object store of this node, and references that this process holds."""
     node = ray.nodes()[0]
     stats = node_stats(node["NodeManagerAddress"], node["NodeManagerPort"], include_memory_info=False)
     return {
         "bytes": stats.store_stats.object_store_bytes_used,
         "objects": stats.store_stats.num_local_objects,
+        "references": len(global_worker.core_worker.get_all_reference_counts()),
     }
 
 
@@ -113,7 +121,7 @@ def label(command: Sequence[str]) -> str:
     if not command:
         return "ended"
     first = Path(command[0]).name
-    if first.startswith("python"):
+    if first.startswith("python") and "-c" not in command:
         first = next((Path(word).name for word in command[1:] if not word.startswith("-")), first)
     return first.split(".")[0] if first.startswith("ray::") else first
 
