@@ -23,7 +23,7 @@ from runtime.rows import concatenate
 from runtime.transfer import split_rows
 from runtime.workers.build import pool_roles, stop_token
 from runtime.workers.call import Answer, Call, Role
-from runtime.workers.inference import last_tokens
+from runtime.workers.inference import forward, last_tokens
 from runtime.workers.prompts import light_roles
 from runtime.workers.responses import response_rows, sample_seed
 from runtime.workers.training import renamed, update
@@ -101,10 +101,14 @@ class BareScript:
         """Outputs of a role's model for all samples, on every rank; each replica computes its part."""
         strategy = self._plan.strategies[role]
         place = coordinates(strategy.layout, dist.get_rank())
-        tokens = torch.from_numpy(rows["tokens"])
-        own = split_rows(len(tokens), strategy.layout.data)[place.data]
-        outputs = self._roles[role]._engine.forward(
-            tokens[own.start : own.stop], micro_batch=strategy.micro_batch
+        own = split_rows(len(rows["tokens"]), strategy.layout.data)[place.data]
+        outputs = forward(
+            self._roles[role]._engine,
+            {
+                name: torch.from_numpy(rows[name][own.start : own.stop])
+                for name in ("tokens", "response_mask")
+            },
+            self._roles[role]._size,
         )
         if strategy.layout.data == strategy.layout.pipeline == 1:
             return outputs
@@ -125,7 +129,7 @@ class BareScript:
             Call(name="", role=role, method="update", iteration=0, rows=tuple(rows)),
             {name: column[chosen] for name, column in fields.items()},
             epochs=workload.epochs,
-            micro_batch=strategy.micro_batch,
+            size=self._roles[role]._size,
             loss=self._roles[role]._loss,
         )
 
