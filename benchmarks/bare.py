@@ -28,6 +28,9 @@ from runtime.workers.prompts import light_roles
 from runtime.workers.responses import response_rows, sample_seed
 from runtime.workers.training import renamed, update
 
+READ = ("tokens", "response_mask")
+"""Fields that forward passes read."""
+
 
 def roles_with_script(plan: Plan, names: Sequence[str], script: str) -> Mapping[str, Role]:
     """The roles of a pool, and on the same engines the script, as a role of the given name."""
