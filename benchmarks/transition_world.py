@@ -33,7 +33,7 @@ from runtime.engines.megatron import MegatronEngine
 from runtime.engines.vllm import GenerationEngine
 
 _LIBC = ctypes.CDLL(None)
-ROUNDS = 9
+ROUNDS = 7
 GROUPINGS: tuple[Grouping, ...] = ("zero-redundancy", "vanilla", "full")
 BUCKET_BYTES = 16 * 2**20
 TIMEOUT = timedelta(minutes=8)
