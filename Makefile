@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
-.PHONY: demo test test-slow lint bench data calibrate validation setup clean
+.PHONY: demo test test-slow lint bench bench-trl data calibrate validation setup clean
 
 demo: setup
 	$(BIN)/hybridmap run scenarios/quickstart.yaml
@@ -24,6 +24,11 @@ lint: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks
+
+# Against TRL, which nothing else needs.
+bench-trl: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cpu,dev,bench]'
+	$(BIN)/python -m benchmarks trl
 
 # Both read measured rows from a folder: make validation DATA=FOLDER
 calibrate: setup

@@ -56,6 +56,8 @@ def strategy_refusals(
     model, work = scenario.model_of(role), scenario.workload
     yield from option_refusals(can, strategy)
     yield from layout_refusals(can, model, strategy.layout)
+    yield from group_refusals(strategy.layout)
+    yield from division_refusals(model, strategy.layout)
     yield from sample_refusals(can, work, strategy)
     if strategy.generate is not None:
         yield from generation_refusals(can, model, strategy.layout, strategy.generate)

@@ -14,14 +14,6 @@ from planner.domain.runnable import (
 )
 from planner.errors import PlanMismatchError
 
-MEGATRON = RUNTIME.model_copy(
-    update={
-        "families": (*RUNTIME.families, "qwen3_moe"),
-        "moe": True,
-    }
-)
-"""What the training engine can do, whatever else a run takes."""
-
 
 def refuse(problems: Iterable[str]) -> None:
     """Raise if there is any problem.
@@ -38,8 +30,8 @@ def refuse(problems: Iterable[str]) -> None:
 
 def training_problems(model: ModelSpec, strategy: ParallelStrategy) -> Iterator[str]:
     """Why Megatron can't train or infer with the model in this layout, each with the field's name."""
-    yield from model_refusals(MEGATRON, model)
-    yield from layout_refusals(MEGATRON, model, strategy)
+    yield from model_refusals(RUNTIME, model)
+    yield from layout_refusals(RUNTIME, model, strategy)
     yield from division_refusals(model, strategy)
 
 

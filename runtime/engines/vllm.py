@@ -100,6 +100,7 @@ class GenerationEngine:
                 block_size=_BLOCK_TOKENS[device_kind()],
                 skip_tokenizer_init=True,
                 enforce_eager=device_kind() == "cpu",
+                enable_chunked_prefill=device_kind() == "cuda",
                 seed=0,
                 **(_ON_CUDA if device_kind() == "cuda" else {}),
             )

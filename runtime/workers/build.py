@@ -28,7 +28,7 @@ from runtime.workers.critic import CriticWorker
 from runtime.workers.generator import GeneratorWorker
 from runtime.workers.inference import ReferenceWorker, ScoreWorker
 from runtime.workers.objectives import policy_objective, value_objective
-from runtime.workers.prompts import reward_function, run_settings
+from runtime.workers.reward_service import reward_function
 from runtime.workers.sampling import Sampler
 from runtime.workers.training import MicroBatchSize
 
@@ -104,7 +104,7 @@ def _generator(plan: Plan, role: str, layout: ParallelStrategy) -> GenerationEng
 
 
 def _sampler(plan: Plan, engine: GenerationEngine) -> Sampler:
-    settings, workload, rollouts = run_settings(plan), plan.scenario.workload, plan.scenario.rollouts
+    settings, workload, rollouts = plan.scenario.run_settings, plan.scenario.workload, plan.scenario.rollouts
     return Sampler(
         engine,
         Sampling(
@@ -123,7 +123,7 @@ def _sampler(plan: Plan, engine: GenerationEngine) -> Sampler:
 def load_engine(plan: Plan, role: str, layout: Layout) -> MegatronEngine:
     """The role's model in its layout, with an optimizer if it is trained."""
     strategy, model = plan.strategies[role], plan.scenario.models[role]
-    settings = run_settings(plan)
+    settings = plan.scenario.run_settings
     engine = MegatronEngine(
         model=model,
         head=head_of(role),

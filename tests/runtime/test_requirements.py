@@ -124,9 +124,12 @@ LATENT = MlaSpec(kv_rank=16, nope_dim=16, rope_dim=16, value_dim=32)
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"family": "mistral"}, "tiny: family='mistral' is not run yet, only llama, qwen2, qwen3 are"),
+        (
+            {"family": "mistral"},
+            "tiny: family='mistral' is not run yet, only llama, qwen2, qwen3, qwen3_moe are",
+        ),
         ({"family": "gpt", "has_linear_bias": True}, "tiny: family='gpt' is not run yet"),
-        ({"family": "qwen3_moe", "moe": MIXTURE}, "tiny: moe is not run yet"),
+        ({"family": "mixtral", "moe": MIXTURE}, "tiny: family='mixtral' is not run yet"),
         ({"family": "deepseek_v3", "mla": LATENT}, "tiny: mla is not run yet"),
         ({"rope_type": "yarn"}, "tiny: rope_type='yarn' is not run yet"),
     ],
@@ -194,8 +197,8 @@ def with_pools(plan, **changes):
         ),
         (
             {"rollouts": Rollouts(carry=2.0)},
-            "scenario.rollouts.carry: 16 prompts beside 8 on the 4 replicas of the actor are more than leave in "
-            "one iteration; carry fewer",
+            "scenario.rollouts.carry: 16 prompts beside 8 on the 4 replicas of the actor are more than leave "
+            "in one iteration; carry fewer",
         ),
         (
             {"rollouts": Rollouts(carry=0.5), "algorithm": RemaxOptions()},

@@ -93,7 +93,8 @@ PPO = ("actor", "critic", "reference", "reward")
         ),
         (
             {"capabilities": "runtime", "rollouts": {"balance": "queue"}},
-            "capabilities: rollouts.balance: 'queue' is not run yet, only 'split' is; change it, or plan without",
+            "capabilities: rollouts.balance: 'queue' is not run yet, only 'split' is; change it, or plan "
+            "without",
         ),
         (
             {"capabilities": "runtime", "precision": "fp8"},

@@ -52,6 +52,7 @@ def wished(scenario: Scenario) -> Scenario:
     """The scenario with an algorithm, a model and work that no runtime has to know."""
     model = {
         "family": "gpt",
+        "layers": 4,
         "moe": MoeSpec(experts=8, experts_per_token=2, expert_ffn=64),
         "mla": MlaSpec(kv_rank=16, nope_dim=16, rope_dim=16, value_dim=32),
         "rope_type": "yarn",
@@ -106,3 +107,22 @@ WORDS = {
     "pretraining": ("pretraining_tokens",),
 }
 """What a refusal says where it is not the capability's own name."""
+
+
+@pytest.mark.parametrize(
+    ("layout", "reason"),
+    [
+        ("p1t1d1v2", "virtual=2 interleaves pipeline stages"),
+        ("p1t1d2e4", "expert=4 does not divide data x context = 2"),
+        ("p2t1d1v4", "8 chunks exceed layers=4"),
+        ("p1t1d3e3", "expert=3 does not divide moe.experts=8"),
+        ("p1t3d1", "tensor=3 does not divide moe.expert_ffn=64"),
+        ("p2t1d1c2", "only where those are spread"),
+    ],
+)
+def test_sizes_that_do_not_fit_each_other_are_refused_whatever_the_runtime(
+    wish: Plan, layout: str, reason: str
+) -> None:
+    strategy = RoleStrategy(train=ParallelStrategy.parse(layout))
+    (found,) = strategy_refusals(EVERYTHING, wish.scenario, "actor", strategy)
+    assert reason in found

@@ -1,0 +1,42 @@
+"""Straight lines through memory."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.leaks import WARM_UP, growth, label, shown
+
+
+@given(st.integers(2**20, 2**32), st.integers(3, 200))
+def test_memory_that_stands_does_not_grow(bytes_: int, iterations: int):
+    found = growth([bytes_] * iterations)
+    assert found.grown == found.grown_at_most == pytest.approx(0.0, abs=1e-12)
+    assert found.bytes == pytest.approx(bytes_)
+
+
+@given(st.floats(0.001, 1.0), st.integers(10, 200))
+def test_growth_is_the_share_that_came_on_top_from_first_to_last(share: float, iterations: int):
+    values = [1000.0 * (1 + share * step / (iterations - 1)) for step in range(iterations)]
+    found = growth(values)
+    assert found.grown == pytest.approx(share)
+    assert found.grown_at_most >= found.grown
+
+
+def test_what_happens_before_the_warm_up_ends_does_not_count():
+    steady = [500 * 2**20] * 150
+    assert shown([0] * WARM_UP + steady)["is_flat"]
+    leaking = [value + step * 2**20 for step, value in enumerate(steady)]
+    assert not shown([0] * WARM_UP + leaking)["is_flat"]
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (["/ray/core/src/ray/raylet/raylet", "--port=1"], "raylet"),
+        (["ray::Host.call"], "ray::Host"),
+        (["/usr/bin/python3.11", "-u", "/ray/dashboard/agent.py", "--x"], "agent.py"),
+        ([], "ended"),
+    ],
+)
+def test_processes_are_told_apart_by_what_they_run(command: list[str], name: str):
+    assert label(command) == name
