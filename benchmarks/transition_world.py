@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from datetime import timedelta
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from runtime.engines.megatron import MegatronEngine
 from runtime.engines.vllm import GenerationEngine
 
 _LIBC = ctypes.CDLL(None)
-ROUNDS = 9
+ROUNDS = 7
 GROUPINGS: tuple[Grouping, ...] = ("zero-redundancy", "vanilla", "full")
 BUCKET_BYTES = 16 * 2**20
 TIMEOUT = timedelta(minutes=8)
@@ -75,8 +76,9 @@ def main(train: ParallelStrategy, tensor: int) -> None:
         for process in ranks:
             process.start()
         try:
-            if not receiver.poll(TIMEOUT.total_seconds()):
-                raise TimeoutError(f"no figures after {TIMEOUT}")
+            ready = wait([receiver, ranks[0].sentinel], timeout=TIMEOUT.total_seconds())
+            if receiver not in ready:
+                raise RuntimeError("rank 0 ended without figures, or has none in time")
             print(json.dumps(receiver.recv()))
         finally:
             for process in ranks:

@@ -120,7 +120,8 @@ def reshard_volume(
     stage; whole tensors of stages that it does not train travel once.
     """
     at = coordinates(train, rank)
-    everyone = {other: coordinates(train, other) for other in range(train.devices)}
+    others = range(train.devices) if grouping == "full" else ()
+    everyone = {other: coordinates(train, other) for other in others}
     stage, shard, _ = generation_place(train, generate, rank, grouping)
     shares = train.tensor // generate.tensor
     received = generation = gathered = redundant = 0

@@ -8,7 +8,6 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
-from runtime.engines import vllm as limits
 from runtime.engines.vllm import GenerationEngine
 from runtime.platform import vllm as platform
 from runtime.platform.patches import apply_once
@@ -167,7 +166,6 @@ def test_a_tied_head_follows_the_embedding_only_when_packed_again(tmp_path):
 def reload_experts(model, tensor, without):
     """Scores after several loads of the same weights, and of others in between."""
     apply_once(platform.PATCHES, without=without)
-    limits.generation_problems = lambda *_, **__: ()
     weights = list(load_file(f"{model.folder}/model.safetensors").items())
     engine = engine_of(model, tensor=tensor)
     scores = []
