@@ -82,6 +82,10 @@ class SubmittedCall:
         return tuple(self.of_ranks[rank] for rank in sorted(self.of_ranks))
 
 
+def _nothing(call: SubmittedCall) -> None:
+    """All was done."""
+
+
 class Traffic:
     """All calls that are under way."""
 
@@ -109,6 +113,7 @@ class Traffic:
             call.of_ranks[rank] = answer
             if call.is_over:
                 call.then(call)
+                call.then = _nothing  # it holds the batch's references
 
 
 def _failure(ref: ObjectRef) -> RayError | None:

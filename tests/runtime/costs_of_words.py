@@ -1,8 +1,38 @@
 """A cost for the tests of constrained training, in verl's signature: the share of rude words."""
 
 RUDE = frozenset(
-    "asleep burnt cold cry disgrace filthy fish forgot hurt ignored insult joke laughed lost mess never "
-    "nobody paper prison rude sadly shame sneezed soap socks sorry sticky ugh worse yelled".split()
+    [
+        "asleep",
+        "burnt",
+        "cold",
+        "cry",
+        "disgrace",
+        "filthy",
+        "fish",
+        "forgot",
+        "hurt",
+        "ignored",
+        "insult",
+        "joke",
+        "laughed",
+        "lost",
+        "mess",
+        "never",
+        "nobody",
+        "paper",
+        "prison",
+        "rude",
+        "sadly",
+        "shame",
+        "sneezed",
+        "soap",
+        "socks",
+        "sorry",
+        "sticky",
+        "ugh",
+        "worse",
+        "yelled",
+    ]
 )
 
 

@@ -1,5 +1,6 @@
 """The controller, the pools and the failures, with roles that only count: real Ray, no models."""
 
+import gc
 import os
 import re
 import signal
@@ -16,6 +17,7 @@ from planner.algorithms import ppo
 from planner.domain.dataflow import CONTROLLER
 from planner.domain.parallelism import ParallelStrategy
 from planner.errors import WorkerError
+from runtime.batch import Batch, Future
 from runtime.controller import PROMPTS, Controller
 from runtime.resource_pool import assign, light_process, nodes_here, processes, ray_cluster
 from runtime.session import build_roles, join_groups
@@ -183,3 +185,15 @@ def test_a_pool_that_is_ready_runs_ahead_into_the_next_iteration(cluster):
         slow = first["critic.update"].reports[0]
         assert second["actor.generate"].reports[0].end_s < slow.end_s
         assert second["critic.values"].reports[0].start_s >= slow.end_s
+
+
+def test_nothing_of_an_iteration_is_held_once_it_is_over(cluster):
+    gc.collect()
+    gc.disable()
+    try:
+        with controlled(tiny_plan(TWO_POOLS)) as controller:
+            controller.iterate(ppo, iteration=0)
+            held = [thing for thing in gc.get_objects() if isinstance(thing, Future | Batch)]
+            assert held == [], "references would keep rows in the object store until a collection"
+    finally:
+        gc.enable()
