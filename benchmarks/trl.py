@@ -231,7 +231,7 @@ def trl_processes(settings: GrpoSettings) -> Iterator[Theirs]:
         with log.open("w") as output:
             process = subprocess.Popen(
                 _command(settings, f"{folder}/turns"),
-                env={**os.environ, "OMP_NUM_THREADS": str(settings.threads), **QUIET},
+                env={**os.environ, "OMP_NUM_THREADS": str(settings.threads), **ENVIRONMENT},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -244,7 +244,15 @@ def trl_processes(settings: GrpoSettings) -> Iterator[Theirs]:
             process.wait()
 
 
-QUIET = {"PYTHONWARNINGS": "ignore", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+ENVIRONMENT = {
+    "PYTHONWARNINGS": "ignore",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+}
+"""What vLLM needs on a CPU is what our processes have as well."""
 
 
 def _accepted(listener: Listener, log: Path) -> Connection:

@@ -122,7 +122,8 @@ def _earlier_plan(options: argparse.Namespace, scenario: planner.Scenario) -> pl
     """The plan that the run directory was begun with."""
     plan = planner.read_plan(options.out / "plan.json")
     for field in ("name", "algorithm", "models", "workload", "run"):
-        if getattr(plan.scenario, field) != getattr(scenario, field):
+        begun, now = getattr(plan.scenario, field), getattr(scenario, field)
+        if not (now.resumes(begun) if field == "run" and now and begun else begun == now):
             raise SpecError(
                 f"{options.scenario}: {field}: not what {options.out} was begun with; "
                 "resume with the same scenario, or start a new run directory"

@@ -72,10 +72,8 @@ def _differences(one: Scenario, other: Scenario) -> Iterable[str]:
     for field in COMPARED:
         if getattr(one, field) != getattr(other, field):
             yield field
-    if one.run is not None and other.run is not None:
-        iterations = {"iterations": one.run.iterations}
-        if one.run != other.run.model_copy(update=iterations):
-            yield "run"
+    if one.run is not None and other.run is not None and not one.run.resumes(other.run):
+        yield "run"
 
 
 def _remove_others(folder: Path, name: str) -> None:

@@ -92,6 +92,7 @@ class Controller:
                 self._schedule.refuse_left_over()
             self._traffic.settle()
             self._schedule.go_on()
+        flight.candidates.clear()  # they refer back to the flight: rows would stay for long
         return flight.calls
 
     def finish(self) -> None:

@@ -258,6 +258,7 @@ def _start(assignment: Assignment, group: PlacementGroup, kind: DeviceKind) -> l
         ray.remote(Host)
         .options(
             num_cpus=0,
+            enable_task_events=False,
             scheduling_strategy=PlacementGroupSchedulingStrategy(group, bundle),
             runtime_env={"env_vars": process_environment()},
             **demand,
@@ -275,7 +276,8 @@ def _by_rank(started: Sequence[Any]) -> tuple[Any, ...]:
 @contextmanager
 def light_process() -> Iterator[Any]:
     """A process without a device, for numeric calls."""
-    handle = ray.remote(Host).options(num_cpus=0, runtime_env={"env_vars": process_environment()}).remote(0)
+    options = {"num_cpus": 0, "enable_task_events": False}
+    handle = ray.remote(Host).options(**options, runtime_env={"env_vars": process_environment()}).remote(0)
     try:
         yield handle
     finally:

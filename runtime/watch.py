@@ -59,6 +59,10 @@ def some_answers(expected: Mapping[ObjectRef, Origin]) -> dict[ObjectRef, Any]:
     return {ref: ray.get(ref) for ref in ready}
 
 
+def _nothing(call: "SubmittedCall") -> None:
+    """For a call that no one waits for."""
+
+
 @dataclass(slots=True, kw_only=True)
 class SubmittedCall:
     """A call that is on its way, and the reports of its ranks so far."""
@@ -68,8 +72,8 @@ class SubmittedCall:
     name: str
     kind: CallKind
     ranks: int
-    then: Callable[["SubmittedCall"], None] = lambda call: None
-    """What to do once all ranks have reported."""
+    then: Callable[["SubmittedCall"], None] = _nothing
+    """What to do once all ranks have reported; forgotten when it is done."""
     of_ranks: dict[int, Report] = field(default_factory=dict)
 
     @property
@@ -108,7 +112,8 @@ class Traffic:
             call, rank = self._calls.pop(report)
             call.of_ranks[rank] = answer
             if call.is_over:
-                call.then(call)
+                then, call.then = call.then, _nothing  # it refers back to the call: rows would stay for long
+                then(call)
 
 
 def _failure(ref: ObjectRef) -> RayError | None:

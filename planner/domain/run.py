@@ -82,6 +82,11 @@ class RunSettings(Value):
     checkpoint_every: PositiveInt = 10
     """Iterations from one checkpoint to the next; the last iteration always has one."""
 
+    def resumes(self, other: "RunSettings") -> bool:
+        """Whether a run with these settings may go on where one with the others stopped."""
+        told = {"iterations": 1, "trackers": (), "project": "any", "checkpoint_every": 1}
+        return self.model_copy(update=told) == other.model_copy(update=told)
+
     @property
     def functions(self) -> Mapping[str, RewardFunctionSettings]:
         """The functions of the roles that have one."""

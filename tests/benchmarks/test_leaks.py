@@ -1,12 +1,13 @@
 """Straight lines through memory."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.leaks import WARM_UP, growth, label, shown
 
 
+@settings(deadline=None)
 @given(st.integers(2**20, 2**32), st.integers(3, 200))
 def test_memory_that_stands_does_not_grow(bytes_: int, iterations: int):
     found = growth([bytes_] * iterations)
@@ -14,6 +15,7 @@ def test_memory_that_stands_does_not_grow(bytes_: int, iterations: int):
     assert found.bytes == pytest.approx(bytes_)
 
 
+@settings(deadline=None)
 @given(st.floats(0.001, 1.0), st.integers(10, 200))
 def test_growth_is_the_share_that_came_on_top_from_first_to_last(share: float, iterations: int):
     values = [1000.0 * (1 + share * step / (iterations - 1)) for step in range(iterations)]

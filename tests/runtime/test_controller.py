@@ -1,5 +1,6 @@
 """The controller, the pools and the failures, with roles that only count: real Ray, no models."""
 
+import gc
 import os
 import re
 import signal
@@ -183,3 +184,25 @@ def test_a_pool_that_is_ready_runs_ahead_into_the_next_iteration(cluster):
         slow = first["critic.update"].reports[0]
         assert second["actor.generate"].reports[0].end_s < slow.end_s
         assert second["critic.values"].reports[0].start_s >= slow.end_s
+
+
+def test_rows_are_given_up_when_their_iteration_is_over(cluster):
+    with controlled(tiny_plan(TWO_POOLS)) as controller:
+        controller.iterate(ppo, iteration=0)
+        gc.collect()
+        gc.disable()  # what hangs together in a circle would stay until Python looks for it
+        try:
+            before = references()
+            for iteration in range(1, 4):
+                controller.iterate(ppo, iteration=iteration)
+            deadline = time.monotonic() + 5
+            while references() > before and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert references() <= before
+        finally:
+            gc.enable()
+
+
+def references():
+    """Objects that this process holds references to."""
+    return len(ray._private.worker.global_worker.core_worker.get_all_reference_counts())

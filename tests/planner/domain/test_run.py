@@ -138,3 +138,10 @@ def test_what_a_run_needs_at_least_are_prompts() -> None:
     assert not settings.functions
     with pytest.raises(ValidationError):
         RunSettings(prompts=())
+
+
+def test_a_run_goes_on_with_other_trackers_and_not_with_another_seed():
+    begun = RunSettings(prompts="prompts.jsonl")
+    assert RunSettings(prompts="prompts.jsonl", trackers=("jsonl",), checkpoint_every=3).resumes(begun)
+    assert RunSettings(prompts="prompts.jsonl", iterations=7).resumes(begun)
+    assert not RunSettings(prompts="prompts.jsonl", seed=1).resumes(begun)
