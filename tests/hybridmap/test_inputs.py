@@ -38,16 +38,13 @@ def test_the_examples_can_be_changed_key_by_key() -> None:
 def test_a_run_asks_for_what_the_runtime_can_do() -> None:
     scenario = runnable_scenario(parsed("scenarios/quickstart.yaml"))
     assert scenario.capabilities == RUNTIME
-    with pytest.raises(SpecError, match=r"quickstart\.yaml: staleness: 1 is not run yet"):
-        runnable_scenario(parsed("scenarios/quickstart.yaml", "--set", "staleness=1"))
+    with pytest.raises(SpecError, match=r"quickstart\.yaml: rollouts\.balance: 'queue' is not run yet"):
+        runnable_scenario(parsed("scenarios/quickstart.yaml", "--set", "rollouts.balance=queue"))
 
 
-def test_a_run_of_another_algorithm_is_refused_before_anything_is_measured() -> None:
-    words = ("scenarios/examples/dapo-7b.yaml",)
-    with pytest.raises(SpecError) as caught:
-        runnable_scenario(parsed(*words))
-    lines = str(caught.value).splitlines()
-    assert [line.split(": ")[1] for line in lines] == ["algorithm", "services", "workload.resampling"]
+def test_a_scenario_without_what_a_run_needs_is_refused_before_anything_is_measured() -> None:
+    with pytest.raises(SpecError, match=r"dapo-7b\.yaml: run: missing"):
+        runnable_scenario(parsed("scenarios/examples/dapo-7b.yaml"))
 
 
 @pytest.mark.parametrize("option", [("--algorithm", "grpo"), ("--model", "m"), ("--cluster", "c")])

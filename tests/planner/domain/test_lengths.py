@@ -181,8 +181,8 @@ def test_scaled_betas_are_cut_like_others(found, factor):
     assert longer.mean_square == pytest.approx(np.mean(expected**2), rel=1e-2)
     body = np.linspace(0, 0.998, 50)
     assert longer.quantile(body) == pytest.approx(
-        np.minimum(factor * found.quantile(body), found.maximum), rel=1e-3, abs=1e-3 * found.mean
-    )
+        np.minimum(factor * found.quantile(body), found.maximum), rel=5e-3, abs=1e-3 * found.mean
+    )  # a table of lengths rounds the corner where the cut begins
 
 
 def test_a_scaled_lognormal_has_a_scaled_median():
