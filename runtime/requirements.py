@@ -8,13 +8,7 @@ from typing import Any
 from planner.algorithms import dataflow_of
 from planner.domain.capabilities import RUNTIME
 from planner.domain.plan import Plan, Pool
-from planner.domain.runnable import (
-    division_refusals,
-    group_refusals,
-    plan_refusals,
-    scenario_refusals,
-    strategy_refusals,
-)
+from planner.domain.runnable import plan_refusals, scenario_refusals, strategy_refusals
 from planner.domain.scenario import Scenario
 from planner.errors import PlanMismatchError
 from planner.units import format_bytes
@@ -193,9 +187,5 @@ def _unsupported(plan: Plan) -> Iterator[str]:
     yield from _carry_problems(plan)
     yield from (f"scenario.{problem}" for problem in scenario_refusals(RUNTIME, plan.scenario))
     for role, strategy in plan.strategies.items():
-        problems = (
-            *strategy_refusals(RUNTIME, plan.scenario, role, strategy),
-            *group_refusals(strategy.layout),
-            *division_refusals(plan.scenario.model_of(role), strategy.layout),
-        )
-        yield from (f"strategies.{role}: {problem}" for problem in problems)
+        for problem in strategy_refusals(RUNTIME, plan.scenario, role, strategy):
+            yield f"strategies.{role}: {problem}"

@@ -191,12 +191,13 @@ class GenerationEngine:
 def _kv_cache_bytes(
     model: ModelSpec, generate: GenerationStrategy, precision: Precision, maximum_tokens: int
 ) -> int:
-    """Room for the strategy's tokens, or all sequences at their greatest length, and vLLM's null block."""
-    size = _BLOCK_TOKENS[device_kind()]
-    if generate.cache_tokens is None:
-        blocks = generate.max_sequences * -(-maximum_tokens // size)
-    else:
-        blocks = -(-generate.cache_tokens // size)
+    """Room for the strategy's tokens, or all sequences at their greatest length, and vLLM's null block.
+
+    Sequences take whole blocks, so each has those of its share of the tokens.
+    """
+    size, sequences = _BLOCK_TOKENS[device_kind()], generate.max_sequences
+    tokens = sequences * maximum_tokens if generate.cache_tokens is None else generate.cache_tokens
+    blocks = sequences * -(-tokens // (sequences * size))
     return (blocks + 1) * size * model.kv_bytes_per_token(precision) // generate.tensor
 
 

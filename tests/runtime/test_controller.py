@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import ray
 
-from planner.algorithms import ppo
+from planner.algorithms import algorithm_of, ppo, trace
+from planner.domain.algorithm import DapoOptions, RemaxOptions
 from planner.domain.dataflow import CONTROLLER
 from planner.domain.parallelism import ParallelStrategy
 from planner.errors import WorkerError
@@ -45,6 +46,8 @@ class Counting:
     def generate(self, call, fields):
         rows = np.array(list(call.rows[0]))
         assert fields["prompts"] == [[row, row + 1] for row in rows]
+        if call.options.get("do_sample") is False:
+            assert all(row % 2 == 0 for row in rows), "one greedy response per prompt"
         tokens = np.stack([rows, rows + 1, rows + 2], axis=1)
         mask = np.tile([False, False, True], (len(rows), 1))
         assert fields["prompt_ids"].tolist() == rows.tolist()
@@ -67,11 +70,30 @@ class Counting:
     def scores(self, call, fields):
         return self._answer(call, scores=fields["tokens"][:, 0].numpy().astype("f4"))
 
+    def baselines(self, call, fields):
+        return self._answer(call, baselines=fields["tokens"][:, 0].numpy().astype("f4"))
+
     def advantages(self, call, fields):
         self._check(call, fields["scores"])
-        assert set(fields) == {"response_mask", "old_logprobs", "reference_logprobs", "old_values", "scores"}
+        if call.options["estimator"] == "remax":
+            assert fields["baselines"].tolist() == [row - row % 2 for row in call.rows[0]]
+        if call.options["estimator"] == "grpo":
+            return self._kept(call, fields)
+        if call.options["estimator"] == "gae":
+            assert set(fields) == {
+                *("response_mask", "old_logprobs", "reference_logprobs", "old_values", "scores")
+            }
         return self._answer(
-            call, advantages=fields["old_logprobs"].numpy(), returns=fields["old_values"].numpy()
+            call, advantages=fields["old_logprobs"].numpy(), returns=fields["old_logprobs"].numpy()
+        )
+
+    def _kept(self, call, fields):
+        """Every other prompt is of use, four at most."""
+        places = [place for place, row in enumerate(call.rows[0]) if row // 2 % 2]
+        return Answer(
+            fields={name: fields["old_logprobs"].numpy() for name in ("advantages", "returns")},
+            metrics={"candidates": float(len(call.rows[0]))},
+            kept=tuple(places[:8]),
         )
 
     def update(self, call, fields):
@@ -85,7 +107,10 @@ class Counting:
             os.kill(os.getpid(), signal.SIGKILL)
         if self.fails_in.startswith("actor") and call.role == "actor":
             time.sleep(60)
-        return Answer(metrics={f"{call.role}/first_row": float(fields["tokens"][0, 0])})
+        rows = fields["tokens"][:, 0].tolist()
+        return Answer(
+            metrics={f"{call.role}/first_row": float(rows[0]), f"{call.role}/sum": float(sum(rows))}
+        )
 
     def _check(self, call, first_column):
         assert first_column.tolist() == [row for rows in call.rows for row in rows]
@@ -206,3 +231,60 @@ def test_rows_are_given_up_when_their_iteration_is_over(cluster):
 def references():
     """Objects that this process holds references to."""
     return len(ray._private.worker.global_worker.core_worker.get_all_reference_counts())
+
+
+def other_plan(algorithm, roles, **workload):
+    """The tiny plan with another algorithm on two replicas, two samples for each of four prompts."""
+    calls = dataflow(algorithm).model_calls
+    plan = tiny_plan(
+        {roles: ParallelStrategy(data=2)},
+        order=tuple(call.name for call in calls if call.role in roles),
+    )
+    sizes = {"prompts": 4, "samples_per_prompt": 2, "mini_batches": 1, **workload}
+    scenario = plan.scenario.model_copy(
+        update={
+            "algorithm": algorithm,
+            "models": {role: plan.scenario.models[role] for role in roles},
+            "workload": plan.scenario.workload.model_copy(update=sizes),
+        }
+    )
+    return plan.model_copy(update={"scenario": scenario})
+
+
+def dataflow(options):
+    return trace(algorithm_of(options), name=options.name)
+
+
+def test_greedy_responses_are_one_per_prompt_and_their_scores_reach_all_its_samples(cluster):
+    options = RemaxOptions()
+    plan = other_plan(options, ("actor", "reference", "reward"))
+    with controlled(plan) as controller:
+        finished = controller.iterate(algorithm_of(options), iteration=0)
+    names = [done.name for done in finished]
+    assert names.count("actor.generate") == names.count("actor.generate#2") == 1
+    (update,) = [done for done in finished if done.name == "actor.update"]
+    assert sum(report.metrics["actor/sum"] for report in update.reports) == sum(range(8))
+
+
+def test_where_too_few_candidates_are_of_use_more_are_generated_before_the_choice(cluster):
+    options = DapoOptions(maximum_rounds=3)
+    plan = other_plan(options, ("actor", "reward"), resampling=1.5)
+    with controlled(plan) as controller:
+        finished = controller.iterate(algorithm_of(options), iteration=0)
+    names = [done.name for done in finished]
+    assert names.count("actor.generate") == names.count("reward.scores") == 2
+    chosen = [done.reports[0].metrics["candidates"] for done in finished if "advantages" in done.name]
+    assert chosen == [12, 24]
+    (update,) = [done for done in finished if done.name == "actor.update"]
+    assert names.index("actor.update") == len(names) - 1
+    rows = [2, 3, 6, 7, 10, 11, 14, 15]
+    assert sum(report.metrics["actor/sum"] for report in update.reports) == sum(rows)
+
+
+def test_with_no_round_left_training_goes_on_with_what_there_is(cluster):
+    options = DapoOptions(maximum_rounds=1)
+    plan = other_plan(options, ("actor", "reward"), resampling=1.5)
+    with controlled(plan) as controller:
+        finished = controller.iterate(algorithm_of(options), iteration=0)
+    (update,) = [done for done in finished if done.name == "actor.update"]
+    assert sum(report.metrics["actor/sum"] for report in update.reports) == sum([2, 3, 6, 7, 10, 11])
