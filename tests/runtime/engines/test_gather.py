@@ -7,7 +7,7 @@ import torch.distributed as dist
 from planner.domain.grouping import Grouping, generation_place
 from planner.domain.model import ModelSpec
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy, coordinates
-from planner.domain.resharding import holds, is_held, reshard_volume
+from planner.domain.resharding import holds, is_held, reshard_volume, stage_layers
 from planner.domain.weights import weight_tensors
 from runtime.engines.checkpoint import ModelFolder
 from runtime.engines.gather import WeightGather, all_gather_uneven
@@ -116,15 +116,25 @@ def left_over(model, train, tensor, generation_part):
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wide") / "model"
-    return tiny.write_model(folder, "qwen3", layers=9, heads=8, kv_heads=8, ffn=128, vocab=512)
+    return tiny.write_model(folder, "qwen3", layers=LAYERS, heads=8, kv_heads=8, ffn=128, vocab=512)
+
+
+LAYERS = 9
 
 
 def generates_by_layout(devices):
-    """With every p_g and t_g."""
+    """With every t_g, and every p_g whose stages are made up of whole training stages."""
     found: dict[ParallelStrategy, list] = {}
     for train, generate in layouts(devices, stages=True):
-        found.setdefault(train, []).append(generate)
+        if stages_nest(train.pipeline, generate.pipeline):
+            found.setdefault(train, []).append(generate)
     return list(found.items())
+
+
+def stages_nest(pipeline, generation_pipeline):
+    counts, share = stage_layers(LAYERS, pipeline), pipeline // generation_pipeline
+    joined = [sum(counts[start : start + share]) for start in range(0, pipeline, share)]
+    return joined == stage_layers(LAYERS, generation_pipeline)
 
 
 @pytest.mark.parametrize(("train", "generates"), generates_by_layout(2) + generates_by_layout(4), ids=str)
