@@ -181,6 +181,14 @@ class MegatronEngine:
             )
         return {**summed, "grad_norm": float(norm), "learning_rate": self._settings.learning_rate}
 
+    def copied_parts(self) -> dict[str, torch.Tensor]:
+        """Copies in host memory of what this rank holds of each tensor."""
+        with self._residence.at_hand("weights"):
+            return {
+                name: shard.read().detach().to("cpu", copy=True).contiguous()
+                for name, shard in self.shards().items()
+            }
+
     def export(self) -> Iterator[tuple[str, torch.Tensor]]:
         """All weights under their Hugging Face names, whole, one after the other, on every rank.
 

@@ -53,7 +53,7 @@ def packed_weights(
     engine: MegatronEngine, sequences: Sequence[Sequence[int]], *, version: int
 ) -> SentWeights:
     """This rank's weights in host memory; all ranks call it together."""
-    held = {name: shard.read().detach().cpu().contiguous() for name, shard in engine.shards().items()}
+    held = engine.copied_parts()
     logprobs = engine.forward(torch.tensor(sequences), micro_batch=len(sequences))
     return SentWeights(
         version=version,
