@@ -21,7 +21,7 @@ from statistics import median
 from typing import Any, Protocol
 
 import runtime
-from benchmarks.quickstart import quickstart
+from benchmarks.quickstart import PROCESSES, micro_batch_pins, quickstart
 from benchmarks.trl_process import GrpoSettings
 from planner import plan as best_plan
 from planner.domain.plan import Plan
@@ -170,7 +170,7 @@ def our_processes(common: GrpoSettings) -> Iterator[Ours]:
 
 
 def our_scenario(common: GrpoSettings) -> Scenario:
-    """The same as TRL is told."""
+    """The same as TRL is told; a replica's samples pass through a model at once, as they do in TRL."""
     return quickstart(
         "trl",
         roles=("actor", "reference"),
@@ -184,6 +184,7 @@ def our_scenario(common: GrpoSettings) -> Scenario:
             "response_tokens": {"mean": 16.5, "maximum": common.response_tokens},
             "mini_batches": 1,
         },
+        pin=micro_batch_pins(("actor", "reference"), common.samples // PROCESSES),
         run={
             "prompts": "quickstart/prompts.jsonl",
             "reward_function": {"path": str(REWARD.resolve()), "name": "friendly_reward"},
