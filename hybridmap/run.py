@@ -121,14 +121,14 @@ def _shown(
 def _earlier_plan(options: argparse.Namespace, scenario: planner.Scenario) -> planner.Plan:
     """The plan that the run directory was begun with."""
     plan = planner.read_plan(options.out / "plan.json")
-    for field in ("name", "algorithm", "models", "workload", "run"):
+    for field in ("name", "algorithm", "models", "precision", "workload", "staleness", "rollouts", "run"):
         begun, now = getattr(plan.scenario, field), getattr(scenario, field)
         if not (now.resumes(begun) if field == "run" and now and begun else begun == now):
             raise SpecError(
                 f"{options.scenario}: {field}: not what {options.out} was begun with; "
                 "resume with the same scenario, or start a new run directory"
             )
-    return plan
+    return plan.model_copy(update={"scenario": plan.scenario.model_copy(update={"run": scenario.run})})
 
 
 def _free_folder(name: str) -> Path:

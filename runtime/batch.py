@@ -93,14 +93,21 @@ class Samples:
         Samples that one row speaks for.
     are_candidates
         Whether some may be dropped yet.
+    extra
+        Of prompts that are dealt: the last ones, which stay under way when the iteration ends.
     """
 
-    __slots__ = ("_parts", "_rows", "_tokens", "are_candidates", "each")
+    __slots__ = ("_parts", "_rows", "_tokens", "are_candidates", "each", "extra")
 
     def __init__(
-        self, rows: Sequence[int] | None = None, *, each: int = 1, are_candidates: bool = False
+        self,
+        rows: Sequence[int] | None = None,
+        *,
+        each: int = 1,
+        are_candidates: bool = False,
+        extra: int = 0,
     ) -> None:
-        self.each, self.are_candidates = each, are_candidates
+        self.each, self.are_candidates, self.extra = each, are_candidates, extra
         self._rows = None if rows is None else tuple(rows)
         self._tokens: Mapping[int, int] = {}
         self._parts: tuple[Samples, ...] = ()

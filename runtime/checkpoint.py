@@ -14,7 +14,7 @@ from runtime.controller import Controller
 
 FOLDER = "checkpoints"
 LATEST = "latest.json"
-COMPARED = ("algorithm", "models", "precision", "workload")
+COMPARED = ("algorithm", "models", "precision", "workload", "staleness", "rollouts")
 """Fields of a scenario that a resumed run must share with the one it goes on from."""
 
 
@@ -24,6 +24,7 @@ def save_checkpoint(controller: Controller, plan: Plan, out: Path, *, iterations
     The name of the checkpoint is written last: a run that is killed here goes on from the one before.
     """
     name = f"iteration-{iterations:06d}"
+    shutil.rmtree(out / FOLDER / name, ignore_errors=True)  # of a save that was killed
     for role in _kept_roles(plan):
         controller.ask(role, "save_state", folder=str((out / FOLDER / name / role).resolve()))
     write_text(out / FOLDER / LATEST, dump_json({"iterations": iterations, "name": name}))

@@ -71,8 +71,9 @@ class Controller:
         """
         flight = Flight(iteration)
         roles = self._roles(flight, self._schedule)
-        count = self._samples + extra_prompts * self._plan.scenario.workload.samples_per_prompt
-        algorithm(roles, self._deal(flight, "prompts", range(count)))
+        extra = extra_prompts * self._plan.scenario.workload.samples_per_prompt
+        dealt = self._deal(flight, "prompts", range(self._samples + extra))
+        algorithm(roles, Batch(Samples(dealt.samples.rows, extra=extra), dealt.fields))
         if GENERATOR in self._plan.strategies:
             roles.generator.receive_weights(roles[ACTOR].send_weights())
         return flight

@@ -1,7 +1,7 @@
 """Execute a plan: the loop over iterations, and the run directory it leaves."""
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -127,8 +127,7 @@ class _Training:
             load_checkpoint(self._controller, self._plan, self._out)
         recorder = Recorder(self._earlier_timeline(iterations.start))
         every = self._plan.scenario.run_settings.checkpoint_every
-        for first in range(iterations.start, iterations.stop, every):
-            block = range(first, min(first + every, iterations.stop))
+        for block in blocks(iterations, every=every):
             last = self._iterate(recorder, block)
             write_text(self._out / TIMELINE, dump_json(recorder.timeline().model_dump(mode="json")))
             save_checkpoint(self._controller, self._plan, self._out, iterations=block.stop)
@@ -177,6 +176,19 @@ class _Training:
         earlier = Timeline.model_validate(load_json(self._out / TIMELINE))
         kept = tuple(span for span in earlier.spans if span.iteration < iterations)
         return Timeline(origin="measured", spans=kept)
+
+
+def blocks(iterations: range, *, every: int) -> Iterator[range]:
+    """Iterations between checkpoints, which end at multiples of ``every`` wherever a run is resumed.
+
+    >>> list(blocks(range(5, 12), every=4))
+    [range(5, 8), range(8, 12)]
+    """
+    first = iterations.start
+    while first < iterations.stop:
+        stop = min(first // every * every + every, iterations.stop)
+        yield range(first, stop)
+        first = stop
 
 
 def _total(plan: Plan, iterations: int | None) -> int:

@@ -65,6 +65,6 @@ def _over_ranks(done: SubmittedCall) -> dict[str, float]:
 
 
 def _one(name: str, values: Sequence[float]) -> float:
-    if len(set(values)) == 1 or name.endswith("/max"):
+    if len(set(values)) == 1 or name.endswith(("/max", "_max")):
         return max(values)
     return min(values) if name.endswith("/min") else math.fsum(values) / len(values)

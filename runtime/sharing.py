@@ -102,7 +102,7 @@ def _prompts(dealt: Samples, made: Samples, ranks: Ranks, workload: Workload) ->
     protocol, size = three_d_all_micro_dp, workload.samples_per_prompt
     numbers = dealt.rows if made.each == 1 else dealt.rows[:: made.each]
     size = 1 if made.each > 1 else size
-    answered = numbers[: workload.samples] if made.each == 1 and not made.are_candidates else numbers
+    answered = numbers[: len(numbers) - dealt.extra]
     read = in_groups(protocol, len(numbers), size=size, ranks=ranks)
     wanted = in_groups(protocol, len(answered), size=size, ranks=ranks)
     return Shares(

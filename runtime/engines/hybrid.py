@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
+from planner.domain.model import ModelSpec
 from planner.domain.weights import WeightTensor
 from runtime.engines.gather import BUCKET_BYTES, WeightGather
 from runtime.engines.groups import WeightGroups
@@ -101,7 +102,11 @@ def probe(
     sequences
         Equally long token sequences; by default fixed random ones. Not finite counts as infinite.
     """
-    rows = [list(row) for row in sequences] if sequences is not None else _fixed_sequences(generator)
+    rows = (
+        [list(row) for row in sequences]
+        if sequences is not None
+        else probe_sequences(generator.model, generator.maximum_tokens)
+    )
     scored = torch.tensor(generator.score(rows), dtype=torch.float32)
     trained = engine.forward(torch.tensor(rows), micro_batch=len(rows))
     worst = torch.zeros((), device=current_device())
@@ -112,7 +117,8 @@ def probe(
     return float(worst)
 
 
-def _fixed_sequences(generator: GenerationEngine) -> list[list[int]]:
-    length = min(_PROBE_TOKENS, generator.maximum_tokens - 1)
+def probe_sequences(model: ModelSpec, maximum_tokens: int) -> list[list[int]]:
+    """Fixed random sequences that both engines score."""
+    length = min(_PROBE_TOKENS, maximum_tokens - 1)
     draw = torch.Generator().manual_seed(0)
-    return torch.randint(generator.model.vocab, (_PROBE_ROWS, length), generator=draw).tolist()
+    return torch.randint(model.vocab, (_PROBE_ROWS, length), generator=draw).tolist()

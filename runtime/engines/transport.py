@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from planner.domain.model import ModelSpec
 from planner.domain.parallelism import coordinates
 from planner.domain.weights import WeightTensor, weight_tensors
+from runtime.engines.hybrid import probe_sequences
 from runtime.engines.megatron import MegatronEngine
+from runtime.engines.transformer import DTYPE
 from runtime.engines.vllm import GenerationEngine
 from runtime.platform import current_device
 
-_ROWS, _TOKENS = 2, 32
 _DTYPES = {"torch.bfloat16": torch.bfloat16, "torch.float32": torch.float32}
 
 
@@ -35,30 +35,29 @@ class SentWeights:
     """Which of the parts that tensor parallelism cuts a tensor into."""
     count: int
     logprobs: np.ndarray | None
-    """Of the compared sequences, from a rank of the last stage."""
+    """Of the probe's sequences, from a rank of the last stage."""
 
     @property
     def nbytes(self) -> int:
         return sum(part.nbytes for part in self.parts.values())
 
 
-def compared_sequences(model: ModelSpec, maximum_tokens: int) -> list[list[int]]:
-    """Fixed random sequences that both engines score after a transfer."""
-    length = min(_TOKENS, maximum_tokens - 1)
-    draw = torch.Generator().manual_seed(0)
-    return torch.randint(model.vocab, (_ROWS, length), generator=draw).tolist()
-
-
 def packed_weights(
-    engine: MegatronEngine, sequences: Sequence[Sequence[int]], *, version: int
+    engine: MegatronEngine, sequences: Sequence[Sequence[int]], *, version: int, sends: bool = True
 ) -> SentWeights:
-    """This rank's weights in host memory; all ranks call it together."""
-    held = engine.copied_parts()
+    """This rank's weights in host memory; all ranks call it together.
+
+    Parameters
+    ----------
+    sends
+        Whether this rank's weights are wanted; without, it takes part in the computation only.
+    """
+    held = engine.copied_parts() if sends else {}
     logprobs = engine.forward(torch.tensor(sequences), micro_batch=len(sequences))
     return SentWeights(
         version=version,
         parts={name: part.view(torch.uint8).numpy() for name, part in held.items()},
-        dtype=str(next(iter(held.values())).dtype),
+        dtype=str(DTYPE[engine.precision]),
         index=coordinates(engine.layout.strategy, engine.layout.rank).tensor,
         count=engine.layout.strategy.tensor,
         logprobs=None if logprobs is None else logprobs.cpu().numpy(),
@@ -109,14 +108,9 @@ class PlacedWeights:
         return found
 
 
-def placed_weights(shards: Sequence[SentWeights], engine: GenerationEngine) -> PlacedWeights:
-    """The weights as the generation engine takes them."""
-    return PlacedWeights(shards, engine)
-
-
 def difference(shards: Sequence[SentWeights], engine: GenerationEngine) -> float:
-    """Greatest difference between the engines' log-probabilities of the compared sequences."""
+    """Greatest difference between the engines' log-probabilities of the probe's sequences."""
     trained = next(shard.logprobs for shard in shards if shard.logprobs is not None)
-    sequences = compared_sequences(engine.model, engine.maximum_tokens)
+    sequences = probe_sequences(engine.model, engine.maximum_tokens)
     found = (torch.tensor(engine.score(sequences)) - torch.from_numpy(trained.copy())).abs().max()
     return float(found) if found.isfinite() else math.inf

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from runtime.engines.hybrid import probe, reshard
+from runtime.engines.hybrid import probe, probe_sequences, reshard
 from runtime.engines.megatron import MegatronEngine
-from runtime.engines.transport import compared_sequences, packed_weights
+from runtime.engines.transport import packed_weights
 from runtime.engines.vllm import GenerationEngine
 from runtime.workers.call import Answer, Call
 from runtime.workers.inference import answer, forward
@@ -95,9 +95,9 @@ class ActorWorker:
 
     def send(self, call: Call, fields: Mapping[str, Any]) -> Answer:
         """This rank's shard of the weights, and what the model makes of some fixed sequences."""
-        sequences = compared_sequences(self._engine.model, self._maximum_tokens)
-        weights = packed_weights(self._engine, sequences, version=self._version)
-        return Answer(fields={"weights": [weights]}, metrics={"send/bytes": weights.nbytes})
+        sequences = probe_sequences(self._engine.model, self._maximum_tokens)
+        weights = packed_weights(self._engine, sequences, version=self._version, sends=call.answers)
+        return Answer(fields={"weights": [weights]}, metrics={"send/bytes/max": weights.nbytes})
 
     def save(self, call: Call, fields: Mapping[str, Any]) -> Answer:
         """Write the weights as a Hugging Face folder at the path in the options."""

@@ -161,7 +161,7 @@ def stop_token(folder: Path) -> int | None:
 
 
 def _optimizer(settings: RunSettings, role: str) -> OptimizerSettings:
-    rates = {"actor": settings.actor_learning_rate}
+    rates = {ACTOR: settings.actor_learning_rate}
     return OptimizerSettings(
         learning_rate=rates.get(role, settings.critic_learning_rate),
         gradient_clip=settings.gradient_clip,

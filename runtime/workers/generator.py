@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from runtime.engines.transport import SentWeights, difference, placed_weights
+from runtime.engines.transport import PlacedWeights, SentWeights, difference
 from runtime.engines.vllm import GenerationEngine
 from runtime.workers.actor import refuse_difference, refuse_stale
 from runtime.workers.call import Answer, Call
@@ -64,7 +64,7 @@ class GeneratorWorker:
         """
         start_s = time.time()
         shards: list[SentWeights] = fields["weights"]
-        placed = placed_weights(shards, self._engine)
+        placed = PlacedWeights(shards, self._engine)
         self._engine.load(placed)
         synced_s = time.time()
         found = difference(shards, self._engine)

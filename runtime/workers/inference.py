@@ -41,7 +41,7 @@ class ScoreWorker:
 
     def baselines(self, call: Call, fields: Mapping[str, torch.Tensor]) -> Answer:
         """Rewards of greedy responses, shape (b,)."""
-        return self._score("baselines", call, fields)
+        return Answer(fields=self._score("baselines", call, fields).fields)
 
     def costs(self, call: Call, fields: Mapping[str, torch.Tensor]) -> Answer:
         """Costs of the responses, shape (b,)."""

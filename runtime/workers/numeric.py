@@ -47,7 +47,8 @@ class Estimator:
 
     def __init__(self, options: AlgorithmOptions, workload: Workload) -> None:
         self._options, self._workload = options, workload
-        self._coefficient = options.kl_coefficient
+        self._coefficient = self._coefficient_before = options.kl_coefficient
+        self._iteration: int | None = None
         self._multiplier: Multiplier | None = None
         self._costs: deque[float] = deque()
         if isinstance(options, SafeRlhfOptions):
@@ -87,8 +88,12 @@ class Estimator:
         """Advantages and returns of all rows, by the estimator in the options; and the batch's numbers.
 
         With DAPO's options, the answer keeps the rows of the first prompts whose samples differ in score, as
-        many as the workload has, or fewer where there are fewer; its numbers speak of those.
+        many as the workload has, or fewer where there are fewer; its numbers speak of those, of all where
+        none is kept. Asked again in one iteration, about more rows, it charges the divergence at the same rate.
         """
+        if call.iteration != self._iteration:
+            self._iteration, self._coefficient_before = call.iteration, self._coefficient
+        self._coefficient = self._coefficient_before
         samples = self._samples(fields)
         own = self._move_multiplier(call, samples)
         rewards_bt = self._rewards(samples)

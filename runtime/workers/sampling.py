@@ -78,11 +78,15 @@ class Sampler:
             write_text(Path(folder) / f"under-way-{self._engine.replica:04d}.json", dump_json(state))
 
     def load_state(self, folder: str) -> None:
-        """Go on with this replica's share of what was under way."""
+        """Go on with what was under way on this replica, or with its share where there were others."""
         files = sorted(Path(folder).glob("under-way-*.json"))
-        state = [UnderWay.from_dict(one) for file in files for one in json.loads(file.read_text())]
-        rows = split_rows(len(state), self._engine.generation.replicas)[self._engine.replica]
-        self._under_way = [state[row] for row in rows]
+        of_replicas = [[UnderWay.from_dict(one) for one in json.loads(file.read_text())] for file in files]
+        replica, replicas = self._engine.replica, self._engine.generation.replicas
+        if len(of_replicas) == replicas:
+            self._under_way = of_replicas[replica]
+            return
+        state = [one for part in of_replicas for one in part]
+        self._under_way = [state[row] for row in split_rows(len(state), replicas)[replica]]
 
     def _respond_to_all(self, call: Call, fields: Mapping[str, Any]) -> Answer:
         is_greedy = call.options.get("do_sample") is False

@@ -14,7 +14,7 @@ import pytest
 import ray
 
 from planner.algorithms import algorithm_of, ppo, trace
-from planner.domain.algorithm import DapoOptions, RemaxOptions
+from planner.domain.algorithm import DapoOptions, PpoOptions, RemaxOptions
 from planner.domain.dataflow import CONTROLLER
 from planner.domain.parallelism import ParallelStrategy
 from planner.errors import WorkerError
@@ -288,3 +288,11 @@ def test_with_no_round_left_training_goes_on_with_what_there_is(cluster):
         finished = controller.iterate(algorithm_of(options), iteration=0)
     (update,) = [done for done in finished if done.name == "actor.update"]
     assert sum(report.metrics["actor/sum"] for report in update.reports) == sum([2, 3, 6, 7, 10, 11])
+
+
+def test_texts_are_shown_also_where_there_are_fewer_prompts_than_replicas(cluster):
+    plan = other_plan(
+        PpoOptions(), ("actor", "critic", "reference", "reward"), prompts=1, samples_per_prompt=1
+    )
+    with controlled(plan) as controller:
+        assert controller.respond("actor", 3) == [("0", "1"), ("1", "1"), ("2", "1")]

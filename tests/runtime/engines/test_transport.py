@@ -6,9 +6,10 @@ import torch.distributed as dist
 
 from planner.domain.parallelism import ParallelStrategy
 from planner.domain.weights import weight_tensors
+from runtime.engines.hybrid import probe_sequences
 from runtime.engines.layout import Layout
 from runtime.engines.megatron import MegatronEngine
-from runtime.engines.transport import PlacedWeights, compared_sequences, packed_weights
+from runtime.engines.transport import PlacedWeights, packed_weights
 from runtime.transfer import Ranks, three_d_weights
 from tests.runtime import tiny
 from tests.runtime.worlds import run_world
@@ -33,7 +34,7 @@ def sent(model, text, precision, offload):
         offload=offload,
     )
     engine.load(model.folder)
-    weights = packed_weights(engine, compared_sequences(model, 16), version=3)
+    weights = packed_weights(engine, probe_sequences(model, 16), version=3)
     whole = {name: tensor.clone() for name, tensor in engine.export()}
     return weights, whole if dist.get_rank() == 0 else None
 
