@@ -89,7 +89,7 @@ class Estimator:
 
         With DAPO's options, the answer keeps the rows of the first prompts whose samples differ in score, as
         many as the workload has, or fewer where there are fewer; its numbers speak of those, of all where
-        none is kept. Asked again in one iteration, about more rows, it charges the divergence at the same rate.
+        none is kept. Asked again in one iteration, about more rows, it charges for divergence as before.
         """
         if call.iteration != self._iteration:
             self._iteration, self._coefficient_before = call.iteration, self._coefficient

@@ -284,10 +284,12 @@ def test_the_penalty_is_charged_at_the_coefficient_before_it_moves():
     options = PpoOptions(kl_coefficient=0.5, kl_target=1 / 60, kl_horizon=100)
     estimator = Estimator(options, workload())
     coefficients = [
-        estimator.advantages(call_of(options), two_samples()).metrics["actor/reward_kl_penalty_coeff"]
-        for _ in range(2)
+        estimator.advantages(call_of(options, iteration), two_samples()).metrics[
+            "actor/reward_kl_penalty_coeff"
+        ]
+        for iteration in (0, 0, 1)
     ]
-    assert coefficients == [0.5, pytest.approx(0.5 * (1 + 0.2 * 2 / 100))]
+    assert coefficients == [0.5, 0.5, pytest.approx(0.5 * (1 + 0.2 * 2 / 100))]
 
 
 @pytest.mark.parametrize(
