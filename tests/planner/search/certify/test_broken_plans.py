@@ -16,6 +16,8 @@ from tests.planner.search.certify.sound_plans import SOUND, sound
 
 DAMAGES = PLACES | ASYNCHRONOUS | STRATEGIES | BYTES | SCHEDULES | PROOFS | NUMBERS
 FOLLOWS: dict[str, tuple[str, ...]] = {
+    "chunks without a pipeline": ("capabilities",),
+    "experts of a dense model": ("capabilities",),
     "a role in two pools": ("apart",),
     "a role in no pool": ("colocate",),
     "an unknown role": ("names",),

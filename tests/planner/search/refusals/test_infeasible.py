@@ -14,7 +14,9 @@ from planner.search.refusals.fixes import LARGEST_GROWTH, larger_devices
 
 Build = Callable[..., Any]
 
-TIGHT = {"capabilities": RUNTIME, "pin": Pins({})}
+LESSER = RUNTIME.model_copy(update=dict.fromkeys(("context", "selective", "offload", "cache_tokens"), False))
+"""A runtime that can do less than ours to save memory."""
+TIGHT = {"capabilities": LESSER, "pin": Pins({})}
 """Without offload, which would hold almost anything."""
 A_DEVICE = re.compile(r"a100-sxm-80gb has \S+ GiB")
 
@@ -43,7 +45,7 @@ def test_a_role_that_fits_nowhere_is_named_with_its_bytes_and_a_count_that_fits(
 def test_offload_is_a_fix_where_the_runtime_lacks_it(paper: Build) -> None:
     error = error_of(paper("34b-32", nodes=1, **TIGHT))
     assert "offload" in [fix.kind for fix in error.fixes]
-    able = {**TIGHT, "capabilities": RUNTIME.model_copy(update={"offload": True})}
+    able = {**TIGHT, "capabilities": LESSER.model_copy(update={"offload": True})}
     found = solve(*paper("34b-32", nodes=1, **able).arguments).plan
     assert any(strategy.offload != "none" for strategy in found.strategies.values())
 
