@@ -6,13 +6,20 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
-.PHONY: demo test test-slow lint bench bench-trl data calibrate validation setup clean
+.PHONY: demo test test-planner test-runtime test-slow lint bench bench-trl data calibrate validation setup clean
 
 demo: setup
 	$(BIN)/hybridmap run scenarios/quickstart.yaml
 
+# Two halves side by side: one process that computes, and worlds of processes that mostly start and wait.
 test: setup lint
-	$(BIN)/python -m pytest
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-planner test-runtime
+
+test-planner: setup
+	$(BIN)/python -m pytest --ignore=tests/runtime
+
+test-runtime: setup
+	$(BIN)/python -m pytest tests/runtime
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
