@@ -44,8 +44,8 @@ WORKLOAD: dict[str, Any] = {
     "mini_batches": 4,
 }
 ALGORITHM_WORKLOADS: dict[str, dict[str, Any]] = {
-    "ppo": {"prompts": 1024},
-    "grpo": {"prompts": 256, "samples_per_prompt": 4},
+    "ppo": {"prompts": 128},
+    "grpo": {"prompts": 48, "samples_per_prompt": 4},
 }
 
 
