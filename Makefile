@@ -13,7 +13,7 @@ demo: setup
 
 # Two halves side by side: one process that computes, and worlds of processes that mostly start and wait.
 test: setup lint
-	$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-planner test-runtime
+	$(MAKE) --no-print-directory --jobs=2 test-planner test-runtime
 
 test-planner: setup
 	$(BIN)/python -m pytest --ignore=tests/runtime
