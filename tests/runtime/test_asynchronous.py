@@ -41,6 +41,7 @@ def carried(tmp_path_factory):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_unfinished_responses_go_on_also_after_a_checkpoint(carried):
     assert [line["staleness/carried_prompts"] for line in carried] == [2] * 6
     oldest = [line["staleness/tokens/max"] for line in carried]
@@ -48,6 +49,7 @@ def test_unfinished_responses_go_on_also_after_a_checkpoint(carried):
     assert max(oldest[3:]) >= 1
 
 
+@pytest.mark.slow
 def test_log_probabilities_of_responses_that_several_weights_wrote_are_those_of_the_weights(carried):
     assert all(0 <= line["reshard/logprob_difference_max"] < 1e-4 for line in carried)
     assert all(abs(line["actor/ppo_kl"]) < 1 for line in carried)
