@@ -51,6 +51,9 @@ class MegatronEngine:
     offload
         What lies in host memory while no method runs that needs it: the optimizer's states, or those,
         gradients and weights.
+    sequence_parallel
+        Whether tensor-parallel ranks cut what lies between the matrices along the sequence; a model with
+        experts always does (Megatron-Core asserts it).
 
     Raises
     ------
@@ -69,12 +72,20 @@ class MegatronEngine:
         optimizer: OptimizerSettings | None,
         recompute: Recompute = "none",
         offload: Offload = "none",
+        sequence_parallel: bool = True,
     ) -> None:
         self.model, self.head, self.layout, self.precision = model, head, layout, precision
         self._seed, self._settings = seed, optimizer
         self._replica_groups: WeightGroups | None = None
         with layout:
-            self._chunks = build_chunks(model, head, layout=layout, precision=precision, recompute=recompute)
+            self._chunks = build_chunks(
+                model,
+                head,
+                layout=layout,
+                precision=precision,
+                recompute=recompute,
+                sequence_parallel=sequence_parallel,
+            )
             if optimizer is not None:
                 self._chunks = [adam.wrap(chunk, optimizer) for chunk in self._chunks]
                 self._optimizer = adam.build(self._chunks, optimizer)

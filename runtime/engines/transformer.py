@@ -39,11 +39,17 @@ class ValueHead(torch.nn.Linear):
 
 
 def build_chunks(
-    model: ModelSpec, head: Head, *, layout: Layout, precision: Precision, recompute: Recompute = "none"
+    model: ModelSpec,
+    head: Head,
+    *,
+    layout: Layout,
+    precision: Precision,
+    recompute: Recompute = "none",
+    sequence_parallel: bool = True,
 ) -> list[MegatronModule]:
     """This rank's parts of the model, their weights not yet set; call inside ``with layout``.
 
-    More than one where the pipeline is interleaved.
+    More than one where the pipeline is interleaved. The other parameters are those of `MegatronEngine`.
 
     Raises
     ------
@@ -52,7 +58,7 @@ def build_chunks(
     """
     strategy = layout.strategy
     refuse(training_problems(model, strategy))
-    config = _config(model, strategy, precision, recompute)
+    config = _config(model, strategy, precision, recompute, sequence_parallel)
     return [
         _build_chunk(model, head, config, layout=layout, chunk=chunk) for chunk in range(strategy.virtual)
     ]
@@ -85,7 +91,11 @@ def _build_chunk(
 
 
 def _config(
-    model: ModelSpec, strategy: ParallelStrategy, precision: Precision, recompute: Recompute
+    model: ModelSpec,
+    strategy: ParallelStrategy,
+    precision: Precision,
+    recompute: Recompute,
+    sequence_parallel: bool,
 ) -> TransformerConfig:
     dtype = DTYPE[precision]
     config = TransformerConfig(
@@ -117,7 +127,7 @@ def _config(
         bias_dropout_fusion=False,
         apply_rope_fusion=False,
         persist_layer_norm=False,
-        **_sizes(strategy),
+        **_sizes(strategy, sequence_parallel or model.moe is not None),
         **_stages(model, strategy, dtype),
         **_experts(model, strategy),
         **_recomputed(recompute),
@@ -126,11 +136,11 @@ def _config(
     return config
 
 
-def _sizes(strategy: ParallelStrategy) -> dict[str, Any]:
-    """Sizes of the groups; norms and residuals are cut along the sequence wherever matrices are cut."""
+def _sizes(strategy: ParallelStrategy, sequence_parallel: bool) -> dict[str, Any]:
+    """Sizes of the groups, and whether norms and residuals are cut along the sequence."""
     return {
         "tensor_model_parallel_size": strategy.tensor,
-        "sequence_parallel": strategy.tensor > 1,
+        "sequence_parallel": sequence_parallel and strategy.tensor > 1,
         "context_parallel_size": strategy.context,
         "expert_model_parallel_size": strategy.expert,
         "expert_tensor_parallel_size": strategy.tensor,

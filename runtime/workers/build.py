@@ -133,6 +133,7 @@ def load_engine(plan: Plan, role: str, layout: Layout) -> MegatronEngine:
         optimizer=None if strategy.train is None else _optimizer(settings, role),
         recompute=strategy.recompute,
         offload=strategy.offload,
+        sequence_parallel=plan.scenario.stack.training.sequence_parallel,
     )
     engine.load(model.folder)
     return engine

@@ -64,11 +64,11 @@ def own_batches(engine: MegatronEngine) -> list[dict[str, torch.Tensor]]:
     return micro_batches()[engine.layout.at.data :: engine.layout.strategy.data]
 
 
-def step_all(models, strategy, recompute="none", precision="fp32"):
-    """Metrics and whole gradients of one update of each model."""
+def step_all(models, strategy, options=None):
+    """Metrics and whole gradients of one update of each model, by engines with these options."""
     results = []
     for model in models:
-        engine = engine_of(model, strategy, optimizer=UNCLIPPED, recompute=recompute, precision=precision)
+        engine = engine_of(model, strategy, optimizer=UNCLIPPED, **(options or {}))
         metrics = engine.update(own_batches(engine), weighted_sum)
         results.append((metrics, gradients(engine)))
     return results

@@ -66,7 +66,7 @@ def test_losses_and_gradients_equal_those_of_transformers_in_larger_layouts(mode
 
 @pytest.mark.parametrize("recompute", ["selective", "full"])
 def test_recomputed_activations_change_no_gradient(models, recompute):
-    ranks = run_world(step_all, 4, models, "p1t2d2e2", recompute)
+    ranks = run_world(step_all, 4, models, "p1t2d2e2", {"recompute": recompute})
     assert_steps_equal_those_of_transformers(models, ranks)
 
 

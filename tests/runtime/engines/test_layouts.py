@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from megatron.core.utils import unwrap_model
 
 from planner.domain.parallelism import ParallelStrategy
 from runtime.engines.optimizer import OptimizerSettings
@@ -44,8 +45,8 @@ def of(models, layers):
     return [models[kind, layers] for kind in KINDS]
 
 
-def assert_parity(models, strategy, recompute="none"):
-    ranks = run_world(step_all, devices(strategy), models, strategy, recompute)
+def assert_parity(models, strategy, **options):
+    ranks = run_world(step_all, devices(strategy), models, strategy, options)
     assert_steps_equal_those_of_transformers(models, ranks)
 
 
@@ -82,7 +83,27 @@ def test_eight_ranks_learn_what_one_learns(models, strategy):
     [("p1t2d1", "selective"), ("p1t1d1c2", "selective"), ("p2t1d1v2", "full"), ("p1t2d1c2", "full")],
 )
 def test_recomputed_activations_change_no_gradient(models, strategy, recompute):
-    assert_parity(of(models, DEEP.get(strategy, 2)), strategy, recompute)
+    assert_parity(of(models, DEEP.get(strategy, 2)), strategy, recompute=recompute)
+
+
+@pytest.mark.parametrize("strategy", ["p1t2d1", "p1t2d1c2", "p2t2d1"])
+def test_without_sequence_parallelism_ranks_learn_the_same(models, strategy):
+    assert_parity(of(models, 2), strategy, sequence_parallel=False)
+
+
+def sequence_parallel_of(model, sequence_parallel):
+    engine = engine_of(model, "p1t2d1", sequence_parallel=sequence_parallel)
+    return unwrap_model(engine._chunks[0]).config.sequence_parallel
+
+
+def test_activations_are_cut_where_the_stack_says_so_and_always_with_experts(models, tmp_path):
+    experts = tiny.write_model(tmp_path / "experts", "qwen3_moe")
+    for model, given, expected in (
+        (models["llama", 2], True, True),
+        (models["llama", 2], False, False),
+        (experts, False, True),
+    ):
+        assert run_world(sequence_parallel_of, 2, model, given) == [expected] * 2
 
 
 def forward_without_padding(model, strategy, rows, lengths, budget):

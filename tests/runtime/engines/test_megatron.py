@@ -61,7 +61,7 @@ def value_batches(engine):
 @pytest.mark.parametrize(("strategy", "recompute"), [*((s, "none") for s in LAYOUTS), ("p2t2d1", "full")])
 def test_losses_and_gradients_equal_those_of_transformers(models, strategy, recompute):
     chosen = [models[kind] for kind in KINDS]
-    ranks = run_world(step_all, devices(strategy), chosen, strategy, recompute)
+    ranks = run_world(step_all, devices(strategy), chosen, strategy, {"recompute": recompute})
     assert_steps_equal_those_of_transformers(chosen, ranks)
 
 
