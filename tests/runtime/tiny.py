@@ -50,66 +50,73 @@ def write_model(
     dense_layers, normalized
         Of a model with experts.
     """
-    config_class, model_class = _CLASSES[kind]
-    hidden = heads * HEAD_DIM if kind == "qwen2" else HIDDEN
-    tied = kind == "qwen3"
-    options: dict[str, Any] = {} if kind == "qwen2" else {"head_dim": HEAD_DIM}
-    has_experts = kind == "qwen3_moe"
-    if has_experts:
-        options |= {
-            "num_experts": EXPERTS,
-            "num_experts_per_tok": 2,
-            "moe_intermediate_size": EXPERT_FFN,
-            "mlp_only_layers": list(range(dense_layers)),
-            "norm_topk_prob": normalized,
-        }
-    config = config_class(
-        vocab_size=vocab,
-        hidden_size=hidden,
-        intermediate_size=ffn,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=kv_heads,
-        max_position_embeddings=256,
-        rms_norm_eps=1e-5,
-        tie_word_embeddings=tied,
-        num_labels=1,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=0,
-        attn_implementation="eager",
-        **options,
+    experts = MoeSpec(
+        experts=EXPERTS,
+        experts_per_token=2,
+        expert_ffn=EXPERT_FFN,
+        dense_layers=dense_layers,
+        normalized=normalized,
     )
-    torch.manual_seed(seed)
-    network = model_class(config).float()
-    for name, parameter in network.named_parameters():
-        torch.nn.init.normal_(parameter, 1.0 if "norm" in name else 0.0, 0.1)
-    network.save_pretrained(folder)
-    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}\n')
-    return ModelSpec(
+    model = ModelSpec(
         name=kind,
         family=kind.removesuffix("-scalar"),
         layers=layers,
-        hidden=hidden,
+        hidden=heads * HEAD_DIM if kind == "qwen2" else HIDDEN,
         heads=heads,
         kv_heads=kv_heads,
         head_dim=HEAD_DIM,
         ffn=ffn,
         vocab=vocab,
-        tied_embeddings=tied,
+        tied_embeddings=kind == "qwen3",
         max_positions=256,
         norm_epsilon=1e-5,
         folder=str(folder),
-        moe=MoeSpec(
-            experts=EXPERTS,
-            experts_per_token=2,
-            expert_ffn=EXPERT_FFN,
-            dense_layers=dense_layers,
-            normalized=normalized,
-        )
-        if has_experts
-        else None,
+        moe=experts if kind == "qwen3_moe" else None,
     )
+    _write_random(folder, kind, model, seed=seed)
+    return model
+
+
+def _write_random(folder: Path, kind: Kind, model: ModelSpec, *, seed: int) -> None:
+    """Write weights drawn from N(0, 0.1), norms from N(1, 0.1)."""
+    config_class, model_class = _CLASSES[kind]
+    torch.manual_seed(seed)
+    network = model_class(config_class(**_config(kind, model))).float()
+    for name, parameter in network.named_parameters():
+        torch.nn.init.normal_(parameter, 1.0 if "norm" in name else 0.0, 0.1)
+    network.save_pretrained(folder)
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}\n')
+
+
+def _config(kind: Kind, model: ModelSpec) -> dict[str, Any]:
+    """Fields of transformers' config; Qwen2 has none for head_dim."""
+    config: dict[str, Any] = {
+        "vocab_size": model.vocab,
+        "hidden_size": model.hidden,
+        "intermediate_size": model.ffn,
+        "num_hidden_layers": model.layers,
+        "num_attention_heads": model.heads,
+        "num_key_value_heads": model.kv_heads,
+        "max_position_embeddings": model.max_positions,
+        "rms_norm_eps": model.norm_epsilon,
+        "tie_word_embeddings": model.tied_embeddings,
+        "num_labels": 1,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
+        "attn_implementation": "eager",
+    }
+    if kind != "qwen2":
+        config["head_dim"] = model.head_dim
+    if model.moe is not None:
+        config |= {
+            "num_experts": model.moe.experts,
+            "num_experts_per_tok": model.moe.experts_per_token,
+            "moe_intermediate_size": model.moe.expert_ffn,
+            "mlp_only_layers": list(range(model.moe.dense_layers)),
+            "norm_topk_prob": model.moe.normalized,
+        }
+    return config
 
 
 def network_of(model: ModelSpec, *, scalar: bool = False) -> Any:

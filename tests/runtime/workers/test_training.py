@@ -5,14 +5,13 @@ import torch
 
 from planner.domain.algorithm import PpoOptions
 from planner.domain.parallelism import ParallelStrategy
-from runtime.engines.layout import Layout
-from runtime.engines.megatron import MegatronEngine
 from runtime.engines.optimizer import OptimizerSettings
 from runtime.transfer import Ranks, distribute_mini_batches, three_d_proto
 from runtime.workers.call import Call
 from runtime.workers.objectives import policy_objective, value_objective
 from runtime.workers.training import Counts, MicroBatchSize, sample_lengths, update
 from tests.runtime import tiny
+from tests.runtime.engines.parity import engine_of
 from tests.runtime.worlds import run_world
 
 SAMPLES, TOKENS, MINI_BATCHES = 7, 10, 2
@@ -36,28 +35,25 @@ def batch():
     }
 
 
+def share_of(model, layout, head, samples):
+    """An engine, and this rank's rows and fields of the batch."""
+    strategy = ParallelStrategy.parse(layout)
+    engine = engine_of(model, layout, head=head, optimizer=OptimizerSettings(learning_rate=1e-3))
+    rows = distribute_mini_batches(
+        three_d_proto, [1] * samples, mini_batches=MINI_BATCHES, ranks=Ranks(layout=strategy)
+    )[engine.layout.rank]
+    index = [row for piece in rows for row in piece]
+    return engine, rows, {name: field[index] for name, field in batch().items()}
+
+
 def updated(model, layout, micro_batch, aggregation, head, token_budget=None, samples=SAMPLES):
     """Metrics of one update on this rank's share of the batch."""
-    strategy = ParallelStrategy.parse(layout)
-    engine = MegatronEngine(
-        model=model,
-        head=head,
-        layout=Layout(strategy),
-        precision="fp32",
-        seed=0,
-        optimizer=OptimizerSettings(learning_rate=1e-3),
-    )
-    engine.load(model.folder)
-    pieces = distribute_mini_batches(
-        three_d_proto, [1] * samples, mini_batches=MINI_BATCHES, ranks=Ranks(layout=strategy)
-    )
-    rows = pieces[engine.layout.rank]
-    index = [row for piece in rows for row in piece]
+    engine, rows, fields = share_of(model, layout, head, samples)
     options = PpoOptions(aggregation=aggregation)
     return update(
         engine,
         Call(name="update", role="actor", method="update", iteration=0, rows=rows),
-        {name: field[index] for name, field in batch().items()},
+        fields,
         epochs=2,
         size=MicroBatchSize(rows=micro_batch, tokens=token_budget),
         loss=policy_objective(options) if head == "vocabulary" else value_objective(options),
@@ -113,22 +109,7 @@ DOCUMENTS = [[5, 6, 7, 8, 9], [10], [11, 12], [13, 14, 15], [16, 17, 18, 19, 20,
 
 def with_pretraining(model, layout, micro_batch, token_budget, has_samples):
     """Metrics of an update that learns from documents too, by a loss of its own; and all counts it saw."""
-    strategy = ParallelStrategy.parse(layout)
-    engine = MegatronEngine(
-        model=model,
-        head="vocabulary",
-        layout=Layout(strategy),
-        precision="fp32",
-        seed=0,
-        optimizer=OptimizerSettings(learning_rate=1e-3),
-    )
-    engine.load(model.folder)
-    pieces = distribute_mini_batches(
-        three_d_proto, [1] * SAMPLES, mini_batches=MINI_BATCHES, ranks=Ranks(layout=strategy)
-    )
-    rows = pieces[engine.layout.rank]
-    index = [row for piece in rows for row in piece]
-    fields = {name: field[index] for name, field in batch().items()}
+    engine, rows, fields = share_of(model, layout, "vocabulary", SAMPLES)
     if not has_samples:
         fields["response_mask"] = torch.zeros_like(fields["response_mask"])
     seen: set[Counts] = set()
@@ -145,7 +126,7 @@ def with_pretraining(model, layout, micro_batch, token_budget, has_samples):
     metrics = update(
         engine,
         Call(name="update", role="actor", method="update", iteration=0, rows=rows),
-        fields | {"pretraining": DOCUMENTS[engine.layout.at.data :: strategy.data]},
+        fields | {"pretraining": DOCUMENTS[engine.layout.at.data :: engine.layout.strategy.data]},
         epochs=1,
         size=MicroBatchSize(rows=micro_batch, tokens=token_budget),
         loss=loss,
@@ -178,15 +159,7 @@ def test_mini_batches_without_a_response_token_learn_from_pretraining_data_alone
 
 
 def without_anything(model):
-    engine = MegatronEngine(
-        model=model,
-        head="vocabulary",
-        layout=Layout(ParallelStrategy()),
-        precision="fp32",
-        seed=0,
-        optimizer=OptimizerSettings(learning_rate=1e-3),
-    )
-    engine.load(model.folder)
+    engine = engine_of(model, "p1t1d1", optimizer=OptimizerSettings(learning_rate=1e-3))
     fields = batch() | {"response_mask": torch.zeros(SAMPLES, TOKENS, dtype=torch.bool)}
     call = Call(name="update", role="actor", method="update", iteration=0, rows=(range(SAMPLES),))
     loss = policy_objective(PpoOptions())
