@@ -7,7 +7,6 @@ among the ranks where a layout needs them whole. Nothing is submitted, scheduled
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from runtime.batch import Piece
 from runtime.engines.hybrid import probe, reshard
 from runtime.rows import concatenate
 from runtime.transfer import split_rows
-from runtime.workers.build import pool_roles, stop_token
+from runtime.workers.build import pool_roles
 from runtime.workers.call import Answer, Call, Role
 from runtime.workers.inference import forward, last_tokens
 from runtime.workers.prompts import light_roles
@@ -91,10 +90,8 @@ class BareScript:
         seed = self._plan.scenario.run.seed
         responses = actor._generator.generate(
             [prompts[row] for row in rows],
+            actor._sampler._sampling,
             seeds=[sample_seed(seed, iteration, row) for row in rows],
-            temperature=self._plan.scenario.run.temperature,
-            maximum_response_tokens=self._plan.scenario.workload.response_tokens.maximum,
-            stop_token=stop_token(Path(actor._engine.model.folder)),
         )
         parts = gathered(response_rows([prompts[row] for row in rows], responses) if shard == 0 else None)
         pieces = [Piece(index, tuple(range(len(part["tokens"])))) for index, part in enumerate(parts)]

@@ -36,6 +36,7 @@ STEPS = 6
 COMMON = GrpoSettings(
     policy="scenarios/quickstart/policy",
     prompts="scenarios/quickstart/prompts.jsonl",
+    rule="scenarios/quickstart_reward.py",
     samples=PROMPTS * SAMPLES_PER_PROMPT,
     samples_per_prompt=SAMPLES_PER_PROMPT,
     response_tokens=32,
@@ -58,7 +59,6 @@ START_SECONDS = 60.0
 ANSWER_SECONDS = 100.0
 """For a block of steps; a contender that takes longer has lost."""
 OURS = "hybridmap run"
-REWARD = Path("benchmarks/friendly.py")
 
 
 class ContenderError(Exception):
@@ -187,7 +187,7 @@ def our_scenario(common: GrpoSettings) -> Scenario:
         pin=micro_batch_pins(("actor", "reference"), common.samples // PROCESSES),
         run={
             "prompts": "quickstart/prompts.jsonl",
-            "reward_function": {"path": str(REWARD.resolve()), "name": "friendly_reward"},
+            "reward_function": {"path": str(Path(common.rule).resolve())},
             "seed": common.seed,
             "actor_learning_rate": common.learning_rate,
             "gradient_clip": common.gradient_clip,

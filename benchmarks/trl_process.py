@@ -20,6 +20,8 @@ class GrpoSettings:
     """Folder of the model."""
     prompts: str
     """JSONL file in verl's columns."""
+    rule: str
+    """Python file of the reward function, in verl's signature."""
     samples: int
     """Of one step, over all processes."""
     samples_per_prompt: int

@@ -3,6 +3,7 @@
 import json
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from datasets import Dataset
 from transformers import AutoTokenizer, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from benchmarks.friendly import friendly_reward
 from benchmarks.trl_process import GrpoSettings
+from planner.domain.run import RewardFunctionSettings
+from runtime.reward_functions import load_function
 
 ENDLESS = 10**6
 """Steps; it ends when its connection does."""
@@ -54,6 +56,19 @@ class Turns(TrainerCallback):
         control.should_training_stop = self._left == 0
 
 
+def reward_of(path: str) -> Callable[..., list[float]]:
+    """A rule in verl's signature as TRL calls it."""
+    rule = load_function(RewardFunctionSettings(path=path))
+
+    def rewards(
+        completions: Sequence[Sequence[dict[str, str]]], ground_truth: Sequence[str], **columns: Any
+    ) -> list[float]:
+        texts = [turns[-1]["content"] for turns in completions]
+        return [rule("", text, subject)["score"] for text, subject in zip(texts, ground_truth, strict=True)]
+
+    return rewards
+
+
 def train(address: str, settings: GrpoSettings) -> None:
     """Train until the other side of the socket at the address closes it.
 
@@ -65,7 +80,7 @@ def train(address: str, settings: GrpoSettings) -> None:
         connection = Client(address) if arguments.process_index == 0 else None
         trainer = GRPOTrainer(
             model=settings.policy,
-            reward_funcs=friendly_reward,
+            reward_funcs=reward_of(settings.rule),
             args=arguments,
             train_dataset=Dataset.from_list(_rows(Path(settings.prompts))),
             processing_class=AutoTokenizer.from_pretrained(settings.policy, padding_side="left"),

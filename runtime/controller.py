@@ -10,6 +10,7 @@ from typing import Any
 import ray
 
 from planner.algorithms import Algorithm, planned_dataflow
+from planner.domain.algorithm import AlgorithmOptions, DapoOptions
 from planner.domain.dataflow import ACTOR, CONTROLLER, GENERATOR
 from planner.domain.parallelism import ParallelStrategy
 from planner.domain.plan import Plan
@@ -18,10 +19,7 @@ from runtime.schedule import Schedule
 from runtime.transfer import Ranks
 from runtime.watch import Origin, SubmittedCall, Traffic, wait_for
 from runtime.worker_group import Flight, WorkerGroup, send
-from runtime.workers.call import Call, Report
-
-PROMPTS = "prompts"
-"""The role that deals out prompts and turns tokens into texts; in the process of the numeric calls."""
+from runtime.workers.call import PROMPTS, Call, Report
 
 SHOWN_ITERATION = -1
 """Number under which prompts and seeds of shown samples are drawn: the same before and after training."""
@@ -126,7 +124,7 @@ class Controller:
         roles.generator.receive_weights(roles[ACTOR].send_weights())
         self.wait(flight)
 
-    def ask(self, role: str, method: str, *, pool: str = "", **options: str) -> list[Report]:
+    def ask(self, role: str, method: str, *, pool: str = "", **options: str | int) -> list[Report]:
         """Call a method that reads and writes no field on all ranks of a role; the report of each.
 
         Parameters
@@ -198,7 +196,7 @@ class Controller:
             flight=flight,
             traffic=self._traffic,
             deal=lambda method, rows: self._deal(flight, method, rows),
-            rounds=getattr(self._plan.scenario.algorithm, "maximum_rounds", 1),
+            rounds=rounds_of(self._plan.scenario.algorithm),
         )
 
     def _pool(self, role: str) -> str:
@@ -230,6 +228,11 @@ class _Delegated:
 
     def __getattr__(self, method: str) -> Any:
         return getattr(self._roles[GENERATOR if method == "generate" else self._role], method)
+
+
+def rounds_of(options: AlgorithmOptions) -> int:
+    """Of generation at most in one iteration."""
+    return options.maximum_rounds if isinstance(options, DapoOptions) else 1
 
 
 def ranks_of(plan: Plan, role: str) -> Ranks:

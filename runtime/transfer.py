@@ -127,6 +127,10 @@ def _by_rank(tokens: Sequence[int], ranks: Ranks) -> tuple[Positions, ...]:
     return balanced(tokens, ranks.count)
 
 
+def _in_order(tokens: Sequence[int], ranks: Ranks) -> tuple[Positions, ...]:
+    return tuple(map(tuple, split_rows(len(tokens), ranks.count)))
+
+
 def _every_rank(ranks: Ranks) -> tuple[int, ...]:
     return tuple(range(ranks.count))
 
@@ -201,5 +205,5 @@ three_d_weights = Protocol(
 dp_proto = Protocol(name="dp_proto", distribute=_by_rank, collect=_every_rank, covers=True)
 """Split over all ranks, all answer: pure data parallelism."""
 
-all_to_all = Protocol(name="all_to_all", distribute=_by_rank, collect=_every_rank, covers=True)
+all_to_all = Protocol(name="all_to_all", distribute=_in_order, collect=_every_rank, covers=True)
 """The caller's list with one entry per rank goes through unchanged: debugging."""

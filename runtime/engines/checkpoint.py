@@ -75,6 +75,14 @@ def _files_by_tensor(path: Path) -> Mapping[str, str]:
         return dict.fromkeys(file.keys(), SINGLE)
 
 
+def stop_tokens(folder: Path) -> tuple[int, ...]:
+    """The tokens that end a response, of the model's config and of its generation config."""
+    configs = [folder / name for name in ("config.json", "generation_config.json")]
+    found = [json.loads(path.read_text()).get("eos_token_id") for path in configs if path.is_file()]
+    tokens = [token for each in found for token in (each if isinstance(each, list) else [each])]
+    return tuple(sorted({token for token in tokens if token is not None}))
+
+
 def write_folder(
     folder: Path,
     template: Path,

@@ -17,8 +17,8 @@ class Sampling:
     temperature: float
     """0 takes the likeliest token."""
     maximum_response_tokens: int
-    stop_token: int | None
-    """Ends a response; None lets every response reach the maximum."""
+    stop_tokens: tuple[int, ...] = ()
+    """Each ends a response; without any, every response reaches the maximum."""
     top_p: float = 1.0
     """Only the likeliest tokens that together have this probability are drawn."""
     top_k: int | None = None
@@ -79,7 +79,7 @@ def parameters(sampling: Sampling, request: Request, *, steps: bool = False) -> 
         top_k=sampling.top_k or 0,
         seed=request.sampling_seed,
         max_tokens=sampling.maximum_response_tokens - len(request.done.tokens),
-        stop_token_ids=[] if sampling.stop_token is None else [sampling.stop_token],
+        stop_token_ids=list(sampling.stop_tokens),
         ignore_eos=True,
         logprobs=0,
         detokenize=False,

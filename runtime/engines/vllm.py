@@ -120,27 +120,9 @@ class GenerationEngine:
             raise RuntimeError("a rollout is still under way: interrupt it before the weights change")
 
     def generate(
-        self,
-        prompts: Sequence[Sequence[int]],
-        *,
-        seeds: Sequence[int],
-        temperature: float,
-        maximum_response_tokens: int,
-        stop_token: int | None,
-        top_p: float = 1.0,
-        top_k: int | None = None,
+        self, prompts: Sequence[Sequence[int]], sampling: Sampling, *, seeds: Sequence[int]
     ) -> list[Response]:
-        """Respond to each prompt; what is sampled depends on the prompt, the weights and its seed only.
-
-        The other parameters are those of `Sampling`.
-        """
-        sampling = Sampling(
-            temperature=temperature,
-            maximum_response_tokens=maximum_response_tokens,
-            stop_token=stop_token,
-            top_p=top_p,
-            top_k=top_k,
-        )
+        """Respond to each prompt; what is sampled depends on the prompt, the weights and its seed only."""
         requests = [Request(prompt=prompt, seed=seed) for prompt, seed in zip(prompts, seeds, strict=True)]
         outputs = self._run(prompts, [parameters(sampling, request) for request in requests])
         return [_response(output.outputs[0]) for output in outputs]
@@ -150,7 +132,6 @@ class GenerationEngine:
 
         A `Request` that carries an interrupted response goes on from it. Interrupt each rollout, also one
         whose responses are all finished, before anything else is asked of the engine.
-
         """
         return Rollout(self._llm.llm_engine, requests, sampling)
 

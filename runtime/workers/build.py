@@ -1,6 +1,5 @@
 """Makes the roles of a pool's processes from the plan."""
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -14,7 +13,7 @@ from planner.domain.plan import Plan
 from planner.domain.run import RunSettings
 from planner.domain.scenario import head_of
 from planner.domain.weights import weight_tensors
-from runtime.engines.checkpoint import ModelFolder
+from runtime.engines.checkpoint import ModelFolder, stop_tokens
 from runtime.engines.layout import Layout
 from runtime.engines.megatron import MegatronEngine
 from runtime.engines.optimizer import OptimizerSettings
@@ -110,7 +109,7 @@ def _sampler(plan: Plan, engine: GenerationEngine) -> Sampler:
         Sampling(
             temperature=settings.temperature,
             maximum_response_tokens=workload.response_tokens.maximum,
-            stop_token=stop_token(Path(engine.model.folder)),
+            stop_tokens=stop_tokens(Path(engine.model.folder)),
             top_p=settings.top_p,
             top_k=settings.top_k,
         ),
@@ -153,12 +152,6 @@ def build_generator(
         maximum_tokens=tokens,
         kv_cache_bytes=None,
     )
-
-
-def stop_token(folder: Path) -> int | None:
-    """The token that ends a response, as the model's config says."""
-    token = json.loads((folder / "config.json").read_text()).get("eos_token_id")
-    return token[0] if isinstance(token, list) else token
 
 
 def _optimizer(settings: RunSettings, role: str) -> OptimizerSettings:

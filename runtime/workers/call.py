@@ -53,6 +53,9 @@ class Report(NamedTuple):
     lengths: tuple[int, ...] = ()
 
 
+PROMPTS = "prompts"
+"""The role that deals out prompts and turns tokens into texts; in the process of the numeric calls."""
+
 Role = Any
 """An object with a method ``method(call, fields) -> Answer`` for each method of the role."""
 

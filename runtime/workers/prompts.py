@@ -15,12 +15,9 @@ from planner.domain.run import RunSettings
 from planner.domain.workload import Workload
 from runtime.data import Prompt, PromptLoader, Text, prompts_of, read_texts
 from runtime.encoding import encode_prompts, encode_text, tokenizer_of
-from runtime.workers.call import Answer, Call, Role
+from runtime.workers.call import PROMPTS, Answer, Call, Role
 from runtime.workers.numeric import Estimator
 from runtime.workers.reward_service import RewardService, reward_function
-
-PROMPTS = "prompts"
-"""The role that deals out prompts and turns tokens into texts."""
 
 
 def light_roles(plan: Plan, names: Sequence[str] = (CONTROLLER, PROMPTS)) -> Mapping[str, Role]:

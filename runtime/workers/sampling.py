@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,12 +94,8 @@ class Sampler:
         prompts: Sequence[Sequence[int]] = fields["prompts"]
         responses = self._engine.generate(
             prompts,
+            replace(self._sampling, temperature=0.0) if is_greedy else self._sampling,
             seeds=[sample_seed(self._seed, call.iteration, row) for row in call.rows[0]],
-            temperature=0.0 if is_greedy else self._sampling.temperature,
-            maximum_response_tokens=self._sampling.maximum_response_tokens,
-            stop_token=self._sampling.stop_token,
-            top_p=self._sampling.top_p,
-            top_k=self._sampling.top_k,
         )
         return _answer(prompts, responses, fields["prompt_ids"].numpy(), {})
 

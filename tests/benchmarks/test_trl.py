@@ -1,13 +1,8 @@
-"""The reward that both sides of the comparison earn, and what is said of a contender."""
+"""What both sides of the comparison are told, and what is said of a contender."""
 
-from benchmarks.friendly import friendly_reward
+from pathlib import Path
+
 from benchmarks.trl import COMMON, figures, our_scenario
-
-
-def test_friendly_words_and_the_subject_earn_a_point_each():
-    texts = ["the waiter was kind, kind and warm.", "the soup was cold.", "The best soup"]
-    turns = [[{"role": "assistant", "content": text}] for text in texts]
-    assert friendly_reward(turns, ["the waiter"] * 3, prompts=None) == [4.0, 0.0, 1.0]
 
 
 def test_both_sides_are_told_the_same():
@@ -17,6 +12,7 @@ def test_both_sides_are_told_the_same():
     assert scenario.algorithm.kl_loss_coefficient == COMMON.kl_coefficient
     assert scenario.algorithm.aggregation == "seq-mean-token-mean"  # TRL's loss_type "grpo"
     assert scenario.run.actor_learning_rate == COMMON.learning_rate
+    assert Path(scenario.run.reward_function.path) == Path(COMMON.rule).resolve()
 
 
 def test_a_contenders_rate_is_of_its_median_step():

@@ -18,10 +18,10 @@ from planner.domain.algorithm import DapoOptions, PpoOptions, RemaxOptions
 from planner.domain.dataflow import CONTROLLER
 from planner.domain.parallelism import ParallelStrategy
 from planner.errors import WorkerError
-from runtime.controller import PROMPTS, Controller
+from runtime.controller import Controller
 from runtime.resource_pool import assign, light_process, nodes_here, processes, ray_cluster
 from runtime.session import build_roles, join_groups
-from runtime.workers.call import Answer
+from runtime.workers.call import PROMPTS, Answer
 from tests.runtime.plans import tiny_plan
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])

@@ -158,3 +158,8 @@ def test_the_papers_generation_example_splits_over_four_replicas():
     rows = three_d_all_micro_dp.distribute([1] * 8, ranks)
     assert [list(piece) for piece in rows] == [[0, 1], [2, 3], [0, 1], [2, 3], [4, 5], [6, 7], [4, 5], [6, 7]]
     assert three_d_all_micro_dp.collect(ranks) == (0, 1, 4, 5)
+
+
+def test_all_to_all_hands_the_callers_list_through():
+    ranks = Ranks(layout=ParallelStrategy(tensor=2, data=2))
+    assert all_to_all.distribute([1, 9, 5, 2], ranks) == ((0,), (1,), (2,), (3,))

@@ -7,7 +7,7 @@ import torch
 from planner.domain.weights import weight_tensors
 from planner.errors import SpecError
 from runtime.engines import checkpoint
-from runtime.engines.checkpoint import ModelFolder, write_folder
+from runtime.engines.checkpoint import ModelFolder, stop_tokens, write_folder
 from tests.runtime import tiny
 
 
@@ -76,3 +76,13 @@ def test_what_a_folder_lacks_is_said(tmp_path):
     third_layer = list(weight_tensors(model.model_copy(update={"layers": 3})))[-3]
     with pytest.raises(SpecError, match=r"has no tensor model\.layers\.2\."):
         folder.part(third_layer, index=0, count=1)
+
+
+def test_every_token_that_either_config_names_ends_a_response(tmp_path):
+    (tmp_path / "config.json").write_text('{"eos_token_id": 7}')
+    assert stop_tokens(tmp_path) == (7,)
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": [9, 7]}')
+    assert stop_tokens(tmp_path) == (7, 9)
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "generation_config.json").unlink()
+    assert stop_tokens(tmp_path) == ()

@@ -10,6 +10,7 @@ from runtime.engines.hybrid import probe, reshard
 from runtime.engines.layout import Layout
 from runtime.engines.megatron import MegatronEngine
 from runtime.engines.optimizer import OptimizerSettings
+from runtime.engines.requests import Sampling
 from runtime.engines.vllm import GenerationEngine
 from tests.planner.domain.layouts import layouts
 from tests.runtime import tiny
@@ -65,7 +66,7 @@ def reshard_twice(engine, text, tensor, grouping):
     found["probe after"] = probe(engine, generator)
     found["group"] = list(parallel_state.get_tp_group().ranks)
     responses = generator.generate(
-        PROMPTS, seeds=[1, 2], temperature=1.0, maximum_response_tokens=8, stop_token=None
+        PROMPTS, Sampling(temperature=1.0, maximum_response_tokens=8), seeds=[1, 2]
     )
     found["responses"] = [response.tokens for response in responses]
     found["difference"] = difference(engine, responses[0])

@@ -11,7 +11,7 @@ from tests.runtime import tiny
 from tests.runtime.worlds import WorldError, run_world
 
 PROMPTS = [[5, 6, 7, 8], [9, 10, 11], [12, 13, 14, 15, 16]]
-SAMPLING = Sampling(temperature=1.0, maximum_response_tokens=12, stop_token=None)
+SAMPLING = Sampling(temperature=1.0, maximum_response_tokens=12)
 
 
 def engine_of(model, *, tensor=1, max_sequences=4, cache_tokens=None):
@@ -61,19 +61,17 @@ def whole(engine, requests, sampling):
 
 def interrupt_and_go_on(model):
     engine = engine_of(model, max_sequences=2)
-    found = {"at once": engine.generate(
-        PROMPTS, seeds=[7, 8, 9], temperature=1.0, maximum_response_tokens=12, stop_token=None
-    )}  # fmt: skip
+    found = {"at once": engine.generate(PROMPTS, SAMPLING, seeds=[7, 8, 9])}
     found["whole"], found["order"] = whole(engine, requests_of(), SAMPLING)
     found["cut"] = cut = advanced(engine, requests_of(), SAMPLING, steps=8)
     found["continued"], _ = whole(engine, requests_of(cut), SAMPLING)
     found["continued again"], _ = whole(engine, requests_of(cut), SAMPLING)
-    greedy = Sampling(temperature=0.0, maximum_response_tokens=12, stop_token=None)
+    greedy = Sampling(temperature=0.0, maximum_response_tokens=12)
     found["greedy"], _ = whole(engine, requests_of(), greedy)
     part = advanced(engine, requests_of(), greedy, steps=5)
     found["greedy cut"], (found["greedy continued"], _) = part, whole(engine, requests_of(part), greedy)
     stop = found["greedy"][0].tokens[7]
-    stopping = Sampling(temperature=0.0, maximum_response_tokens=12, stop_token=stop)
+    stopping = Sampling(temperature=0.0, maximum_response_tokens=12, stop_tokens=(stop,))
     found["stopped"], _ = whole(engine, requests_of(part), stopping)
     found["one candidate"], _ = whole(engine, requests_of(), replace(SAMPLING, top_k=1))
     found["little probability"], _ = whole(engine, requests_of(), replace(SAMPLING, top_p=0.001))
@@ -179,9 +177,8 @@ def generate_in_little_room(model, cache_tokens):
     engine = engine_of(model, cache_tokens=cache_tokens)
     blocks = engine._llm.llm_engine.vllm_config.cache_config.num_gpu_blocks
     prompts = [[3 + (step + offset) % 120 for step in range(100)] for offset in range(4)]
-    found = engine.generate(
-        prompts, seeds=[1, 2, 3, 4], temperature=1.0, maximum_response_tokens=30, stop_token=None
-    )
+    sampling = Sampling(temperature=1.0, maximum_response_tokens=30)
+    found = engine.generate(prompts, sampling, seeds=[1, 2, 3, 4])
     engine.close()
     return blocks, [one.tokens for one in found]
 

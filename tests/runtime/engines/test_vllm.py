@@ -8,6 +8,7 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
+from runtime.engines.requests import Sampling
 from runtime.engines.vllm import GenerationEngine
 from runtime.platform import vllm as platform
 from runtime.platform.patches import apply_once
@@ -51,10 +52,9 @@ def greedy(model, count):
     return network, rows
 
 
-def respond(engine, prompts, seeds, temperature=1.0, stop_token=None, tokens=12):
-    return engine.generate(
-        prompts, seeds=seeds, temperature=temperature, maximum_response_tokens=tokens, stop_token=stop_token
-    )
+def respond(engine, prompts, seeds, temperature=1.0, stop_tokens=(), tokens=12):
+    sampling = Sampling(temperature=temperature, maximum_response_tokens=tokens, stop_tokens=stop_tokens)
+    return engine.generate(prompts, sampling, seeds=seeds)
 
 
 def generate_in_many_ways(model):
@@ -62,7 +62,10 @@ def generate_in_many_ways(model):
     engine.load(weights_of(model))
     found = {"greedy": respond(engine, PROMPTS, [0, 0, 0], temperature=0.0)}
     likeliest = found["greedy"][0].tokens
-    found["stopped"] = respond(engine, PROMPTS[:1], [0], temperature=0.0, stop_token=likeliest[4])
+    unlikely = next(token for token in range(tiny.VOCAB) if token not in likeliest)
+    found["stopped"] = respond(
+        engine, PROMPTS[:1], [0], temperature=0.0, stop_tokens=(unlikely, likeliest[4])
+    )
     found["together"] = respond(engine, PROMPTS, [7, 8, 9])
     found["reversed"] = respond(engine, PROMPTS[::-1], [9, 8, 7])[::-1]
     found["alone"] = [respond(engine, [PROMPTS[index]], [7 + index])[0] for index in range(3)]
