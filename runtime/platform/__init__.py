@@ -2,7 +2,7 @@
 
 import warnings
 
-from runtime.platform import torchvision
+from runtime.platform import gloo, torchvision
 from runtime.platform.device import (
     COLLECTIVE_TIMEOUT,
     DeviceKind,
@@ -15,9 +15,12 @@ from runtime.platform.patches import apply_once
 
 
 def enable() -> None:
-    """Make transformers, Megatron-Core and vLLM importable; once, before any of them is imported."""
+    """Prepare this process for transformers, Megatron-Core and vLLM; before any of them is imported.
+
+    And before ``torch.distributed`` is initialised.
+    """
     warnings.filterwarnings("ignore", module=r"megatron\.core.*")
-    apply_once(torchvision.PATCHES)
+    apply_once((*torchvision.PATCHES, *gloo.PATCHES))
 
 
 __all__ = [

@@ -61,6 +61,7 @@ class Host:
 
     def join(self, world: World) -> None:
         """Join the pool's process group."""
+        enable()
         torch.set_num_threads(1) if device_kind() == "cpu" else torch.cuda.set_device(0)
         os.environ.update(
             RANK=str(world.rank),
@@ -75,7 +76,6 @@ class Host:
 
     def build(self, builder: Callable[[], Mapping[str, Role]]) -> None:
         """Make roles of this process, beside those it has or in their place."""
-        enable()
         self._roles = {**self._roles, **builder()}
 
     def call(self, call: Call, *shards: Rows) -> Any:

@@ -18,7 +18,7 @@ from planner.domain.parallelism import GenerationStrategy, ParallelStrategy, gen
 from runtime.engines.layout import Layout
 from runtime.engines.megatron import MegatronEngine
 from runtime.engines.optimizer import OptimizerSettings
-from runtime.platform import device_kind, megatron, torchvision, vllm
+from runtime.platform import device_kind, gloo, megatron, torchvision, vllm
 from runtime.platform.patches import apply_once
 from tests.runtime import tiny
 from tests.runtime.worlds import WorldError, run_world
@@ -39,7 +39,8 @@ EXPERT_SYMPTOMS = {
     "megatron-streams": "has no attribute .synchronize.",
     "megatron-unequal-parts": "invalid tensor size",
 }
-ROTARY = "megatron-rotary-positions"
+ROTARY, ONE_LOOP = "megatron-rotary-positions", "gloo-one-loop"
+PATCHES = (*gloo.PATCHES, *megatron.PATCHES, *torchvision.PATCHES, *vllm.PATCHES)
 
 
 def use_everything(model, folder, without):
@@ -124,15 +125,36 @@ def test_without_its_patch_saving_leaves_a_process_per_rank(tied, tmp_path):
     assert run_world(processes_after_saving, 2, tied, tmp_path / "with", "") == [0, 0]
 
 
+LOOPS = """
+import sys
+from pathlib import Path
+
+import torch.distributed as dist
+
+from runtime.platform import gloo
+from runtime.platform.patches import apply_once
+
+apply_once(gloo.PATCHES, without=sys.argv[1])
+dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+groups = [dist.new_group([0]) for _ in range(3)]
+print([file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")].count("gloo_tcp_loop"))
+"""
+
+
+@pytest.mark.parametrize(("without", "loops"), [("", 1), (ONE_LOOP, 4)])
+def test_without_its_patch_each_group_has_a_loop(without, loops):
+    command = [sys.executable, "-c", LOOPS, without]
+    assert int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) == loops
+
+
 def test_every_patch_has_a_test_of_its_absence():
     of_engines = {"vllm-model-inspection", "vllm-experts-packed"}
-    others = {ROTARY, "megatron-checkpoint-queue", "torchvision-hidden", *of_engines}
-    named = {*SYMPTOMS, *EXPERT_SYMPTOMS, *others}
-    assert named == {patch.name for patch in (*megatron.PATCHES, *torchvision.PATCHES, *vllm.PATCHES)}
+    others = {ROTARY, ONE_LOOP, "megatron-checkpoint-queue", "torchvision-hidden", *of_engines}
+    assert {*SYMPTOMS, *EXPERT_SYMPTOMS, *others} == {patch.name for patch in PATCHES}
 
 
 def test_every_patch_says_what_it_was_made_for_and_why():
-    for patch in (*megatron.PATCHES, *torchvision.PATCHES, *vllm.PATCHES):
+    for patch in PATCHES:
         assert any(character.isdigit() for character in patch.made_for)
         assert len(patch.reason) > 20
 
