@@ -5,8 +5,10 @@ from typing import Any
 import torch
 from megatron.core.transformer import TransformerConfig
 
+from runtime.engines.elementwise import normalised
 
-class RootMeanSquareNorm(torch.nn.RMSNorm):
+
+class RootMeanSquareNorm(torch.nn.Module):
     """RMSNorm that also works on a slice of the sequence.
 
     Megatron's own torch norm refuses sequence parallelism. All it takes is the mark by which Megatron sums
@@ -14,5 +16,11 @@ class RootMeanSquareNorm(torch.nn.RMSNorm):
     """
 
     def __init__(self, config: TransformerConfig, hidden_size: int, eps: float = 1e-5, **_: Any) -> None:
-        super().__init__(hidden_size, eps=eps)
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(hidden_size))
         self.weight.sequence_parallel = config.sequence_parallel  # type: ignore[attr-defined]
+        self._epsilon = eps
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Norm over the last axis."""
+        return normalised(x, self.weight, self._epsilon)

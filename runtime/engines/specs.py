@@ -8,7 +8,9 @@ from megatron.core.transformer import ModuleSpec, TransformerConfig
 from megatron.core.transformer.identity_op import IdentityOp
 from megatron.core.transformer.transformer_block import TransformerBlockSubmodules
 
+from planner.domain.model import Precision
 from runtime.engines.attention import CausalAttention
+from runtime.engines.elementwise import gated
 from runtime.engines.norms import RootMeanSquareNorm
 from runtime.platform import device_kind
 
@@ -18,27 +20,41 @@ def has_transformer_engine() -> bool:
     return device_kind() == "cuda" and find_spec("transformer_engine") is not None
 
 
-def block_spec(config: TransformerConfig, chunk: int | None) -> TransformerBlockSubmodules:
-    """The layers of this rank, or of one of its chunks in an interleaved pipeline."""
-    fused = has_transformer_engine() and (config.bf16 or config.context_parallel_size == 1)
+def uses_transformer_engine(*, precision: Precision, context: int) -> bool:
+    """Whether the layers are NVIDIA's; their attention over cut sequences knows no fp32."""
+    return has_transformer_engine() and (precision == "bf16" or context == 1)
+
+
+def block_spec(
+    config: TransformerConfig, chunk: int | None, *, fused: bool, rope_theta: float
+) -> TransformerBlockSubmodules:
+    """The layers of this rank, or of one of its chunks in an interleaved pipeline.
+
+    Parameters
+    ----------
+    fused
+        Whether they are TransformerEngine's.
+    rope_theta
+        Of the rotary embeddings, which our attention applies itself.
+    """
     block = get_gpt_decoder_block_spec(config, fused, normalization="RMSNorm", vp_stage=chunk)
     if fused:
         return block
     return replace(
         block,
-        layer_specs=[_with_own_parts(layer) for layer in block.layer_specs],
+        layer_specs=[_with_own_parts(layer, rope_theta) for layer in block.layer_specs],
         layer_norm=RootMeanSquareNorm,
     )
 
 
-def _with_own_parts(layer: ModuleSpec) -> ModuleSpec:
-    """A layer of Megatron's local spec with our norms and our core of attention."""
+def _with_own_parts(layer: ModuleSpec, rope_theta: float) -> ModuleSpec:
+    """A layer of Megatron's local spec with our norms, our activation and our core of attention."""
     parts = layer.submodules
     attention = parts.self_attention
     heads = attention.submodules
     core = replace(
         heads,
-        core_attention=CausalAttention,
+        core_attention=ModuleSpec(CausalAttention, params={"rope_theta": rope_theta}),
         q_layernorm=_norm(heads.q_layernorm),
         k_layernorm=_norm(heads.k_layernorm),
     )
@@ -47,8 +63,17 @@ def _with_own_parts(layer: ModuleSpec) -> ModuleSpec:
         input_layernorm=_norm(parts.input_layernorm),
         pre_mlp_layernorm=_norm(parts.pre_mlp_layernorm),
         self_attention=replace(attention, submodules=core),
+        mlp=_with_own_activation(parts.mlp),
     )
     return replace(layer, submodules=own)
+
+
+def _with_own_activation(mlp: ModuleSpec) -> ModuleSpec:
+    """A gated MLP, or a layer of experts that are such."""
+    parts = mlp.submodules
+    if hasattr(parts, "experts"):
+        return replace(mlp, submodules=replace(parts, experts=_with_own_activation(parts.experts)))
+    return replace(mlp, submodules=replace(parts, activation_func=gated))
 
 
 def _norm(part: type) -> type:

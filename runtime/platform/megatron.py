@@ -12,7 +12,6 @@ from typing import Any, Self
 import torch
 import torch.distributed as dist
 from megatron.core.dist_checkpointing.strategies import filesystem_async
-from megatron.core.models.common.embeddings import rotary_pos_embedding
 from megatron.core.optimizer import distrib_optimizer
 from megatron.core.tensor_parallel import mappings, random
 from megatron.core.transformer.moe import moe_utils, token_dispatcher
@@ -105,15 +104,6 @@ def _set_states(self: Any, model_param: torch.Tensor, tensors: dict[str, torch.T
     for name, target in {"param": main, **state}.items():
         if name != "step":
             target.copy_(tensors[name])
-
-
-def _cut_positions_unpinned() -> None:
-    rotary_pos_embedding.get_pos_emb_on_this_cp_rank = _positions_of_rank
-
-
-def _positions_of_rank(embedding: torch.Tensor, axis: int, group: Any) -> torch.Tensor:
-    chunks = embedding.chunk(2 * group.size(), axis)
-    return torch.cat([chunks[group.rank()], chunks[2 * group.size() - 1 - group.rank()]], axis)
 
 
 def _name_the_missing_product() -> None:
@@ -217,12 +207,6 @@ PATCHES = (
         reason="torch's AdamW, used where neither Apex nor TransformerEngine is installed, keeps a step per "
         "parameter that loading a distributed checkpoint does not expect",
         apply=_keep_adam_steps,
-    ),
-    Patch(
-        name="megatron-rotary-positions",
-        made_for=VERSION,
-        reason="rotary embeddings of sequences cut over ranks are indexed through pinned memory",
-        apply=_cut_positions_unpinned,
     ),
     Patch(
         name="megatron-router-product",

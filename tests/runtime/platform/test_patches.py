@@ -39,7 +39,7 @@ EXPERT_SYMPTOMS = {
     "megatron-streams": "has no attribute .synchronize.",
     "megatron-unequal-parts": "invalid tensor size",
 }
-ROTARY, ONE_LOOP = "megatron-rotary-positions", "gloo-one-loop"
+ONE_LOOP = "gloo-one-loop"
 PATCHES = (*gloo.PATCHES, *megatron.PATCHES, *torchvision.PATCHES, *vllm.PATCHES)
 
 
@@ -105,12 +105,6 @@ def test_without_one_of_its_patches_experts_fail(experts, patch):
         run_world(train_in, 4, experts, "p1t2d2e2", patch, timeout_s=20)
 
 
-def test_without_its_patch_sequences_are_not_cut_over_ranks(tied):
-    assert run_world(train_in, 2, tied, "p1t1d1c2", "")
-    with pytest.raises(WorldError, match="pin_memory=True requires a CUDA"):
-        run_world(train_in, 2, tied, "p1t1d1c2", ROTARY, timeout_s=20)
-
-
 def processes_after_saving(model, folder, without):
     use_everything(model, folder, without)
     children = multiprocessing.active_children()
@@ -127,6 +121,7 @@ def test_without_its_patch_saving_leaves_a_process_per_rank(tied, tmp_path):
 
 LOOPS = """
 import sys
+import time
 from pathlib import Path
 
 import torch.distributed as dist
@@ -137,6 +132,7 @@ from runtime.platform.patches import apply_once
 apply_once(gloo.PATCHES, without=sys.argv[1])
 dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
 groups = [dist.new_group([0]) for _ in range(3)]
+time.sleep(0.5)  # a thread names itself once it runs
 print([file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")].count("gloo_tcp_loop"))
 """
 
@@ -149,7 +145,7 @@ def test_without_its_patch_each_group_has_a_loop(without, loops):
 
 def test_every_patch_has_a_test_of_its_absence():
     of_engines = {"vllm-model-inspection", "vllm-experts-packed"}
-    others = {ROTARY, ONE_LOOP, "megatron-checkpoint-queue", "torchvision-hidden", *of_engines}
+    others = {ONE_LOOP, "megatron-checkpoint-queue", "torchvision-hidden", *of_engines}
     assert {*SYMPTOMS, *EXPERT_SYMPTOMS, *others} == {patch.name for patch in PATCHES}
 
 
