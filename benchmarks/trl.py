@@ -21,7 +21,7 @@ from statistics import median
 from typing import Any, Protocol
 
 import runtime
-from benchmarks.quickstart import PROCESSES, micro_batch_pins, quickstart
+from benchmarks.quickstart import micro_batch_pins, quickstart
 from benchmarks.trl_process import GrpoSettings
 from planner import plan as best_plan
 from planner.domain.plan import Plan
@@ -29,6 +29,8 @@ from planner.domain.scenario import Scenario
 from runtime.session import KeptProcesses
 
 PROMPTS, SAMPLES_PER_PROMPT = 32, 4
+MICRO_BATCH = 16
+"""Of ours, whose micro-batches are rows of about one length."""
 ROUNDS = 4
 """Blocks of each contender; the first one warms up."""
 STEPS = 6
@@ -170,7 +172,7 @@ def our_processes(common: GrpoSettings) -> Iterator[Ours]:
 
 
 def our_scenario(common: GrpoSettings) -> Scenario:
-    """The same as TRL is told; a replica's samples pass through a model at once, as they do in TRL."""
+    """The same as TRL is told."""
     return quickstart(
         "trl",
         roles=("actor", "reference"),
@@ -184,7 +186,7 @@ def our_scenario(common: GrpoSettings) -> Scenario:
             "response_tokens": {"mean": 16.5, "maximum": common.response_tokens},
             "mini_batches": 1,
         },
-        pin=micro_batch_pins(("actor", "reference"), common.samples // PROCESSES),
+        pin=micro_batch_pins(("actor", "reference"), MICRO_BATCH),
         run={
             "prompts": "quickstart/prompts.jsonl",
             "reward_function": {"path": str(Path(common.rule).resolve())},

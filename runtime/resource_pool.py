@@ -64,12 +64,14 @@ class Assignment:
 def ray_cluster(address: str | None, *, kind: DeviceKind, devices: int) -> Iterator[None]:
     """Connect to the cluster at an address, or start one on this machine; shut down what was started.
 
+    Processes of a cluster started here run as any other of the user; Ray's default is behind all of them.
+
     Parameters
     ----------
     devices
         Virtual devices of a CPU cluster that is started here.
     """
-    local = {"address": "local", "include_dashboard": False}
+    local = {"address": "local", "include_dashboard": False, "_system_config": {"worker_niceness": 0}}
     if address is not None:
         check_address(address)
         where = {"address": address}
