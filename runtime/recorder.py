@@ -1,7 +1,8 @@
 """From the clocks of the workers to a measured `Timeline`."""
 
 import time
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 
 from planner.domain.timeline import Span, Timeline
 from runtime.watch import SubmittedCall
@@ -28,7 +29,7 @@ class Recorder:
 
     def __init__(self, earlier: Timeline | None = None) -> None:
         self._origin_s = time.time() - (earlier.end_s if earlier else 0.0)
-        self._spans: list[Span] = list(earlier.spans) if earlier else []
+        self._spans = _Columns(earlier.spans if earlier else ())
         self._end_s = earlier.end_s if earlier else 0.0
         self._of_pool: dict[str, list[tuple[float, float]]] = {}
 
@@ -38,7 +39,7 @@ class Recorder:
         for done in finished:
             spans += self._spans_of(done, iteration)
         spans.sort(key=lambda span: (span.start_s, span.pool))
-        self._spans += spans
+        self._spans.extend(spans)
         self._end_s = max(self._end_s, *(span.end_s for span in spans))
         return spans
 
@@ -73,6 +74,30 @@ class Recorder:
         others.append((start_s, end_s))
         del others[:-_REMEMBERED]
         return max(start_s, before), max(start_s, before, min(end_s, after))
+
+
+class _Columns:
+    """The spans of a run, of which a long one has hundreds of thousands: 32 bytes each."""
+
+    def __init__(self, spans: Iterable[Span]) -> None:
+        self._kinds: dict[Span, int] = {}
+        """Spans without a time, by what they are of."""
+        self._numbers, self._iterations, self._seconds = array("q"), array("q"), array("d")
+        self.extend(spans)
+
+    def extend(self, spans: Iterable[Span]) -> None:
+        for span in spans:
+            kind = span.model_copy(update={"iteration": 0, "start_s": 0.0, "end_s": 0.0})
+            self._numbers.append(self._kinds.setdefault(kind, len(self._kinds)))
+            self._iterations.append(span.iteration)
+            self._seconds.extend((span.start_s, span.end_s))
+
+    def __iter__(self) -> Iterator[Span]:
+        kinds = list(self._kinds)
+        for place, (number, iteration) in enumerate(zip(self._numbers, self._iterations, strict=True)):
+            start_s, end_s = self._seconds[2 * place : 2 * place + 2]
+            times = {"iteration": iteration, "start_s": start_s, "end_s": end_s}
+            yield kinds[number].model_copy(update=times)
 
 
 def _span(done: SubmittedCall, iteration: int, start_s: float, end_s: float, part: str = "") -> Span:

@@ -34,6 +34,15 @@ POLL_SECONDS = 0.1
 GREATEST_PORT = 65535
 
 
+_OWN_RAY = {
+    "worker_niceness": 0,  # by default workers get a core only where nothing else of the user wants it
+    # nobody can look at it without a dashboard, and it is kept for each of the last hundred thousand calls
+    "task_events_report_interval_ms": 0,
+    "enable_metrics_collection": False,
+}
+"""What a Ray that is started for one run does otherwise."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """What one node of the cluster at hand offers."""
@@ -64,14 +73,12 @@ class Assignment:
 def ray_cluster(address: str | None, *, kind: DeviceKind, devices: int) -> Iterator[None]:
     """Connect to the cluster at an address, or start one on this machine; shut down what was started.
 
-    Processes of a cluster started here run as any other of the user; Ray's default is behind all of them.
-
     Parameters
     ----------
     devices
         Virtual devices of a CPU cluster that is started here.
     """
-    local = {"address": "local", "include_dashboard": False, "_system_config": {"worker_niceness": 0}}
+    local = {"address": "local", "include_dashboard": False, "_system_config": _OWN_RAY}
     if address is not None:
         check_address(address)
         where = {"address": address}

@@ -22,6 +22,8 @@ _ON_CPU = {
     # more threads than cores make two processes on two cores a hundred times slower
     "OMP_NUM_THREADS": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    # vLLM's steps have ever other shapes, and a kernel of each is kept, a thousand of them by default
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
     # inductor would compile for ten seconds what runs for milliseconds
     "TORCH_COMPILE_DISABLE": "1",
 }
