@@ -16,7 +16,7 @@ from planner.errors import SpecError
 from runtime.engines.groups import weight_groups
 from runtime.engines.limits import generation_problems, refuse
 from runtime.engines.requests import Request, Response, Rollout, Sampling, logprobs, parameters
-from runtime.platform import COLLECTIVE_TIMEOUT, current_device, device_kind
+from runtime.platform import COLLECTIVE_TIMEOUT, current_device, device_kind, release_memory
 from runtime.platform import vllm as platform
 from runtime.platform.patches import apply_once
 
@@ -111,7 +111,9 @@ class GenerationEngine:
         """Replace all weights by those given under their Hugging Face names, full-sized.
 
         Of a tensor that tensor parallelism cuts, only the rows or columns of this rank's shard are read.
+        What training in the same process has freed is given back first: the engine may need it.
         """
+        release_memory()
         self._wake("weights")
         self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(tensors)})
         self._llm.apply_model(platform.repack_tied_head)

@@ -10,6 +10,7 @@ from runtime.platform.device import (
     current_device,
     device_kind,
     process_environment,
+    release_memory,
 )
 from runtime.platform.patches import apply_once
 
@@ -31,4 +32,5 @@ __all__ = [
     "device_kind",
     "enable",
     "process_environment",
+    "release_memory",
 ]

@@ -1,5 +1,7 @@
 """Which device the processes compute on, and the environment they start with."""
 
+import ctypes
+import ctypes.util
 from datetime import timedelta
 from typing import Literal
 
@@ -49,3 +51,14 @@ def current_device() -> torch.device:
 def process_environment() -> dict[str, str]:
     """Environment variables that a worker process must have before Python starts in it."""
     return _EVERYWHERE | (_ON_CUDA if device_kind() == "cuda" else _ON_CPU)
+
+
+def release_memory() -> None:
+    """Give back what this process has freed and keeps for itself; to the device, or to the host on a CPU.
+
+    Without glibc, which is what keeps it on a CPU, nothing.
+    """
+    if device_kind() == "cuda":
+        torch.cuda.empty_cache()
+    elif trim := getattr(ctypes.CDLL(ctypes.util.find_library("c")), "malloc_trim", None):
+        trim(0)
