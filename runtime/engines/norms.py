@@ -8,7 +8,7 @@ from megatron.core.transformer import TransformerConfig
 from runtime.engines.elementwise import normalised
 
 
-class RootMeanSquareNorm(torch.nn.Module):
+class RootMeanSquareNorm(torch.nn.RMSNorm):
     """RMSNorm that also works on a slice of the sequence.
 
     Megatron's own torch norm refuses sequence parallelism. All it takes is the mark by which Megatron sums
@@ -16,8 +16,7 @@ class RootMeanSquareNorm(torch.nn.Module):
     """
 
     def __init__(self, config: TransformerConfig, hidden_size: int, eps: float = 1e-5, **_: Any) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.ones(hidden_size))
+        super().__init__(hidden_size, eps=eps)
         self.weight.sequence_parallel = config.sequence_parallel  # type: ignore[attr-defined]
         self._epsilon = eps
 

@@ -6,9 +6,9 @@ from importlib.util import find_spec
 from megatron.core.models.gpt.gpt_layer_specs import get_gpt_decoder_block_spec
 from megatron.core.transformer import ModuleSpec, TransformerConfig
 from megatron.core.transformer.identity_op import IdentityOp
+from megatron.core.transformer.moe.moe_layer import MoESubmodules
 from megatron.core.transformer.transformer_block import TransformerBlockSubmodules
 
-from planner.domain.model import Precision
 from runtime.engines.attention import CausalAttention
 from runtime.engines.elementwise import gated
 from runtime.engines.norms import RootMeanSquareNorm
@@ -20,23 +20,20 @@ def has_transformer_engine() -> bool:
     return device_kind() == "cuda" and find_spec("transformer_engine") is not None
 
 
-def uses_transformer_engine(*, precision: Precision, context: int) -> bool:
+def uses_transformer_engine(config: TransformerConfig) -> bool:
     """Whether the layers are NVIDIA's; their attention over cut sequences knows no fp32."""
-    return has_transformer_engine() and (precision == "bf16" or context == 1)
+    return has_transformer_engine() and (config.bf16 or config.context_parallel_size == 1)
 
 
 def block_spec(
-    config: TransformerConfig, chunk: int | None, *, fused: bool, rope_theta: float
+    config: TransformerConfig, chunk: int | None, *, rope_theta: float
 ) -> TransformerBlockSubmodules:
     """The layers of this rank, or of one of its chunks in an interleaved pipeline.
 
-    Parameters
-    ----------
-    fused
-        Whether they are TransformerEngine's.
-    rope_theta
-        Of the rotary embeddings, which our attention applies itself.
+    Where they are not TransformerEngine's, attention applies the rotary embeddings and the MLP takes our
+    activation, for which the config asks with ``use_te_activation_func``.
     """
+    fused = uses_transformer_engine(config)
     block = get_gpt_decoder_block_spec(config, fused, normalization="RMSNorm", vp_stage=chunk)
     if fused:
         return block
@@ -71,7 +68,7 @@ def _with_own_parts(layer: ModuleSpec, rope_theta: float) -> ModuleSpec:
 def _with_own_activation(mlp: ModuleSpec) -> ModuleSpec:
     """A gated MLP, or a layer of experts that are such."""
     parts = mlp.submodules
-    if hasattr(parts, "experts"):
+    if isinstance(parts, MoESubmodules):
         return replace(mlp, submodules=replace(parts, experts=_with_own_activation(parts.experts)))
     return replace(mlp, submodules=replace(parts, activation_func=gated))
 

@@ -69,17 +69,17 @@ def _build_chunk(
 ) -> MegatronModule:
     chunks = layout.strategy.virtual
     number = chunk if chunks > 1 else None
-    fused = not config.use_te_activation_func
     has_head = layout.is_last_stage and chunk == chunks - 1
     module = GPTModel(
         config,
-        block_spec(config, number, fused=fused, rope_theta=model.rope_theta),
+        block_spec(config, number, rope_theta=model.rope_theta),
         vocab_size=model.vocab,
         max_sequence_length=model.max_positions,
         pre_process=layout.is_first_stage and chunk == 0,
         post_process=has_head,
         share_embeddings_and_output_weights=model.tied_embeddings and head == "vocabulary",
-        position_embedding_type="rope" if fused else "none",  # our attention turns queries and keys itself
+        # our attention turns queries and keys itself
+        position_embedding_type="rope" if uses_transformer_engine(config) else "none",
         rotary_base=model.rope_theta,
         vp_stage=number,
     )
@@ -110,8 +110,6 @@ def _config(
         layernorm_epsilon=model.norm_epsilon,
         gated_linear_unit=True,
         activation_func=functional.silu,
-        # TransformerEngine's layers take Megatron's, the others the one that their spec names
-        use_te_activation_func=not uses_transformer_engine(precision=precision, context=strategy.context),
         add_bias_linear=False,
         add_qkv_bias=model.has_qkv_bias,
         qk_layernorm=model.has_qk_norm,
@@ -135,6 +133,7 @@ def _config(
         **_experts(model, strategy),
         **_recomputed(recompute),
     )
+    config.use_te_activation_func = not uses_transformer_engine(config)  # else the spec's, which is ours
     config.finalize_model_grads_func = _finalize_sums
     return config
 
