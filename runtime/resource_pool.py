@@ -32,8 +32,6 @@ RELEASE_SECONDS = 5.0
 """That devices of another job are waited for, where the plan would fit with them."""
 POLL_SECONDS = 0.1
 GREATEST_PORT = 65535
-
-
 _OWN_RAY = {
     "worker_niceness": 0,  # by default workers get a core only where nothing else of the user wants it
     # nobody can look at it without a dashboard, and it is kept for each of the last hundred thousand calls

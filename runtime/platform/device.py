@@ -1,7 +1,6 @@
 """Which device the processes compute on, and the environment they start with."""
 
 import ctypes
-import ctypes.util
 from datetime import timedelta
 from typing import Literal
 
@@ -60,5 +59,5 @@ def release_memory() -> None:
     """
     if device_kind() == "cuda":
         torch.cuda.empty_cache()
-    elif trim := getattr(ctypes.CDLL(ctypes.util.find_library("c")), "malloc_trim", None):
+    elif trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
