@@ -6,6 +6,7 @@ apart: the store puts new objects at ever other places, and each page that was t
 
 import math
 import tempfile
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -70,12 +71,12 @@ def measure() -> dict[str, Any]:
 
 
 class Samples:
-    """Memory by process, one number each iteration."""
+    """Memory by process, one number each iteration; in arrays, for they lie in one of the processes."""
 
     def __init__(self) -> None:
-        self._memory: dict[tuple[int, str, str], list[int]] = defaultdict(list)
+        self._memory: dict[tuple[int, str, str], array[int]] = defaultdict(lambda: array("q"))
         self.store: dict[str, list[int]] = defaultdict(list)
-        self.seconds: list[float] = []
+        self.seconds = array("d")
 
     def take(self, report: runtime.IterationReport) -> None:
         """Look at this process, all that it started, and the object store."""

@@ -32,7 +32,7 @@ PATCHES = (
         name="gloo-one-loop",
         made_for="torch 2.13.0",
         reason="each group opens devices of its own, whose loop wakes up a hundred times a second also when "
-        "nothing is sent; an engine host has some sixty groups, a tenth of a core",
+        "nothing is sent; an engine host has some fifty groups, a tenth of a core",
         apply=_share_loop,
     ),
 )
