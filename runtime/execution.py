@@ -9,8 +9,7 @@ from pathlib import Path
 from planner.algorithms import algorithm_of
 from planner.domain.dataflow import ACTOR, GENERATOR
 from planner.domain.plan import Plan
-from planner.domain.reading import write_plan
-from planner.domain.text import dump_json, load_json, write_text
+from planner.domain.reading import read_timeline, write_plan, write_timeline
 from planner.domain.timeline import Span, Timeline
 from runtime.checkpoint import finished_iterations, load_checkpoint, save_checkpoint
 from runtime.controller import Controller
@@ -129,13 +128,13 @@ class _Training:
         every = self._plan.scenario.run_settings.checkpoint_every
         for block in blocks(iterations, every=every):
             last = self._iterate(recorder, block)
-            write_text(self._out / TIMELINE, dump_json(recorder.timeline().model_dump(mode="json")))
+            write_timeline(self._out / TIMELINE, "measured", recorder.spans())
             save_checkpoint(self._controller, self._plan, self._out, iterations=block.stop)
         after = self._respond()
         self._controller.ask(ACTOR, "save", folder=str((self._out / "policy").resolve()))
         return RunResult(
             out=self._out,
-            timeline=recorder.timeline(),
+            timeline=Timeline(origin="measured", spans=tuple(recorder.spans())),
             metrics=last,
             samples_before=before,
             samples_after=after,
@@ -173,7 +172,7 @@ class _Training:
     def _earlier_timeline(self, iterations: int) -> Timeline | None:
         if not iterations:
             return None
-        earlier = Timeline.model_validate(load_json(self._out / TIMELINE))
+        earlier = read_timeline(self._out / TIMELINE)
         kept = tuple(span for span in earlier.spans if span.iteration < iterations)
         return Timeline(origin="measured", spans=kept)
 

@@ -101,8 +101,8 @@ def _iterations(plan: Plan, groups: Groups) -> Timeline:
     algorithm = algorithm_of(plan.scenario.algorithm)
     for iteration in range(1 + REPEATS):
         recorder.add(controller.iterate(algorithm, iteration=iteration), iteration=iteration)
-    spans = recorder.timeline().spans
-    return Timeline(origin="measured", spans=tuple(span for span in spans if span.iteration > 0))
+    spans = tuple(span for span in recorder.spans() if span.iteration > 0)
+    return Timeline(origin="measured", spans=spans)
 
 
 def _measured_calls(plans: Sequence[Plan], timelines: Sequence[Timeline]) -> Iterator[MeasuredCall]:

@@ -48,9 +48,9 @@ class Recorder:
         """End of the last call so far."""
         return self._end_s
 
-    def timeline(self) -> Timeline:
+    def spans(self) -> Iterator[Span]:
         """All spans so far."""
-        return Timeline(origin="measured", spans=tuple(self._spans))
+        return iter(self._spans)
 
     def _spans_of(self, done: SubmittedCall, iteration: int) -> list[Span]:
         start, end = self._cut(

@@ -1,7 +1,7 @@
-"""Read scenarios and plans, all mistakes at once; write plans."""
+"""Read scenarios and plans, all mistakes at once; write plans and timelines."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,8 +23,8 @@ from planner.domain.profile import Profile
 from planner.domain.quantities import Value
 from planner.domain.run import RewardFunctionSettings, missing_function
 from planner.domain.scenario import Scenario
-from planner.domain.text import dump_json, load_json, load_yaml, write_text
-from planner.domain.timeline import Timeline
+from planner.domain.text import dump_json, load_json, load_yaml, write_lines, write_text
+from planner.domain.timeline import Origin, Span, Timeline
 from planner.domain.traces import COLUMNS, read_lengths
 from planner.errors import SpecError
 
@@ -113,6 +113,11 @@ def write_plan(plan: Plan, path: Path) -> None:
     write_text(path, dump_json(plan.model_dump(mode="json")))
 
 
+def write_timeline(path: Path, origin: Origin, spans: Iterable[Span]) -> None:
+    """Write a timeline file, a span a line: whole or not at all, and never whole in memory."""
+    write_lines(path, _timeline_lines(origin, spans))
+
+
 def parse_cluster(text: str) -> dict[str, Any]:
     """The cluster that a short text names: nodes x devices per node x device.
 
@@ -125,6 +130,16 @@ def parse_cluster(text: str) -> dict[str, Any]:
     nodes, devices, device = match.groups()
     pool = {"name": "pool", "nodes": int(nodes), "devices_per_node": int(devices), "device": device}
     return {"name": text.strip(), "node_pools": [pool]}
+
+
+def _timeline_lines(origin: Origin, spans: Iterable[Span]) -> Iterator[str]:
+    yield f'{{"origin": "{origin}", "spans": ['
+    lines = (span.model_dump_json() for span in spans)
+    line = next(lines, "")
+    for following in lines:
+        yield f"{line},"
+        line = following
+    yield f"{line}]}}"
 
 
 def _read_json(kind: type[_T], path: Path) -> _T:

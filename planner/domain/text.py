@@ -4,7 +4,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,11 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """The same with the lines one after the other, so that they never lie in memory together."""
+    _write(path, (f"{line}\n".encode() for line in lines))
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole or not at all, making its folder where needed; what a link names is written.
 
@@ -97,9 +102,13 @@ def write_bytes(path: Path, content: bytes) -> None:
     SpecError
         The path names no file, or the file cannot be written.
     """
+    _write(path, [content])
+
+
+def _write(path: Path, parts: Iterable[bytes]) -> None:
     refuse_unwritable(path)
     try:
-        _replace(path.resolve(), content)
+        _replace(path.resolve(), parts)
     except OSError as error:
         raise SpecError(f"{path}: cannot be written: {error.strerror}") from None
 
@@ -126,13 +135,13 @@ def refuse_unwritable(path: Path) -> None:
         raise SpecError(f"{path}: cannot be written: {error}") from None
 
 
-def _replace(path: Path, content: bytes) -> None:
+def _replace(path: Path, parts: Iterable[bytes]) -> None:
     """Put a whole file in the place of what is there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            file.writelines(parts)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:

@@ -4,6 +4,8 @@ from typing import Literal
 
 from planner.domain.quantities import Value
 
+Origin = Literal["predicted", "measured"]
+
 
 class Span(Value):
     """One busy interval of one pool."""
@@ -25,7 +27,7 @@ class Span(Value):
 class Timeline(Value):
     """Spans of one or more iterations, in order of their start."""
 
-    origin: Literal["predicted", "measured"]
+    origin: Origin
     spans: tuple[Span, ...]
 
     @property

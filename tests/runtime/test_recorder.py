@@ -46,14 +46,13 @@ def test_the_weight_sync_of_generation_is_a_span_of_its_own(recorder):
     ]
 
 
-def test_the_timeline_is_measured_and_holds_every_iteration(recorder):
+def test_the_spans_of_every_iteration_are_kept(recorder):
     for iteration in range(2):
         done = finished("critic.values", "infer", (101 + iteration, 101.5 + iteration))
         recorder.add([done], iteration=iteration)
-    timeline = recorder.timeline()
-    assert timeline.origin == "measured"
-    assert timeline.iterations == (0, 1)
-    assert timeline.iteration_seconds(1) == 0.5
+    spans = list(recorder.spans())
+    assert [span.iteration for span in spans] == [0, 1]
+    assert [span.seconds for span in spans] == [0.5, 0.5]
 
 
 def test_calls_of_a_pool_do_not_overlap_with_those_of_the_iteration_before(recorder):
