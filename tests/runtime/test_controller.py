@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
+import psutil
 import pytest
 import ray
 
@@ -26,6 +27,7 @@ from tests.runtime.plans import tiny_plan
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
+DAEMONS = ["gcs_server", "raylet"]
 TWO_POOLS = {("actor", "reference"): ParallelStrategy(data=2), ("critic", "reward"): ParallelStrategy()}
 
 
@@ -128,6 +130,13 @@ def counting_roles(fails_in=""):
 def cluster():
     with ray_cluster(None, kind="cpu", devices=16):
         yield
+
+
+def test_the_daemons_of_our_own_ray_keep_nothing_of_what_they_free(cluster):
+    daemons = [process for process in psutil.Process().children() if process.name() in DAEMONS]
+    assert sorted(process.name() for process in daemons) == DAEMONS
+    assert {process.environ().get("MALLOC_CONF") for process in daemons} == {"narenas:1,tcache:false"}
+    assert "RAY_JEMALLOC_CONF" not in os.environ
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from datetime import timedelta
 from multiprocessing import connection, forkserver
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch.distributed as dist
 
@@ -56,13 +57,8 @@ def _context() -> Any:
     context.set_forkserver_preload(["tests.runtime.preload"])
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     changed = {**process_environment(), "PYTHONPATH": paths, "GLOO_SOCKET_IFNAME": "lo"}
-    before = {name: os.environ.get(name) for name in changed}
-    os.environ.update(changed)
-    try:
+    with patch.dict(os.environ, changed):
         forkserver.ensure_running()
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
     return context
 
 
