@@ -1,4 +1,4 @@
-"""Does memory grow? Two hundred iterations, with the memory of every process after each.
+"""Does memory grow? Some hundred iterations, with the memory of every process after each.
 
 Resident memory that a process shares with others, above all the pages of Ray's object store, is counted
 apart: the store puts new objects at ever other places, and each page that was touched once stays.
@@ -24,8 +24,10 @@ import runtime
 from benchmarks.quickstart import quickstart, resharding_pins
 from planner import plan as best_plan
 
-ITERATIONS = 200
-WARM_UP = 50
+WINDOWS = ((50, 200), (100, 400))
+"""Iterations that a line is drawn through. The first one decides; in the second, which is longer and begins
+later, what only fills up has come to rest and what goes up and down counts less."""
+ITERATIONS = WINDOWS[-1][1]
 STORE_EVERY = 25
 """Iterations between looks at the object store: each costs Ray's raylet memory that it keeps."""
 GREATEST_GROWTH = 0.01
@@ -57,14 +59,12 @@ def measure() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         runtime.run(plan, out=Path(folder) / "run", iterations=ITERATIONS, progress=samples.take)
     return {
-        "iterations": ITERATIONS,
-        "warm_up": WARM_UP,
         "processes": {name: shown(values) for name, values in sorted(samples.lasting.items())},
         "object_store": {
-            name: spread(values[WARM_UP // STORE_EVERY :]) for name, values in samples.store.items()
+            name: spread(values[WINDOWS[0][0] // STORE_EVERY :]) for name, values in samples.store.items()
         },
         "iteration_seconds": {
-            "before": round(median(samples.seconds[WARM_UP : WARM_UP + 25]), 4),
+            "before": round(median(samples.seconds[WINDOWS[0][0] :][:25]), 4),
             "after": round(median(samples.seconds[-25:]), 4),
         },
     }
@@ -152,14 +152,18 @@ def growth(values: Sequence[float]) -> Growth:
 
 
 def shown(values: Sequence[int]) -> dict[str, Any]:
-    """A process's growth in MiB and shares."""
-    found = growth(values[WARM_UP:])
+    """A process's memory in MiB, and its growth over each window as a share of that."""
+    lines = {window: growth(values[slice(*window)]) for window in WINDOWS}
+    first = lines[WINDOWS[0]]
     return {
-        "mebibytes": round(found.bytes / 2**20, 1),
-        "grown": round(found.grown, 5),
-        "grown_at_most": round(found.grown_at_most, 5),
-        "is_flat": found.grown_at_most < GREATEST_GROWTH,
+        "mebibytes": round(first.bytes / 2**20, 1),
+        **{f"iterations {start} to {stop}": _shares(line) for (start, stop), line in lines.items()},
+        "is_flat": first.grown_at_most < GREATEST_GROWTH,
     }
+
+
+def _shares(line: Growth) -> dict[str, float]:
+    return {"grown": round(line.grown, 5), "grown_at_most": round(line.grown_at_most, 5)}
 
 
 def spread(values: Sequence[int]) -> dict[str, int]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.leaks import WARM_UP, growth, label, shown
+from benchmarks.leaks import WINDOWS, growth, label, shown
 
 
 @settings(deadline=None)
@@ -25,10 +25,18 @@ def test_growth_is_the_share_that_came_on_top_from_first_to_last(share: float, i
 
 
 def test_what_happens_before_the_warm_up_ends_does_not_count():
-    steady = [500 * 2**20] * 150
-    assert shown([0] * WARM_UP + steady)["is_flat"]
+    (warm, _), (_, end) = WINDOWS
+    steady = [500 * 2**20] * (end - warm)
+    assert shown([0] * warm + steady)["is_flat"]
     leaking = [value + step * 2**20 for step, value in enumerate(steady)]
-    assert not shown([0] * WARM_UP + leaking)["is_flat"]
+    assert not shown([0] * warm + leaking)["is_flat"]
+
+
+def test_growth_that_ends_is_seen_in_the_first_window_only():
+    _, (later, end) = WINDOWS
+    found = shown([500 * 2**20 + min(step, later) * 2**20 for step in range(end)])
+    assert not found["is_flat"]
+    assert found[f"iterations {later} to {end}"]["grown"] == pytest.approx(0)
 
 
 @pytest.mark.parametrize(
