@@ -31,7 +31,7 @@ ITERATIONS = WINDOWS[-1][1]
 STORE_EVERY = 25
 """Iterations between looks at the object store: each costs Ray's raylet memory that it keeps."""
 GREATEST_GROWTH = 0.01
-"""Of the memory at the start of the rest, over the rest: what is called flat."""
+"""Over the first window, as a share of the memory at its start: less is called flat."""
 WORKLOAD: dict[str, Any] = {
     "prompts": 16,
     "prompt_tokens": {"mean": 17, "maximum": 32},
@@ -42,7 +42,7 @@ WORKLOAD: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Growth:
-    """A straight line through the memory of the iterations after warm-up."""
+    """A straight line through the memory of some iterations."""
 
     bytes: float
     """Where the line starts."""
