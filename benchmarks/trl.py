@@ -1,7 +1,8 @@
 """Samples per second of GRPO against TRL's GRPOTrainer: the same model, prompts, batch, reward and cores.
 
-All contenders are started first; then they take turns, a block of steps each, and only one is at work at a
-time. TRL runs in every way that this machine allows, and its fastest one counts.
+Twice: with short responses of about one length, and with longer ones whose lengths have a long tail. All
+contenders are started first; then they take turns, a block of steps each, and only one is at work at a time.
+TRL runs in every way that this machine allows, and its fastest one counts.
 """
 
 import json
@@ -21,19 +22,21 @@ from statistics import median
 from typing import Any, Protocol
 
 import runtime
-from benchmarks.quickstart import micro_batch_pins, quickstart
+from benchmarks.quickstart import quickstart
 from benchmarks.trl_process import GrpoSettings
 from planner import plan as best_plan
 from planner.domain.plan import Plan
 from planner.domain.scenario import Scenario
 from runtime.session import KeptProcesses
 
-PROMPTS, SAMPLES_PER_PROMPT = 32, 4
+PROMPTS, SAMPLES_PER_PROMPT, PROMPT_TOKENS = 32, 4, 32
 MICRO_BATCH = 16
-"""Of ours, whose micro-batches are rows of about one length."""
+"""Samples; of those ways of TRL that cut the batch, a quarter of what two processes have each."""
+MICRO_BATCH_TOKENS = 512
+"""Of ours, as many as 16 samples of the short responses have."""
 ROUNDS = 4
 """Blocks of each contender; the first one warms up."""
-STEPS = 6
+STEPS = 4
 """Of a block; the first one does not count."""
 COMMON = GrpoSettings(
     policy="scenarios/quickstart/policy",
@@ -49,18 +52,35 @@ COMMON = GrpoSettings(
     threads=1,
     processes=1,
 )
-VARIANTS: Mapping[str, GrpoSettings] = {
-    "one process, two threads": replace(COMMON, threads=2),
-    "two processes": replace(COMMON, processes=2),
-    "one process, two threads, torch.compile": replace(COMMON, threads=2, options={"torch_compile": True}),
-    "vLLM in the process": replace(
-        COMMON, threads=2, options={"use_vllm": True, "vllm_mode": "colocate", "vllm_max_model_length": 64}
-    ),
+BATCHES: Mapping[str, GrpoSettings] = {
+    "remarks": COMMON,
+    "reviews": replace(COMMON, policy="scenarios/quickstart/reviewer", response_tokens=480),
 }
+LENGTHS: Mapping[str, Mapping[str, float]] = {
+    "remarks": {"mean": 16.5},
+    "reviews": {"mean": 50, "sigma": 0.75},
+}
+"""What our planner is told of the responses, beside their limit."""
 START_SECONDS = 60.0
-ANSWER_SECONDS = 100.0
+ANSWER_SECONDS = 300.0
 """For a block of steps; a contender that takes longer has lost."""
 OURS = "hybridmap run"
+
+
+def ways(common: GrpoSettings) -> Mapping[str, GrpoSettings]:
+    """Those of running TRL; transformers' continuous batching is not among them, for it takes far longer."""
+    one, two = replace(common, threads=2), replace(common, processes=2)
+    longest = PROMPT_TOKENS + common.response_tokens
+    return {
+        "one process, two threads": one,
+        "one process, two threads, micro-batches": replace(one, micro_batch=MICRO_BATCH),
+        "two processes": two,
+        "two processes, micro-batches": replace(two, micro_batch=MICRO_BATCH),
+        "torch.compile": replace(one, options={"torch_compile": True}),
+        "vLLM in the process": replace(
+            one, options={"use_vllm": True, "vllm_mode": "colocate", "vllm_max_model_length": longest}
+        ),
+    }
 
 
 class ContenderError(Exception):
@@ -68,22 +88,27 @@ class ContenderError(Exception):
 
 
 def measure() -> dict[str, Any]:
-    """Samples per second of each way, medians, and how many times TRL's fastest ours is."""
+    """Of each batch: samples per second of each way, medians, and how many times TRL's fastest ours is."""
     check_installed()
+    return {name: compared(common, LENGTHS[name]) for name, common in BATCHES.items()}
+
+
+def compared(common: GrpoSettings, lengths: Mapping[str, float]) -> dict[str, Any]:
+    """All contenders on one batch."""
     with ExitStack() as stack:
-        ours = stack.enter_context(our_processes(COMMON))
+        ours = stack.enter_context(our_processes(common, lengths))
         contenders: dict[str, Contender] = {OURS: ours}
         refused: dict[str, str] = {}
-        for name, settings in VARIANTS.items():
+        for name, settings in ways(common).items():
             try:
                 contenders[name] = stack.enter_context(trl_processes(settings))
             except ContenderError as error:
                 refused[name] = str(error)
             print(name, refused.get(name, "started"), flush=True)
-        found = taken_in_turns(contenders, refused)
+        found = taken_in_turns(contenders, refused, samples=common.samples)
     theirs = max(rates["samples_per_second"] for name, rates in found.items() if name != OURS)
     return {
-        "batch": asdict(COMMON),
+        "batch": asdict(common),
         "ours": ours.strategies,
         "contenders": found,
         "refused": refused,
@@ -97,7 +122,9 @@ def check_installed() -> None:
         sys.exit("benchmarks: trl is not installed; `make bench-trl` installs it and runs this benchmark")
 
 
-def taken_in_turns(contenders: Mapping[str, "Contender"], refused: dict[str, str]) -> dict[str, Any]:
+def taken_in_turns(
+    contenders: Mapping[str, "Contender"], refused: dict[str, str], *, samples: int
+) -> dict[str, Any]:
     """Medians of seconds over the blocks of each contender but the first; one that fails is refused."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     metrics: dict[str, Mapping[str, float]] = {}
@@ -110,13 +137,17 @@ def taken_in_turns(contenders: Mapping[str, "Contender"], refused: dict[str, str
                 continue
             seconds[name] += block[1:] if turn else []
             print(turn, name, [round(step, 3) for step in block], flush=True)
-    return {name: figures(steps, metrics[name]) for name, steps in seconds.items() if name not in refused}
+    return {
+        name: figures(steps, metrics[name], samples=samples)
+        for name, steps in seconds.items()
+        if name not in refused
+    }
 
 
-def figures(seconds: Sequence[float], metrics: Mapping[str, float]) -> dict[str, float]:
+def figures(seconds: Sequence[float], metrics: Mapping[str, float], *, samples: int) -> dict[str, float]:
     """What one contender reached, and by what one sees that it did the same work.
 
-    >>> figures([2.0, 1.0, 4.0], {"reward": 0.5})["samples_per_second"]
+    >>> figures([2.0, 1.0, 4.0], {"reward": 0.5}, samples=128)["samples_per_second"]
     64.0
     """
     typical = median(seconds)
@@ -124,12 +155,15 @@ def figures(seconds: Sequence[float], metrics: Mapping[str, float]) -> dict[str,
         "seconds": round(typical, 3),
         "fastest": round(min(seconds), 3),
         "slowest": round(max(seconds), 3),
-        "samples_per_second": round(COMMON.samples / typical, 1),
+        "samples_per_second": round(samples / typical, 1),
         **{name: round(value, 3) for name, value in metrics.items() if name in SHOWN},
     }
 
 
-SHOWN = ("completions/mean_length", "reward", "kl", "response_length/mean", "critic/score/mean")
+SHOWN = (
+    *("completions/mean_length", "completions/max_length", "reward", "kl"),
+    *("response_length/mean", "response_length/max", "critic/score/mean"),
+)
 
 
 class Contender(Protocol):
@@ -163,30 +197,31 @@ class Ours:
 
 
 @contextmanager
-def our_processes(common: GrpoSettings) -> Iterator[Ours]:
+def our_processes(common: GrpoSettings, lengths: Mapping[str, float]) -> Iterator[Ours]:
     """The best plan for the machine as it was measured, and its processes."""
     with KeptProcesses() as kept, tempfile.TemporaryDirectory() as folder:
-        scenario = our_scenario(common)
+        scenario = our_scenario(common, lengths)
         profile = runtime.profile(scenario, kept=kept)
         yield Ours(best_plan(scenario, profiles=[profile]).plan, kept, Path(folder))
 
 
-def our_scenario(common: GrpoSettings) -> Scenario:
+def our_scenario(common: GrpoSettings, lengths: Mapping[str, float]) -> Scenario:
     """The same as TRL is told."""
+    policy = str(Path(common.policy).resolve())
     return quickstart(
         "trl",
         roles=("actor", "reference"),
         algorithm={"name": "grpo", "kl_loss_coefficient": common.kl_coefficient},
-        models=dict.fromkeys(("actor", "reference"), "quickstart/policy"),
+        models=dict.fromkeys(("actor", "reference"), policy),
         services={"reward": {"seconds_per_sample": "20 us"}},
         workload={
             "prompts": common.samples // common.samples_per_prompt,
             "samples_per_prompt": common.samples_per_prompt,
-            "prompt_tokens": {"mean": 17, "maximum": 32},
-            "response_tokens": {"mean": 16.5, "maximum": common.response_tokens},
+            "prompt_tokens": {"mean": 17, "maximum": PROMPT_TOKENS},
+            "response_tokens": {**lengths, "maximum": common.response_tokens},
             "mini_batches": 1,
         },
-        pin=micro_batch_pins(("actor", "reference"), MICRO_BATCH),
+        pin={f"{role}.micro_batch_tokens": MICRO_BATCH_TOKENS for role in ("actor", "reference")},
         run={
             "prompts": "quickstart/prompts.jsonl",
             "reward_function": {"path": str(Path(common.rule).resolve())},

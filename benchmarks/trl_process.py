@@ -32,6 +32,8 @@ class GrpoSettings:
     seed: int
     threads: int
     processes: int
+    micro_batch: int | None = None
+    """Samples of a process that are computed at once; by default all of them."""
     options: dict[str, Any] = field(default_factory=dict)
     """Further arguments of `GRPOConfig`."""
 

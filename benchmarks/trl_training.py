@@ -91,12 +91,15 @@ def train(address: str, settings: GrpoSettings) -> None:
 
 def configuration(settings: GrpoSettings, folder: str) -> GRPOConfig:
     """TRL's settings: one optimizer step on all samples, each used once; nothing is saved or reported."""
+    samples = settings.samples // settings.processes
+    micro_batch = settings.micro_batch or samples
     return GRPOConfig(
         output_dir=folder,
         use_cpu=True,
         bf16=False,
         gradient_checkpointing=False,
-        per_device_train_batch_size=settings.samples // settings.processes,
+        per_device_train_batch_size=micro_batch,
+        gradient_accumulation_steps=samples // micro_batch,
         num_generations=settings.samples_per_prompt,
         max_completion_length=settings.response_tokens,
         learning_rate=settings.learning_rate,

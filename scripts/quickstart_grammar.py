@@ -195,6 +195,8 @@ CLOSERS: dict[Tone, tuple[str, ...]] = {
     ),
 }
 JOINS = (" and ", ", and ", " while ")
+GOES_ON = 5 / 6
+"""How likely a review is to have one sentence more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,6 +258,14 @@ def reply(rng: random.Random, asked: Question, tone: Tone) -> Reply:
     tones = [tone] * rng.choices((1, 2), weights=(2, 3))[0]
     closer = [_closer(rng, asked, tone)] if rng.random() < 0.5 else []
     return Reply(text=" ".join([*opener, _remarks(rng, asked, tones), *closer]))
+
+
+def review(rng: random.Random, asked: Question, tone: Tone) -> Reply:
+    """Answer, and go on with remarks about anything for as long as it happens: a long tail of lengths."""
+    sentences = [reply(rng, asked, tone).text]
+    while rng.random() < GOES_ON:
+        sentences.append(_remarks(rng, question(rng), [tone]))
+    return Reply(text=" ".join(sentences))
 
 
 def mixed_reply(rng: random.Random, asked: Question) -> Reply:

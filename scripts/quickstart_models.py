@@ -19,7 +19,7 @@ for module in ("torchvision", "torchaudio", "torchcodec"):
 
 import quickstart_grammar as grammar
 import torch
-from quickstart_grammar import Question, Reply
+from quickstart_grammar import Question, Reply, Tone
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import (
     LlamaConfig,
@@ -53,7 +53,20 @@ CHAT_TEMPLATE = (
 )
 
 Exchange = tuple[Question, Reply]
+Write = Callable[[random.Random, Question, Tone], Reply]
 Progress = Callable[[int, float], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Style:
+    """How a policy answers; `maximum_tokens` of prompt and response it can read."""
+
+    write: Write
+    maximum_tokens: int
+
+
+REMARKS = Style(write=grammar.reply, maximum_tokens=MAXIMUM_TOKENS)
+REVIEWS = Style(write=grammar.review, maximum_tokens=512)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +77,7 @@ class Comparison:
     replies: tuple[Reply, ...]
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
+def build_tokenizer(maximum_tokens: int = MAXIMUM_TOKENS) -> PreTrainedTokenizerFast:
     """Make the word-level tokenizer of the grammar; decoding gives back its text to the letter."""
     marks = set(".,!?")
     texts = [word if word in marks else f"▁{word}" for word in grammar.VOCABULARY]
@@ -94,7 +107,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         unk_token=UNKNOWN,
         additional_special_tokens=[USER, ASSISTANT],
         padding_side="right",
-        model_max_length=MAXIMUM_TOKENS,
+        model_max_length=maximum_tokens,
         clean_up_tokenization_spaces=False,
     )
     fast.chat_template = CHAT_TEMPLATE
@@ -102,16 +115,18 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def train_policy(
-    tokenizer: PreTrainedTokenizerFast, *, seed: int, steps: int, progress: Progress
+    tokenizer: PreTrainedTokenizerFast, style: Style, *, seed: int, steps: int, progress: Progress
 ) -> LlamaForCausalLM:
     """Teach a small Llama to answer in the three tones alike, by teacher forcing on fresh replies."""
     torch.manual_seed(seed)
-    model = LlamaForCausalLM(_configuration(tokenizer, layers=4))
+    configuration = _configuration(tokenizer, layers=4)
+    configuration.max_position_embeddings = style.maximum_tokens
+    model = LlamaForCausalLM(configuration)
 
     def losses() -> Iterator[torch.Tensor]:
         rng = random.Random(seed)
         while True:
-            yield reply_negative_log_likelihood(model, tokenizer, exchanges(rng, count=12))
+            yield reply_negative_log_likelihood(model, tokenizer, exchanges(rng, style, count=12))
 
     _minimise(model, losses(), steps=steps, peak_rate=4e-3, progress=progress)
     return model.eval()
@@ -135,10 +150,10 @@ def train_reward(
     return model.eval()
 
 
-def exchanges(rng: random.Random, *, count: int) -> list[Exchange]:
+def exchanges(rng: random.Random, style: Style, *, count: int) -> list[Exchange]:
     """Draw questions with one reply each, every tone as likely as the others."""
     questions = [grammar.question(rng) for _ in range(count)]
-    return [(asked, grammar.reply(rng, asked, rng.choice(grammar.TONES))) for asked in questions]
+    return [(asked, style.write(rng, asked, rng.choice(grammar.TONES))) for asked in questions]
 
 
 def comparisons(rng: random.Random, *, count: int) -> list[Comparison]:

@@ -2,21 +2,33 @@
 
 from pathlib import Path
 
-from benchmarks.trl import COMMON, figures, our_scenario
+import pytest
+
+from benchmarks.trl import BATCHES, LENGTHS, figures, our_scenario, ways
 
 
-def test_both_sides_are_told_the_same():
-    scenario = our_scenario(COMMON)
-    assert scenario.workload.samples == COMMON.samples
-    assert scenario.workload.response_tokens.maximum == COMMON.response_tokens
-    assert scenario.algorithm.kl_loss_coefficient == COMMON.kl_coefficient
+@pytest.mark.parametrize("name", BATCHES)
+def test_both_sides_are_told_the_same(name):
+    common = BATCHES[name]
+    scenario = our_scenario(common, LENGTHS[name])
+    assert scenario.workload.samples == common.samples
+    assert scenario.workload.response_tokens.maximum == common.response_tokens
+    assert scenario.algorithm.kl_loss_coefficient == common.kl_coefficient
     assert scenario.algorithm.aggregation == "seq-mean-token-mean"  # TRL's loss_type "grpo"
-    assert scenario.run.actor_learning_rate == COMMON.learning_rate
-    assert Path(scenario.run.reward_function.path) == Path(COMMON.rule).resolve()
+    assert scenario.run.actor_learning_rate == common.learning_rate
+    assert Path(scenario.run.reward_function.path) == Path(common.rule).resolve()
+    assert {model.folder for model in scenario.models.values()} == {str(Path(common.policy).resolve())}
+
+
+@pytest.mark.parametrize("common", BATCHES.values(), ids=BATCHES)
+def test_no_way_of_trl_has_more_to_do_or_leaves_samples_out(common):
+    for settings in ways(common).values():
+        assert settings.samples % (settings.processes * (settings.micro_batch or 1)) == 0
+        assert (settings.policy, settings.response_tokens) == (common.policy, common.response_tokens)
 
 
 def test_a_contenders_rate_is_of_its_median_step():
-    found = figures([2.0, 1.0, 4.0], {"reward": 0.5, "loss": 9.0})
-    assert found["samples_per_second"] == COMMON.samples / 2.0
+    found = figures([2.0, 1.0, 4.0], {"reward": 0.5, "loss": 9.0}, samples=128)
+    assert found["samples_per_second"] == 64.0
     assert found["reward"] == 0.5
     assert "loss" not in found

@@ -58,15 +58,35 @@ def test_the_chat_template_renders_what_the_policy_was_trained_on(tokenizer):
     assert tokenizer.apply_chat_template(answered, tokenize=False).endswith("the soup was cold.<eos>")
 
 
-def test_the_shipped_policy_knows_fresh_replies(scripts, tokenizer):
+@pytest.mark.parametrize(
+    ("folder", "style", "nats"), [("policy", "REMARKS", 0.8), ("reviewer", "REVIEWS", 1.0)]
+)
+def test_the_shipped_policies_know_fresh_replies(scripts, tokenizer, folder, style, nats):
     import torch
     from transformers import LlamaForCausalLM
 
     models = scripts.quickstart_models
-    policy = LlamaForCausalLM.from_pretrained(SHIPPED / "policy")
-    fresh = models.exchanges(random.Random(SEED), count=128)
+    policy = LlamaForCausalLM.from_pretrained(SHIPPED / folder)
+    fresh = models.exchanges(random.Random(SEED), getattr(models, style), count=128)
     with torch.no_grad():
-        assert models.reply_negative_log_likelihood(policy, tokenizer, fresh).item() < 0.8
+        assert models.reply_negative_log_likelihood(policy, tokenizer, fresh).item() < nats
+
+
+def test_the_reviewer_s_responses_have_a_long_tail(tokenizer):
+    import torch
+    from transformers import LlamaForCausalLM
+
+    reviewer = LlamaForCausalLM.from_pretrained(SHIPPED / "reviewer")
+    asked = tokenizer(
+        "<bos><user>how was the soup?<assistant>", return_tensors="pt", add_special_tokens=False
+    )
+    torch.manual_seed(SEED)
+    rows_bs = reviewer.generate(
+        **asked, do_sample=True, top_k=0, num_return_sequences=128, max_new_tokens=480, pad_token_id=0
+    )
+    lengths = (rows_bs[:, asked.input_ids.shape[1] :] != 0).sum(dim=1).double()
+    assert 30 < lengths.mean() < 80
+    assert 4 * lengths.median() < lengths.max() < 480
 
 
 def test_the_shipped_reward_orders_fresh_pairs(scripts, tokenizer):
@@ -99,7 +119,7 @@ def test_the_reward_is_read_at_the_last_token_as_transformers_does(scripts, toke
         torch.testing.assert_close(models.reply_scores(reward, tokenizer, [ranked]), theirs.T)
 
 
-@pytest.mark.parametrize(("folder", "layers"), [("policy", 4), ("reward", 2)])
+@pytest.mark.parametrize(("folder", "layers"), [("policy", 4), ("reviewer", 4), ("reward", 2)])
 def test_the_models_are_small_full_folders_of_the_agreed_shape(folder, layers):
     config = json.loads((SHIPPED / folder / "config.json").read_text())
     assert config["dtype"] == "float32"
@@ -107,8 +127,10 @@ def test_the_models_are_small_full_folders_of_the_agreed_shape(folder, layers):
     assert [config[key] for key in ("hidden_size", "intermediate_size", "head_dim")] == [128, 256, 32]
     assert [config[key] for key in ("num_attention_heads", "num_key_value_heads")] == [8, 4]
     assert (SHIPPED / folder / "model.safetensors").stat().st_size < 4e6
-    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+    for name in ("tokenizer.json", "chat_template.jinja"):
         assert (SHIPPED / folder / name).read_bytes() == (SHIPPED / "tokenizer" / name).read_bytes()
+    said = json.loads((SHIPPED / folder / "tokenizer_config.json").read_text())
+    assert said["model_max_length"] == config["max_position_embeddings"]
 
 
 def test_the_prompts_are_distinct_and_have_the_columns_of_verl():
@@ -135,7 +157,8 @@ def test_training_twice_gives_the_same_bits(scripts, tokenizer):
 
     models = scripts.quickstart_models
     first, second = (
-        models.train_policy(tokenizer, seed=3, steps=2, progress=lambda step, loss: None) for _ in range(2)
+        models.train_policy(tokenizer, models.REMARKS, seed=3, steps=2, progress=lambda step, loss: None)
+        for _ in range(2)
     )
     for name, weight in first.state_dict().items():
         assert torch.equal(weight, second.state_dict()[name]), name
@@ -143,7 +166,8 @@ def test_training_twice_gives_the_same_bits(scripts, tokenizer):
 
 def test_the_tones_are_equally_likely(scripts):
     grammar = scripts.quickstart_grammar
-    replies = scripts.quickstart_models.exchanges(random.Random(SEED), count=3000)
+    models = scripts.quickstart_models
+    replies = models.exchanges(random.Random(SEED), models.REMARKS, count=3000)
     opened = Counter(
         tone for _, reply in replies for tone in grammar.TONES if reply.text.startswith(grammar.OPENERS[tone])
     )
