@@ -29,14 +29,14 @@ from planner.domain.plan import Plan
 from planner.domain.scenario import Scenario
 from runtime.session import KeptProcesses
 
-PROMPTS, SAMPLES_PER_PROMPT, PROMPT_TOKENS = 32, 4, 32
+PROMPTS, SAMPLES_PER_PROMPT, PROMPT_TOKENS = 32, 8, 32
 MICRO_BATCH = 16
-"""Samples; of those ways of TRL that cut the batch, a quarter of what two processes have each."""
+"""Samples; of those ways of TRL that cut the batch."""
 MICRO_BATCH_TOKENS = 512
 """Of ours, as many as 16 samples of the short responses have."""
-ROUNDS = 4
+ROUNDS = 3
 """Blocks of each contender; the first one warms up."""
-STEPS = 4
+STEPS = 3
 """Of a block; the first one does not count."""
 COMMON = GrpoSettings(
     policy="scenarios/quickstart/policy",
@@ -183,17 +183,23 @@ class Ours:
         self.strategies = {role: str(strategy.layout) for role, strategy in plan.strategies.items()}
 
     def steps(self, count: int) -> tuple[list[float], Mapping[str, float]]:
-        """The seconds between iterations as whoever started the run sees them."""
+        """The seconds between iterations as whoever started the run sees them; samples of each run differ."""
         self._runs += 1
         since_s = [time.perf_counter()]
         result = runtime.run(
-            self._plan,
+            seeded(self._plan, self._runs),
             out=self._folder / f"run-{self._runs}",
             iterations=count,
             kept=self._kept,
             progress=lambda report: since_s.append(time.perf_counter()),
         )
         return [end - start for start, end in pairwise(since_s)], result.metrics
+
+
+def seeded(plan: Plan, seed: int) -> Plan:
+    """The same plan with another seed."""
+    run = plan.scenario.run.model_copy(update={"seed": seed})
+    return plan.model_copy(update={"scenario": plan.scenario.model_copy(update={"run": run})})
 
 
 @contextmanager
