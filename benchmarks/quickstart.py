@@ -54,6 +54,10 @@ def micro_batch_pins(roles: Sequence[str] = ROLES["ppo"], micro_batch: int = MIC
 
 def standing(plan: Plan) -> Plan:
     """The same plan with learning rates that change nothing, so that all iterations have as much to do."""
-    rates = {"actor_learning_rate": SLOW_LEARNING, "critic_learning_rate": SLOW_LEARNING}
-    run = plan.scenario.run.model_copy(update=rates)
+    return changed_run(plan, actor_learning_rate=SLOW_LEARNING, critic_learning_rate=SLOW_LEARNING)
+
+
+def changed_run(plan: Plan, **settings: Any) -> Plan:
+    """The same plan with other settings of its run."""
+    run = plan.scenario.run.model_copy(update=settings)
     return plan.model_copy(update={"scenario": plan.scenario.model_copy(update={"run": run})})

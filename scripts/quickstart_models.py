@@ -119,9 +119,7 @@ def train_policy(
 ) -> LlamaForCausalLM:
     """Teach a small Llama to answer in the three tones alike, by teacher forcing on fresh replies."""
     torch.manual_seed(seed)
-    configuration = _configuration(tokenizer, layers=4)
-    configuration.max_position_embeddings = style.maximum_tokens
-    model = LlamaForCausalLM(configuration)
+    model = LlamaForCausalLM(_configuration(tokenizer, layers=4))
 
     def losses() -> Iterator[torch.Tensor]:
         rng = random.Random(seed)
@@ -229,7 +227,7 @@ def _configuration(tokenizer: PreTrainedTokenizerFast, *, layers: int) -> LlamaC
         num_attention_heads=8,
         num_key_value_heads=4,
         head_dim=32,
-        max_position_embeddings=MAXIMUM_TOKENS,
+        max_position_embeddings=tokenizer.model_max_length,
         initializer_range=HIDDEN
         ** -0.5,  # a model this small learns several times faster from it than from 0.02
         tie_word_embeddings=False,
