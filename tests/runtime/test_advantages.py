@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.advantages import (
@@ -76,7 +76,6 @@ def test_values_at_masked_positions_change_no_bit_of_a_response_in_several_turns
         assert torch.equal(first, second)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**31), st.integers(1, 5), st.integers(1, 8))
 def test_gae_equals_the_sum_of_discounted_errors(seed, sequences, length):
     generator = torch.Generator().manual_seed(seed)
@@ -91,7 +90,6 @@ def test_gae_equals_the_sum_of_discounted_errors(seed, sequences, length):
     torch.testing.assert_close(returns, expected + values)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**31))
 def test_a_sequence_has_the_same_advantages_alone_and_in_a_batch(seed):
     generator = torch.Generator().manual_seed(seed)
@@ -104,7 +102,6 @@ def test_a_sequence_has_the_same_advantages_alone_and_in_a_batch(seed):
     assert torch.equal(together, torch.cat(alone))
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**31), st.floats(0.2, 1))
 def test_whitened_values_have_mean_0_and_variance_1_where_they_count(seed, density):
     generator = torch.Generator().manual_seed(seed)
@@ -150,7 +147,6 @@ def test_rewards_to_go_match_the_vector_of_verl():
     torch.testing.assert_close(returns, row(0.5, 1, 0, 0, 2))
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**31), st.floats(0.1, 1))
 def test_rewards_to_go_are_the_discounted_sums_of_counted_rewards(seed, gamma):
     generator = torch.Generator().manual_seed(seed)
@@ -256,7 +252,6 @@ def test_vectors_and_loops_agree_at_the_sizes_of_verl(samples, length, groups, v
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.floats(-5, 5)), min_size=1, max_size=12))
 @pytest.mark.parametrize(("vectorised", "formula"), ESTIMATORS)
 def test_vectors_and_loops_agree_on_uneven_groups_in_any_order(vectorised, formula, drawn):

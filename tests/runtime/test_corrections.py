@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.domain.algorithm import Correction, Rejection
@@ -68,7 +68,6 @@ def test_a_sequences_weight_is_the_product_of_its_tokens_at_each_of_them():
     torch.testing.assert_close(weights, row(*[math.exp(0.1 + 0.2 - 0.1)] * 3, 0))
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**31), st.floats(-3, 3), st.floats(0, 20), st.floats(1.1, 9))
 def test_a_weighted_advantage_is_a_weighted_loss_clips_included(seed, shift, weight, dual_clip):
     generator = torch.Generator().manual_seed(seed)
@@ -177,7 +176,6 @@ def test_the_effective_sample_size_falls_with_uneven_weights():
     assert metrics["rollout_corr/rollout_is_zero_fraction"] == 0.25
 
 
-@settings(deadline=None)
 @given(
     st.integers(0, 2**31),
     st.sampled_from(["token", "sequence"]),

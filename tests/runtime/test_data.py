@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.errors import SpecError
@@ -96,7 +96,6 @@ def test_a_file_without_prompts_or_without_text_or_absent_is_refused(tmp_path):
         read_prompts(tmp_path / "absent")
 
 
-@settings(deadline=None)
 @given(st.integers(1, 12), st.integers(1, 20), st.integers(0, 1000), st.integers(1, 4))
 def test_every_epoch_has_each_prompt_once(prompts, per_iteration, seed, epochs):
     loader = PromptLoader(range(prompts), prompts_per_iteration=per_iteration, seed=seed)
@@ -107,7 +106,6 @@ def test_every_epoch_has_each_prompt_once(prompts, per_iteration, seed, epochs):
         assert sorted(dealt[epoch * prompts : (epoch + 1) * prompts]) == list(range(prompts))
 
 
-@settings(deadline=None)
 @given(st.integers(0, 1000), st.integers(0, 50))
 def test_a_batch_depends_on_seed_and_iteration_alone(seed, iteration):
     first = PromptLoader(range(30), prompts_per_iteration=8, seed=seed)
@@ -118,7 +116,6 @@ def test_a_batch_depends_on_seed_and_iteration_alone(seed, iteration):
     assert first.further_ids(iteration) == resumed.further_ids(iteration)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 10), st.integers(0, 100), st.integers(0, 20))
 def test_further_prompts_are_none_that_are_used_now_or_next(prompts, per_iteration, seed, iteration):
     loader = PromptLoader(range(prompts), prompts_per_iteration=per_iteration, seed=seed)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -22,6 +23,7 @@ from planner.errors import PlanMismatchError, SpecError, WorkerError
 from runtime.execution import run
 from runtime.session import KeptProcesses
 from tests.runtime.plans import quickstart_plan
+from tests.runtime.worlds import shared_memory
 
 ROOT = Path(__file__).parents[2]
 ALL = ("actor", "critic", "reference", "reward")
@@ -101,9 +103,9 @@ def test_a_run_resumed_in_processes_used_before_equals_a_whole_one_to_the_last_b
     whole, result, _ = finished
     with KeptProcesses() as kept:
         run(colocated(), out=tmp_path, iterations=2, kept=kept)
-        began = time.monotonic()
+        used = hosts_of(psutil.Process())
         resumed = run(colocated(), out=tmp_path, iterations=3, resume=True, kept=kept)
-        assert time.monotonic() - began < 30
+        assert hosts_of(psutil.Process()) == used != set()
         with pytest.raises(
             WorkerError, match=r"actor: rank . failed in actor.generate: .*run.logprob_tolerance"
         ):
@@ -154,9 +156,30 @@ def workers_of(process: subprocess.Popen) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
 
 
+def hosts_of(process: psutil.Process) -> set[psutil.Process]:
+    """Those of its workers that hold engines."""
+    return {child for child in process.children(recursive=True) if "ray::Host" in " ".join(child.cmdline())}
+
+
 def wait_until_gone(processes: list[psutil.Process]) -> list[psutil.Process]:
     _, alive = psutil.wait_procs(processes, timeout=15)
     return alive
+
+
+@pytest.fixture
+def shared_memory_stays_as_it_was():
+    before = shared_memory()
+    yield
+    assert shared_memory() <= before
+
+
+def shared_memory_of(processes: list[psutil.Process]) -> set[Path]:
+    """What they have mapped, semaphores included."""
+    mapped: set[Path] = set()
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):  # Ray has some that are soon done
+            mapped |= {Path(region.path) for region in process.memory_maps()}
+    return {path for path in mapped if path.is_relative_to("/dev/shm")}
 
 
 @pytest.mark.usefixtures("shared_memory_stays_as_it_was")
@@ -164,18 +187,21 @@ def test_an_interrupt_leaves_no_process_and_no_shared_memory_behind(running):
     assert running.stdout.readline() == "ready\n"
     started = workers_of(running)
     assert len(started) > 2
+    mapped = shared_memory_of(started)
+    assert mapped
     os.kill(running.pid, signal.SIGINT)
     assert running.wait(timeout=30) != 0
     assert "KeyboardInterrupt" in running.stderr.read()
     assert wait_until_gone(started) == []
+    assert [path for path in mapped if path.exists()] == []
 
 
 @pytest.mark.usefixtures("shared_memory_stays_as_it_was")
 def test_a_killed_worker_ends_the_run_within_seconds_and_names_its_rank(running):
     assert running.stdout.readline() == "ready\n"
     started = workers_of(running)
-    hosts = [process for process in started if "ray::Host" in " ".join(process.cmdline())]
-    biggest = max(hosts, key=lambda process: process.memory_info().rss)
+    biggest = max(hosts_of(psutil.Process(running.pid)), key=lambda process: process.memory_info().rss)
+    mapped = shared_memory_of(started)
     began = time.monotonic()
     biggest.kill()
     assert running.wait(timeout=30) != 0
@@ -185,6 +211,7 @@ def test_a_killed_worker_ends_the_run_within_seconds_and_names_its_rank(running)
     assert "rank" in errors
     assert "died in" in errors
     assert wait_until_gone(started) == []
+    assert [path for path in mapped if path.exists()] == []
 
 
 def test_public_names_are_the_functions_also_at_the_second_look():

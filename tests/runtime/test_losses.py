@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.losses import (
@@ -247,7 +247,6 @@ def mini_batches(draw):
     return logprobs, mask, [0, *sorted(cuts), sequences], generator
 
 
-@settings(deadline=None)
 @given(mini_batches(), st.sampled_from(MODES), st.booleans())
 def test_neither_micro_batches_nor_ranks_change_loss_or_gradient(batch, mode, whole_responses):
     """Of the ratios of tokens and of whole responses, as long as no response is cut."""
@@ -281,7 +280,6 @@ def test_neither_micro_batches_nor_ranks_change_loss_or_gradient(batch, mode, wh
     torch.testing.assert_close(split_gradient, whole_gradient, rtol=0, atol=0)
 
 
-@settings(deadline=None)
 @given(mini_batches(), st.sampled_from(MODES))
 def test_masked_positions_never_matter(batch, mode):
     logprobs, mask, _, _ = batch
@@ -294,7 +292,6 @@ def test_masked_positions_never_matter(batch, mode):
     assert loss(0.0) == loss(1e9) == loss(float("nan"))
 
 
-@settings(deadline=None)
 @given(mini_batches())
 def test_masked_positions_are_no_part_of_a_responses_ratio(batch):
     logprobs, mask, _, generator = batch

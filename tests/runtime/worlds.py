@@ -109,3 +109,11 @@ def _stop(ranks: list[Any]) -> None:
             process.join(timeout=2)
             process.kill()
             process.join()
+
+
+def shared_memory() -> set[str]:
+    """Names in shared memory, but for those that come and go beside a test.
+
+    Ray's are other runs'; semaphores are those of the fork server and of process pools in other tests.
+    """
+    return {name for name in os.listdir("/dev/shm") if not name.startswith(("plasma", "ray", "sem."))}

@@ -10,7 +10,7 @@ ROWS = 100
 """Random shapes or layouts of one example."""
 EXACT = 1 - 1e-9
 
-some = settings(deadline=None, max_examples=12)
+some = settings(max_examples=12)
 seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 factors = st.floats(1.0, 4.0)
 devices = st.sampled_from(

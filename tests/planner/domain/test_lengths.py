@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from planner.domain.lengths import QUANTILES, TokenLengths
 
-some = settings(deadline=None, max_examples=60)
+some = settings(max_examples=60)
 SHARES = (np.arange(200_000) + 0.5) / 200_000
 
 

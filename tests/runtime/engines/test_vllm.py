@@ -1,6 +1,5 @@
 import os
 import signal
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +12,7 @@ from runtime.engines.vllm import GenerationEngine
 from runtime.platform import vllm as platform
 from runtime.platform.patches import apply_once
 from tests.runtime import tiny
-from tests.runtime.worlds import WorldError, run_world
+from tests.runtime.worlds import WorldError, run_world, shared_memory
 
 PROMPTS = [[5, 6, 7, 8], [9, 10, 11], [12, 13, 14, 15, 16]]
 
@@ -204,11 +203,6 @@ def die_without_cleaning_up(model):
     engine.load(weights_of(model))
     respond(engine, PROMPTS, [7, 8, 9])
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def shared_memory():
-    """What vLLM and Python's shared memory leave there; semaphores are the fork server's own."""
-    return {path.name for path in Path("/dev/shm").iterdir() if path.name.startswith(("hybridmap", "psm"))}
 
 
 def test_a_killed_rank_leaves_nothing_in_shared_memory(llama):

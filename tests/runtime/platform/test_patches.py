@@ -75,7 +75,7 @@ def test_with_all_patches_megatron_runs(tied, tmp_path):
 @pytest.mark.parametrize("patch", SYMPTOMS)
 def test_without_one_of_its_patches_megatron_fails(tied, tmp_path, patch):
     with pytest.raises(WorldError, match=SYMPTOMS[patch]):
-        run_world(use_everything, 2, tied, tmp_path / "state", patch, timeout_s=20)
+        run_world(use_everything, 2, tied, tmp_path / "state", patch)
 
 
 def train_in(model, strategy, without):
@@ -102,7 +102,7 @@ def experts(tmp_path_factory):
 def test_without_one_of_its_patches_experts_fail(experts, patch):
     assert run_world(train_in, 4, experts, "p1t2d2e2", "")
     with pytest.raises(WorldError, match=EXPERT_SYMPTOMS[patch]):
-        run_world(train_in, 4, experts, "p1t2d2e2", patch, timeout_s=20)
+        run_world(train_in, 4, experts, "p1t2d2e2", patch)
 
 
 def processes_after_saving(model, folder, without):

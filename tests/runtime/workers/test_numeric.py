@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.domain.algorithm import (
@@ -35,7 +35,6 @@ def test_safe_rlhf_weighs_reward_and_cost_by_the_multiplier():
     assert answer.fields["returns"].tolist() == [[0.25] * 3, [2.0, 0, 0]]
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**31), st.floats(0.1, 5))
 def test_weighing_rewards_is_weighing_the_advantages_of_two_critics(seed, multiplier):
     """The trainer of Safe-RLHF has a critic each; ours learns what theirs say together."""

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.domain.algorithm import (
@@ -205,7 +205,6 @@ def summed(loss, outputs, batch, bounds):
     return totals, leaf.grad
 
 
-@settings(deadline=None)
 @given(mini_batches(), st.sampled_from(POLICIES))
 def test_neither_micro_batches_nor_ranks_change_the_policys_loss(drawn, options):
     logprobs, batch, bounds = drawn
@@ -218,7 +217,6 @@ def test_neither_micro_batches_nor_ranks_change_the_policys_loss(drawn, options)
     torch.testing.assert_close(of_parts, gradient, rtol=1e-10, atol=1e-12)
 
 
-@settings(deadline=None)
 @given(mini_batches(), st.sampled_from([PpoOptions(), SafeRlhfOptions()]))
 def test_neither_micro_batches_nor_ranks_change_the_critics_loss(drawn, options):
     outputs, batch, bounds = drawn
@@ -231,7 +229,6 @@ def test_neither_micro_batches_nor_ranks_change_the_critics_loss(drawn, options)
     torch.testing.assert_close(of_parts, gradient, rtol=1e-10, atol=1e-12)
 
 
-@settings(deadline=None)
 @given(mini_batches(), st.sampled_from(POLICIES))
 def test_what_stands_at_masked_positions_never_matters(drawn, options):
     logprobs, batch, _ = drawn

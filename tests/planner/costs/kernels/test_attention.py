@@ -80,7 +80,7 @@ def test_a_flat_device_takes_five_halves_as_long_backward():
     head_dim=st.sampled_from([64, 96, 128, 256]),
     engine=st.sampled_from([None, "vllm", "sglang-0.5.10", "unheard-of"]),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_prefill_never_beats_the_data_sheet(name, sequences, tokens, past, shape, head_dim, engine):
     device, (heads, kv_heads) = read_device(name), shape
     work = {"sequences": sequences, "tokens": tokens, "past_tokens": past, "engine": engine}
@@ -101,7 +101,7 @@ def test_prefill_never_beats_the_data_sheet(name, sequences, tokens, past, shape
     engine=st.sampled_from([None, "vllm-0.14.0", "vllm", "sglang"]),
     warm=st.booleans(),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_decode_never_beats_the_data_sheet(name, sequences, context, shape, head_dim, engine, warm):
     device, (heads, kv_heads) = read_device(name), shape
     work = {"sequences": sequences, "context": context, "engine": engine, "warm": warm}
@@ -120,7 +120,7 @@ def test_decode_never_beats_the_data_sheet(name, sequences, context, shape, head
     engine=st.sampled_from([None, "vllm-0.14.0", "vllm", "sglang"]),
     warm=st.booleans(),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_more_decode_work_never_takes_less(name, sequences, context, shape, engine, warm):
     device, (heads, kv_heads) = read_device(name), shape
     shared = {"heads": heads, "kv_heads": kv_heads, "head_dim": 128, "engine": engine, "warm": warm}
@@ -131,7 +131,7 @@ def test_more_decode_work_never_takes_less(name, sequences, context, shape, engi
 
 
 @given(tokens=st.integers(1024, 8192), sequences=st.integers(1, 64))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_backward_takes_longer_than_forward(tokens, sequences):
     device = read_device("a100")
     work = {"sequences": sequences, "tokens": tokens, **LLAMA}

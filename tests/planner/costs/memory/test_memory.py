@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.costs.memory.activations import Batch, head_bytes, layer_bytes_per_token
@@ -33,7 +33,7 @@ layouts = st.builds(
     context=st.sampled_from([1, 2]),
 )
 models = st.sampled_from(["llama-2-7b", "qwen2.5-1.5b", "opt-13b", "qwen3-30b-a3b", "moonlight-16b-a3b"])
-quick = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=40)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.costs.memory.parameters import layer_tensors
@@ -57,7 +57,6 @@ def test_megatrons_tensors_are_the_models_parameters(name):
     assert count + ends + model.head_parameters("vocabulary") == model.parameters()
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(1, 70), st.integers(1, 12), st.integers(1, 4), st.integers(0, 9))
 def test_chunks_are_cut_like_stages(layers, pipeline, virtual, dense):
     model = with_experts(layers, dense)
@@ -75,7 +74,6 @@ def with_experts(layers, dense):
     return SMALL.model_copy(update={"layers": layers, "moe": moe})
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.integers(4, 70),
     st.integers(1, 16),

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.costs.sync.broadcast import broadcast_transition
@@ -69,7 +69,6 @@ def test_volumes_equal_table_2_and_its_identity(both):
 
 
 @given(layouts())
-@settings(deadline=None)
 def test_costed_volume_is_the_neediest_ranks_of_the_slice_map(both):
     train, generate = both
     received = [

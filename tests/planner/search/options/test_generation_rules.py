@@ -22,7 +22,7 @@ def generations(devices: int, **changes: Any) -> set[tuple[int, ...]]:
     return set(zip(*(rows[f"generate_{name}"].tolist() for name in names), strict=True))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.sampled_from([1, 2, 3, 4, 6, 8]), st.integers(1, 40))
 def test_generation_fills_the_devices_of_training_with_sizes_that_divide_its_own(
     devices: int, samples: int

@@ -6,7 +6,7 @@ from planner.domain.parallelism import GenerationStrategy
 from planner.simulation.generation import generate, report
 from planner.simulation.generation.requests import draw
 
-some = settings(deadline=None, max_examples=25)
+some = settings(max_examples=25)
 TAILED = {"mean": 700, "maximum": 8192, "sigma": 1.0}
 
 

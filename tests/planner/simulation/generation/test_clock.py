@@ -10,7 +10,7 @@ from planner.simulation.generation.clock import StepClock
 
 MODELS = ("llama-2-7b", "qwen3-30b-a3b", "deepseek-v3")
 ENGINES = ("vllm", "vllm-0.3.1", "trtllm")
-some = settings(deadline=None, max_examples=60)
+some = settings(max_examples=60)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from planner.simulation.generation.clock import StepClock
 from planner.simulation.generation.replica import FOREVER, Replica
 from planner.simulation.generation.sequences import Limits, Sequence
 
-some = settings(deadline=None, max_examples=150)
+some = settings(max_examples=150)
 
 
 @pytest.fixture(scope="module")
