@@ -34,10 +34,12 @@ MICRO_BATCH = 16
 """Samples; of those ways of TRL that cut the batch."""
 MICRO_BATCH_TOKENS = 512
 """Of ours, as many as 16 samples of the short responses have."""
-ROUNDS = 3
-"""Blocks of each contender; the first one warms up."""
-STEPS = 3
-"""Of a block; the first one does not count."""
+WARM_UP_STEPS = 2
+"""Of each contender, in a block of their own."""
+ROUNDS = 2
+"""Blocks of each contender that count."""
+STEPS: Mapping[str, int] = {"remarks": 11, "reviews": 4}
+"""Of such a block; its first step does not count."""
 COMMON = GrpoSettings(
     policy="scenarios/quickstart/policy",
     prompts="scenarios/quickstart/prompts.jsonl",
@@ -62,8 +64,8 @@ LENGTHS: Mapping[str, Mapping[str, float]] = {
 }
 """What our planner is told of the responses, beside their limit."""
 START_SECONDS = 60.0
-ANSWER_SECONDS = 300.0
-"""For a block of steps; a contender that takes longer has lost."""
+STEP_SECONDS = 150.0
+"""A contender that takes longer for one, or to get ready for the first, has lost."""
 OURS = "hybridmap run"
 
 
@@ -90,10 +92,10 @@ class ContenderError(Exception):
 def measure() -> dict[str, Any]:
     """Of each batch: samples per second of each way, medians, and how many times TRL's fastest ours is."""
     check_installed()
-    return {name: compared(common, LENGTHS[name]) for name, common in BATCHES.items()}
+    return {name: compared(common, LENGTHS[name], steps=STEPS[name]) for name, common in BATCHES.items()}
 
 
-def compared(common: GrpoSettings, lengths: Mapping[str, float]) -> dict[str, Any]:
+def compared(common: GrpoSettings, lengths: Mapping[str, float], *, steps: int) -> dict[str, Any]:
     """All contenders on one batch."""
     with ExitStack() as stack:
         ours = stack.enter_context(our_processes(common, lengths))
@@ -105,7 +107,8 @@ def compared(common: GrpoSettings, lengths: Mapping[str, float]) -> dict[str, An
             except ContenderError as error:
                 refused[name] = str(error)
             print(name, refused.get(name, "started"), flush=True)
-        found = taken_in_turns(contenders, refused, samples=common.samples)
+        seconds, metrics = taken_in_turns(contenders, refused, steps=steps)
+    found = {name: figures(seconds[name], metrics[name], samples=common.samples) for name in seconds}
     theirs = max(rates["samples_per_second"] for name, rates in found.items() if name != OURS)
     return {
         "batch": asdict(common),
@@ -123,25 +126,22 @@ def check_installed() -> None:
 
 
 def taken_in_turns(
-    contenders: Mapping[str, "Contender"], refused: dict[str, str], *, samples: int
-) -> dict[str, Any]:
-    """Medians of seconds over the blocks of each contender but the first; one that fails is refused."""
+    contenders: Mapping[str, "Contender"], refused: dict[str, str], *, steps: int
+) -> tuple[dict[str, list[float]], dict[str, Mapping[str, float]]]:
+    """Seconds of the steps that count, and the latest metrics, by contender; one that fails is refused."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     metrics: dict[str, Mapping[str, float]] = {}
-    for turn in range(ROUNDS):
-        for name in [name for name in contenders if name not in refused]:
+    for turn, count in enumerate((WARM_UP_STEPS, *[steps] * ROUNDS)):
+        for name in [*seconds]:
             try:
-                block, metrics[name] = contenders[name].steps(STEPS)
+                block, metrics[name] = contenders[name].steps(count)
             except ContenderError as error:
                 refused[name] = str(error)
+                del seconds[name]
                 continue
             seconds[name] += block[1:] if turn else []
-            print(turn, name, [round(step, 3) for step in block], flush=True)
-    return {
-        name: figures(steps, metrics[name], samples=samples)
-        for name, steps in seconds.items()
-        if name not in refused
-    }
+            print(name, [round(step, 3) for step in block], flush=True)
+    return seconds, metrics
 
 
 def figures(seconds: Sequence[float], metrics: Mapping[str, float], *, samples: int) -> dict[str, float]:
@@ -237,17 +237,17 @@ class Theirs:
 
     def __init__(self, connection: Connection, log: Path) -> None:
         self._connection, self._log = connection, log
-        self._answer()
+        self._answer(steps=1)
 
     def steps(self, count: int) -> tuple[list[float], Mapping[str, float]]:
         """Those that it counted itself."""
         self._connection.send(count)
-        answer = self._answer()
+        answer = self._answer(steps=count)
         return answer["seconds"], answer["metrics"]
 
-    def _answer(self) -> Any:
-        if not self._connection.poll(ANSWER_SECONDS):
-            raise ContenderError(f"no answer in {ANSWER_SECONDS:g} s")
+    def _answer(self, *, steps: int) -> Any:
+        if not self._connection.poll(steps * STEP_SECONDS):
+            raise ContenderError(f"no answer in {steps * STEP_SECONDS:g} s")
         try:
             return self._connection.recv()
         except (EOFError, ConnectionError):

@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.trl import BATCHES, LENGTHS, figures, our_scenario, ways
+from benchmarks.trl import (
+    BATCHES,
+    LENGTHS,
+    STEPS,
+    ContenderError,
+    figures,
+    our_scenario,
+    taken_in_turns,
+    ways,
+)
 
 
 @pytest.mark.parametrize("name", BATCHES)
@@ -32,3 +41,29 @@ def test_a_contenders_rate_is_of_its_median_step():
     assert found["samples_per_second"] == 64.0
     assert found["reward"] == 0.5
     assert "loss" not in found
+
+
+class Slowing:
+    """Takes a second longer for each step; fails after so many."""
+
+    def __init__(self, last=100):
+        self._last, self._taken = last, 0
+
+    def steps(self, count):
+        if self._taken + count > self._last:
+            raise ContenderError("out of memory")
+        self._taken += count
+        return [float(step) for step in range(self._taken - count, self._taken)], {"taken": self._taken}
+
+
+def test_the_first_block_and_the_first_step_of_each_do_not_count_nor_does_who_fails():
+    refused = {}
+    seconds, metrics = taken_in_turns({"ours": Slowing(), "theirs": Slowing(last=5)}, refused, steps=3)
+    assert seconds == {"ours": [3.0, 4.0, 6.0, 7.0]}
+    assert metrics["ours"] == {"taken": 8}
+    assert refused == {"theirs": "out of memory"}
+
+
+def test_of_every_batch_some_steps_count():
+    assert set(STEPS) == set(BATCHES) == set(LENGTHS)
+    assert all(steps > 1 for steps in STEPS.values())
