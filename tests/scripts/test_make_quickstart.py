@@ -82,11 +82,11 @@ def test_the_reviewer_s_responses_have_a_long_tail(tokenizer):
     )
     torch.manual_seed(SEED)
     rows_bs = reviewer.generate(
-        **asked, do_sample=True, top_k=0, num_return_sequences=128, max_new_tokens=480, pad_token_id=0
+        **asked, do_sample=True, top_k=0, num_return_sequences=512, max_new_tokens=480, pad_token_id=0
     )
     lengths = (rows_bs[:, asked.input_ids.shape[1] :] != 0).sum(dim=1).double()
     assert 30 < lengths.mean() < 80
-    assert lengths.max() > 2.5 * lengths.median()
+    assert 4 * lengths.median() < lengths.max() < 480
 
 
 def test_the_shipped_reward_orders_fresh_pairs(scripts, tokenizer):
