@@ -1,20 +1,43 @@
-"""What measurements say about modelled seconds: exact points, and a factor per call and per kind."""
+"""What measurements say about modelled seconds: exact points, and factors per call and per kind."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.costs.memory.rounding import Numbers
 from planner.domain.dataflow import ModelCall
 from planner.domain.model import ModelSpec
 from planner.domain.plan import RoleStrategy
 from planner.domain.profile import MeasuredCall, Profile
 from planner.domain.workload import Workload
 
-ModelledSeconds = Callable[[MeasuredCall], float | None]
+
+class CallSeconds(NamedTuple):
+    """Seconds of a call in two parts, each modelled and corrected by itself; numbers or arrays."""
+
+    work: Numbers
+    sync: Numbers = 0.0
+    """Of the weight sync before generation."""
+
+    @property
+    def whole(self) -> Numbers:
+        """Of both."""
+        return self.work + self.sync
+
+    def times(self, factors: "CallSeconds") -> "CallSeconds":
+        """Each part times its own factor."""
+        return CallSeconds(factors.work * self.work, factors.sync * self.sync)
+
+
+ModelledSeconds = Callable[[MeasuredCall], CallSeconds | None]
 """Modelled seconds of a measured call; none where the scenario lacks its model or method."""
+
+_SYNC = "/sync"
+"""Behind the name of a factor that is the weight sync's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +46,8 @@ class Corrections:
 
     profiles: tuple[Profile, ...]
     factors: dict[str, float]
-    """Geometric mean of measured over modelled seconds, by call (``critic.values``) and kind (``infer``)."""
+    """Geometric mean of measured over modelled seconds, by call (``critic.values``) and kind (``infer``), and
+    of the weight syncs of such calls (``actor.generate/sync``)."""
 
     @classmethod
     def fit(cls, profiles: Sequence[Profile], modelled: ModelledSeconds) -> "Corrections":
@@ -31,21 +55,29 @@ class Corrections:
         logs: dict[str, list[float]] = {}
         for call in (call for profile in profiles for call in profile.calls):
             seconds = modelled(call)
-            if not seconds:
+            if seconds is None:
                 continue
-            for name in (f"{call.role}.{call.method}", call.kind):
-                logs.setdefault(name, []).append(math.log(call.seconds / seconds))
+            for part, ratio in _ratios(call, seconds):
+                for name in (f"{call.role}.{call.method}", call.kind):
+                    logs.setdefault(name + part, []).append(math.log(ratio))
         factors = {name: math.exp(sum(values) / len(values)) for name, values in logs.items()}
         return cls(profiles=tuple(profiles), factors=factors)
 
-    def factor(self, call: ModelCall) -> float | None:
-        """The call's own factor, else that of its kind, else none."""
-        return self.factors.get(f"{call.role}.{call.method}", self.factors.get(call.kind))
+    def factor(self, call: ModelCall) -> CallSeconds | None:
+        """Of each part the call's own factor, else that of its kind, else the other part's; else none."""
+        names = (f"{call.role}.{call.method}", call.kind)
+        work, sync = (
+            next((self.factors[name + part] for name in names if name + part in self.factors), None)
+            for part in ("", _SYNC)
+        )
+        if work is None and sync is None:
+            return None
+        return CallSeconds(sync if work is None else work, work if sync is None else sync)
 
     def corrected(
         self,
         call: ModelCall,
-        seconds: NDArray[np.float64],
+        seconds: CallSeconds,
         alike: Callable[[RoleStrategy], NDArray[np.bool_]],
         *,
         model: ModelSpec,
@@ -58,7 +90,8 @@ class Corrections:
         alike
             Which entries cost what a measured strategy does.
         """
-        found = (factor if (factor := self.factor(call)) is not None else 1.0) * seconds
+        factor = self.factor(call)
+        found = np.array((seconds if factor is None else seconds.times(factor)).whole)
         for profile in reversed(self.profiles):
             for measured in reversed(list(profile.all_of(call, model=model.name, workload=workload))):
                 found[alike(measured.strategy)] = measured.seconds
@@ -73,6 +106,16 @@ class Corrections:
             for profile in self.profiles
         )
         return next((measured for measured in found if measured is not None), None)
+
+
+def _ratios(call: MeasuredCall, seconds: CallSeconds) -> Iterator[tuple[str, float]]:
+    """Measured over modelled seconds of each part; of both together where the sync was not told apart."""
+    sync = call.reshard_seconds
+    measured = CallSeconds(call.seconds - sync, sync)
+    modelled = seconds if sync else CallSeconds(seconds.whole)
+    for part, found, expected in (("", measured.work, modelled.work), (_SYNC, sync, modelled.sync)):
+        if found > 0 and expected > 0:
+            yield part, float(found / expected)
 
 
 def workload_of(measured: MeasuredCall, workload: Workload) -> Workload:

@@ -19,7 +19,7 @@ from planner.costs.arrays.role_costs import (
 from planner.costs.arrays.sync_table import Syncs
 from planner.costs.arrays.table import Configurations, Floats
 from planner.costs.arrays.transfer_table import with_receives, with_sends
-from planner.costs.corrections import Corrections, workload_of
+from planner.costs.corrections import CallSeconds, Corrections, workload_of
 from planner.costs.memory.generation_memory import weight_bytes
 from planner.costs.memory.memory import (
     generation_bytes,
@@ -50,7 +50,8 @@ class CostModel:
     ----------
     profiles
         Measurements. A call that one of them covers exactly takes its seconds; others on the
-        same device are corrected by the factor of their measured call, or else of their kind.
+        same device are corrected by the factors of their measured call, or else of their kind: one
+        for the work and one for the weight sync before it.
     """
 
     def __init__(self, scenario: Scenario, graph: DataflowGraph, *, profiles: Sequence[Profile] = ()) -> None:
@@ -101,11 +102,11 @@ class CostModel:
         self,
         node_pool: NodePool,
         call: ModelCall,
-        seconds: Floats,
+        seconds: CallSeconds,
         alike: Callable[[RoleStrategy], NDArray[np.bool_]],
     ) -> Floats:
         if not self._profiles:
-            return seconds
+            return np.asarray(seconds.whole)
         setting = self.setting(call.role, node_pool, call.work)
         return self._corrections_of(node_pool).corrected(
             call, seconds, alike, model=setting.model, workload=setting.workload
@@ -124,25 +125,26 @@ class CostModel:
             return CallPrediction(
                 seconds=measured.seconds, reshard_seconds=measured.reshard_seconds, origin="measured"
             )
-        seconds, reshard = self.modelled_seconds(call, strategy, node_pool)
+        seconds = self.modelled_seconds(call, strategy, node_pool)
         factor = corrections.factor(call) if corrections else None
         if factor is not None:
-            return CallPrediction(seconds=factor * seconds, reshard_seconds=factor * reshard, origin="scaled")
-        return CallPrediction(seconds=seconds, reshard_seconds=reshard, origin="modelled")
+            seconds = seconds.times(factor)
+        return CallPrediction(
+            seconds=float(seconds.whole),
+            reshard_seconds=float(seconds.sync),
+            origin="modelled" if factor is None else "scaled",
+        )
 
-    def modelled_seconds(
-        self, call: ModelCall, strategy: RoleStrategy, node_pool: NodePool
-    ) -> tuple[float, float]:
-        """(seconds of the call, those of them that are the weight sync's), from the device's rates alone."""
+    def modelled_seconds(self, call: ModelCall, strategy: RoleStrategy, node_pool: NodePool) -> CallSeconds:
+        """Of one whole call, from the device's rates alone."""
         setting = self.setting(call.role, node_pool, call.work)
         if call.kind != "generate":
-            return _seconds(setting, call.kind, strategy), 0.0
+            return _seconds(setting, call.kind, strategy)
         assert strategy.generate is not None, "a role that generates has a generation layout"
         key = (call.role, id(node_pool), call.work, strategy.generate)
         if key not in self._generations:
             self._generations[key] = generation_seconds(setting, strategy.generate)
-        reshard = _sync_seconds(setting, strategy)
-        return self._generations[key] + reshard, reshard
+        return CallSeconds(self._generations[key], _sync_seconds(setting, strategy))
 
     def memory(self, role: str, strategy: RoleStrategy, node_pool: NodePool) -> RoleMemory:
         """Bytes of the role on its fullest device.
@@ -223,8 +225,8 @@ class CostModel:
             self._corrections[id(node_pool)] = (node_pool, fitted)
         return self._corrections[id(node_pool)][1]
 
-    def _modelled(self, measured: MeasuredCall, node_pool: NodePool) -> float | None:
-        """Modelled seconds of a measured call."""
+    def _modelled(self, measured: MeasuredCall, node_pool: NodePool) -> CallSeconds | None:
+        """Of a measured call."""
         for call in self.graph.calls_of(measured.role):
             model = self.scenario.model_of(call.role)
             if model.name == measured.model and call.method == measured.method:
@@ -234,17 +236,17 @@ class CostModel:
         return None
 
 
-def _seconds(setting: Setting, kind: CallKind, strategy: RoleStrategy) -> float:
+def _seconds(setting: Setting, kind: CallKind, strategy: RoleStrategy) -> CallSeconds:
     if kind == "train":
-        return training_seconds(setting, strategy)
+        return CallSeconds(training_seconds(setting, strategy))
     if kind == "infer":
-        return inference_seconds(setting, strategy)
+        return CallSeconds(inference_seconds(setting, strategy))
     if kind == "send":
-        return send_seconds(setting, strategy)
+        return CallSeconds(send_seconds(setting, strategy))
     if kind == "receive":
-        return receive_seconds(setting, strategy)
+        return CallSeconds(receive_seconds(setting, strategy))
     assert strategy.generate is not None, "a role that generates has a generation layout"
-    return generation_seconds(setting, strategy.generate) + _sync_seconds(setting, strategy)
+    return CallSeconds(generation_seconds(setting, strategy.generate), _sync_seconds(setting, strategy))
 
 
 def _sync_seconds(setting: Setting, strategy: RoleStrategy) -> float:

@@ -82,7 +82,7 @@ def job_report(
 def grown(plan: Plan, graph: DataflowGraph, costs: CostModel, factor: float) -> tuple[Plan, CostModel]:
     """The plan with responses so many times as long; calls take longer as the cost model says.
 
-    What measurements corrected stays corrected by the same factor.
+    What measurements corrected stays corrected by the same factor, and weight syncs take what they took.
     """
     if factor == 1.0:
         return plan, costs
@@ -91,12 +91,13 @@ def grown(plan: Plan, graph: DataflowGraph, costs: CostModel, factor: float) -> 
     calls = {}
     for call in graph.model_calls:
         strategy, node_pool = plan.strategies[call.role], plan.node_pool_of(call.role)
-        before, _ = costs.modelled_seconds(call, strategy, node_pool)
-        after, _ = longer.modelled_seconds(call, strategy, node_pool)
+        before = costs.modelled_seconds(call, strategy, node_pool).work
+        after = longer.modelled_seconds(call, strategy, node_pool).work
         known = plan.prediction.calls[call.name]
+        sync = known.reshard_seconds
         calls[call.name] = CallPrediction(
-            seconds=known.seconds * after / before if before else known.seconds,
-            reshard_seconds=known.reshard_seconds,
+            seconds=sync + (known.seconds - sync) * float(after / before) if before else known.seconds,
+            reshard_seconds=sync,
             origin=known.origin,
         )
     prediction = plan.prediction.model_copy(update={"calls": calls})

@@ -11,6 +11,7 @@ from planner.costs.arrays.generation_table import Generations, GenerationTable, 
 from planner.costs.arrays.grouping import Whole, groups_of, joined, taken
 from planner.costs.arrays.sync_table import Syncs, returning_bytes, returning_seconds, sync_seconds
 from planner.costs.arrays.table import Configurations, Floats, training_table
+from planner.costs.corrections import CallSeconds
 from planner.costs.memory.memory import OFFLOADED
 from planner.costs.passes.optimizer import offload_seconds, onload_seconds
 from planner.costs.passes.training import OFFLOAD, RECOMPUTE
@@ -19,7 +20,7 @@ from planner.domain.dataflow import CallKind, ModelCall
 from planner.domain.plan import Offload, RoleStrategy
 
 STATES = ("parameters", "gradients", "optimizer")
-Correction = Callable[[ModelCall, Floats, Callable[[RoleStrategy], NDArray[np.bool_]]], Floats]
+Correction = Callable[[ModelCall, CallSeconds, Callable[[RoleStrategy], NDArray[np.bool_]]], Floats]
 """Seconds of a call as measurements have them, from modelled ones and from which rows a strategy is."""
 
 
@@ -80,7 +81,7 @@ def costs_of(passes: Passes, rows: Configurations, offload: Offload, correct: Co
         transient = np.maximum(transient, peak)
         moved = passes.seconds[call.name] + _moving_seconds(passes, call.kind, offload)
         alike = _Likeness(rows, call.kind, offload)
-        seconds[call.name] = correct(call, moved, alike)
+        seconds[call.name] = correct(call, CallSeconds(moved), alike)
     kept = [count for kind, count in passes.states.items() if kind not in gone]
     return RoleCosts(
         seconds=seconds,
@@ -138,8 +139,8 @@ def generation_costs(
     nothing = np.zeros(len(pairs), dtype=np.int64)
     transient, returns = nothing, offload == "all"
     for each in calls:
-        whole = each.table.seconds + (each.sync + returns * each.returning_s)
-        seconds[each.call.name] = correct(each.call, whole, _PairLikeness(pairs, offload))
+        parts = CallSeconds(each.table.seconds, each.sync + returns * each.returning_s)
+        seconds[each.call.name] = correct(each.call, parts, _PairLikeness(pairs, offload))
         beside, back = each.table.beside, returns * each.returning
         peak = each.weights + (beside + back if each.stays else np.maximum(beside, back))
         transient = np.maximum(transient, peak)
@@ -155,7 +156,7 @@ def generator_costs(
     weights, transient = nothing, nothing
     for call, setting in calls:
         table = generation_table(setting, rows)
-        seconds[call.name] = correct(call, table.seconds, _GenerationLikeness(rows))
+        seconds[call.name] = correct(call, CallSeconds(table.seconds), _GenerationLikeness(rows))
         weights, transient = table.weights, np.maximum(transient, table.beside)
     return RoleCosts(seconds=seconds, persistent=weights, transient=transient, host=nothing)
 

@@ -115,6 +115,30 @@ def test_a_call_measured_in_another_strategy_is_scaled_by_its_own_factor(scenari
         assert costs.call(call, other, node_pool).seconds == pytest.approx(expected)
 
 
+def test_generation_and_its_weight_sync_have_factors_of_their_own(scenario, node_pool):
+    """A strategy that costs what a measured one does is predicted as measured, part by part."""
+    call = PPO.call("actor.generate")
+    known = CostModel(scenario, PPO).call(call, ACTOR, node_pool)
+    sync, work = 5 * known.reshard_seconds, 2 * (known.seconds - known.reshard_seconds)
+    point = measured(call, work + sync, reshard_seconds=sync)
+    costs = CostModel(scenario, PPO, profiles=[profile(node_pool, point)])
+    room = ACTOR.generate.model_copy(update={"cache_tokens": 10**9})
+    predicted = costs.call(call, ACTOR.model_copy(update={"generate": room}), node_pool)
+    assert predicted.origin == "scaled"
+    assert predicted.reshard_seconds == pytest.approx(sync)
+    assert predicted.seconds == pytest.approx(work + sync)
+
+
+def test_a_sync_that_was_not_told_apart_has_the_factor_of_the_whole_call(scenario, node_pool):
+    call = PPO.call("actor.generate")
+    known = CostModel(scenario, PPO).call(call, ACTOR, node_pool)
+    costs = CostModel(scenario, PPO, profiles=[profile(node_pool, measured(call, 3 * known.seconds))])
+    room = ACTOR.generate.model_copy(update={"cache_tokens": 10**9})
+    predicted = costs.call(call, ACTOR.model_copy(update={"generate": room}), node_pool)
+    assert predicted.seconds == pytest.approx(3 * known.seconds)
+    assert predicted.reshard_seconds == pytest.approx(3 * known.reshard_seconds)
+
+
 def test_a_profile_of_another_device_changes_nothing(scenario, node_pool):
     call = PPO.call("actor.update")
     costs = CostModel(scenario, PPO, profiles=[profile(node_pool, measured(call, 1.0), name="other")])

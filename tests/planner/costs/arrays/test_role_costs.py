@@ -173,6 +173,7 @@ def measured(call, each, scenario, *, seconds):
         prompt_tokens=scenario.workload.prompt_tokens.mean,
         response_tokens=scenario.workload.response_tokens.mean,
         seconds=seconds,
+        reshard_seconds=seconds / 4 if call.kind == "generate" else 0.0,
         repeats=3,
     )
 
