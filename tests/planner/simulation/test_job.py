@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 import planner
+from planner.algorithms import dataflow_of
+from planner.costs import CostModel
 from planner.domain.job import Checkpoints, Failures, Growth, Job
 from planner.errors import EndlessJobError, SpecError
+from planner.simulation.job import grown
 from planner.studies.planning import job_of
 
 
@@ -43,6 +46,19 @@ def test_responses_that_double_take_longer_and_are_counted():
     means = [work.response_tokens.scaled(factor).mean for factor in factors.tolist()]
     mean = work.prompt_tokens.mean + np.mean(means)
     assert found.tokens == pytest.approx(400 * work.samples * mean, rel=2e-3)
+
+
+def test_a_weight_sync_takes_what_it_took_however_long_responses_get():
+    graph = dataflow_of(plan().scenario)
+    costs = CostModel(plan().scenario, graph)
+    known = plan().prediction.calls["actor.generate"]
+    slow = known.model_copy(update={"seconds": known.seconds + 1000, "reshard_seconds": 1000.0})
+    calls = plan().prediction.calls | {"actor.generate": slow}
+    slower = plan().model_copy(update={"prediction": plan().prediction.model_copy(update={"calls": calls})})
+    longer, _ = grown(slower, graph, costs, 2.0)
+    found = longer.prediction.calls["actor.generate"]
+    assert found.reshard_seconds == 1000.0
+    assert 1.5 * known.seconds < found.seconds - 1000 < 4 * known.seconds
 
 
 def test_growth_within_one_iteration_counts_for_all_the_others():
