@@ -180,10 +180,13 @@ def group_sums(values_b: Tensor, groups_b: Tensor) -> GroupSums:
 def relative_to_group(scores_b: Tensor, groups_b: Tensor) -> Tensor:
     """Scores less the mean of their group; that of a sample alone stays what it is.
 
-    Dr. GRPO (2503.20783, section 3.2) and the baseline of REINFORCE++ (2501.03262), as in verl.
+    Dr. GRPO (2503.20783, section 3.2) and the baseline of REINFORCE++ (2501.03262), as in verl. The mean is
+    taken in fp64, so that equal fp32 scores are 0 to the last bit: what rounding leaves of them would be
+    divided by a deviation that is nothing but rounding too.
     """
-    sums = group_sums(scores_b, groups_b)
-    return torch.where(sums.count_b > 1, scores_b - sums.sum_b / sums.count_b, scores_b)
+    exact_b = scores_b.double()
+    sums = group_sums(exact_b, groups_b)
+    return torch.where(sums.count_b > 1, exact_b - sums.sum_b / sums.count_b, exact_b).to(scores_b.dtype)
 
 
 def group_normalised(scores_b: Tensor, groups_b: Tensor) -> Tensor:
@@ -204,11 +207,13 @@ def leave_one_out(scores_b: Tensor, groups_b: Tensor) -> Tensor:
     """RLOO's advantages: scores less the mean of the other samples of their group.
 
     Ahmadian et al., "Back to Basics" (2024), section 3.2. A sample alone has nothing to be compared with and
-    the advantage 0, as in NeMo-RL and in one of verl's two versions; in the other it keeps its score.
+    the advantage 0, as in NeMo-RL and in one of verl's two versions; in the other it keeps its score. Means
+    are taken in fp64, as in `relative_to_group`.
     """
-    sums = group_sums(scores_b, groups_b)
-    others_b = (sums.sum_b - scores_b) / (sums.count_b - 1).clamp(min=1)
-    return torch.where(sums.count_b > 1, scores_b - others_b, 0.0)
+    exact_b = scores_b.double()
+    sums = group_sums(exact_b, groups_b)
+    others_b = (sums.sum_b - exact_b) / (sums.count_b - 1).clamp(min=1)
+    return torch.where(sums.count_b > 1, exact_b - others_b, 0.0).to(scores_b.dtype)
 
 
 def differing_groups(scores_b: Tensor, groups_b: Tensor) -> Tensor:

@@ -271,6 +271,14 @@ def test_groups_with_equal_scores_teach_nothing():
     assert differing_groups(close, torch.zeros(2, dtype=torch.long)).any() == (close[0] != close[1])
 
 
+@given(st.integers(2, 64), st.floats(-1e3, 1e3, width=32))
+@pytest.mark.parametrize("estimate", [group_normalised, relative_to_group, leave_one_out])
+def test_samples_of_equal_score_have_no_advantage_at_all(estimate, samples, score):
+    """The mean of eight times 10.1 in fp32 is not 10.1, and what is left has its own size as its deviation."""
+    scores, groups = torch.full((samples,), score), torch.zeros(samples, dtype=torch.long)
+    assert estimate(scores, groups).tolist() == [0] * samples
+
+
 def test_the_score_falls_over_the_last_tokens_of_the_longest_response():
     """DAPO, equation 13: nothing up to 16,384 of 20,480 tokens, all of the factor at the end."""
     lengths = torch.tensor([100, 16384, 18432, 20480])
