@@ -128,6 +128,11 @@ class Options(Value):
                 f"kl_estimator: a reward has no gradient, so {self.kl_estimator} is {plain} there; write "
                 f"{plain}, or set kl_coefficient to 0 and give kl_loss_coefficient"
             )
+        if self.kl_loss_coefficient and self.kl_estimator == "k1":
+            raise ValueError(
+                "kl_estimator: the gradient of k1 does not depend on the reference, so that as part of the loss "
+                "it holds nothing; write k3, k2, or k1+ (the value of k1, the gradient of k2)"
+            )
         if self.kl_target is not None and not self.kl_coefficient:
             raise ValueError(
                 "kl_target: steers the penalty in the reward, which is 0; give kl_coefficient to start from"

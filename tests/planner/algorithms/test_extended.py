@@ -59,7 +59,7 @@ def test_a_divergence_brings_the_reference_along(name: str, key: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(ALGORITHMS) - WITHOUT_REFERENCE))
 def test_a_divergence_in_the_loss_is_read_by_the_actors_update_alone(name: str) -> None:
-    graph = graph_of(name, kl_coefficient=0, kl_loss_coefficient=0.1)
+    graph = graph_of(name, kl_coefficient=0, kl_loss_coefficient=0.1, kl_estimator="k3")
     assert "reference.logprobs" in graph.inputs_of("actor.update")
     names = [call.name for call in graph.calls]
     assert names == [call.name for call in trace(ALGORITHMS[name], name=name).calls]
@@ -76,7 +76,7 @@ def test_greedy_responses_are_not_corrected() -> None:
 
 
 def test_only_the_safe_actor_still_learns_from_pretraining_data() -> None:
-    graph = graph_of("safe_rlhf", kl_coefficient=0, kl_loss_coefficient=0.1, correction={})
+    graph = graph_of("safe_rlhf", kl_coefficient=0, kl_loss_coefficient=0.1, kl_estimator="k3", correction={})
     assert [call.name for call in graph.calls if call.work != "samples"] == ["actor.update"]
 
 

@@ -73,7 +73,7 @@ def test_divergence_is_charged_once() -> None:
     message = message_of(name="ppo", kl_loss_coefficient=0.1)
     assert "kl_coefficient (0.05, in the reward) and kl_loss_coefficient (0.1, in the loss)" in message
     assert message.endswith("set one to 0")
-    assert PpoOptions(kl_coefficient=0, kl_loss_coefficient=0.1).has_divergence
+    assert PpoOptions(kl_coefficient=0, kl_loss_coefficient=0.1, kl_estimator="k3").has_divergence
     assert GrpoOptions().has_divergence
     assert not GspoOptions().has_divergence
 
@@ -82,6 +82,10 @@ def test_divergence_is_charged_once() -> None:
     ("keys", "said"),
     [
         ({"name": "ppo", "kl_estimator": "k3+"}, "a reward has no gradient, so k3+ is k3 there; write k3"),
+        (
+            {"name": "ppo", "kl_coefficient": 0, "kl_loss_coefficient": 0.1},
+            "the gradient of k1 does not depend on the reference",
+        ),
         ({"name": "grpo", "kl_target": 0.1}, "which is 0; give kl_coefficient to start from"),
         (
             {"name": "safe_rlhf", "multiplier": 9.0},
