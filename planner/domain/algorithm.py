@@ -116,6 +116,15 @@ class Options(Value):
     """For the difference between the engines; with it, the actor computes the old probabilities itself."""
 
     @model_validator(mode="after")
+    def _check_clip(self) -> Self:
+        if self.clip_bounds[0] >= 1:
+            raise ValueError(
+                f"clip ({self.clip:g}) leaves no lower bound, since a ratio never falls by 1; give clip_low "
+                "below 1 as well, or clip below 1"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_divergence(self) -> Self:
         if self.kl_coefficient and self.kl_loss_coefficient:
             raise ValueError(
@@ -130,8 +139,8 @@ class Options(Value):
             )
         if self.kl_loss_coefficient and self.kl_estimator == "k1":
             raise ValueError(
-                "kl_estimator: the gradient of k1 does not depend on the reference, so that as part of the loss "
-                "it holds nothing; write k3, k2, or k1+ (the value of k1, the gradient of k2)"
+                "kl_estimator: the gradient of k1 does not depend on the reference, so that in the loss it "
+                "holds nothing; write k3, k2, or k1+ (the value of k1, the gradient of k2)"
             )
         if self.kl_target is not None and not self.kl_coefficient:
             raise ValueError(

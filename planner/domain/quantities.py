@@ -26,6 +26,6 @@ PositiveInt = Annotated[int, Field(ge=1, le=10**9, strict=True)]
 
 
 class Value(BaseModel):
-    """A frozen value that people or machines write in files; an unknown key is an error."""
+    """A frozen value that people or machines write in files; an unknown key is an error, and so is nan."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)

@@ -36,7 +36,7 @@ class RewardFunctionSettings(Value):
     path: str
     """Python file that defines it."""
     name: str = "compute_score"
-    weight: float = Field(default=1.0, allow_inf_nan=False)
+    weight: float = 1.0
     """What its scores are multiplied with; where the role has a model, the model's are added to them."""
     arguments: dict[str, JsonValue] = Field(default_factory=dict)
     """Further keyword arguments of each call."""

@@ -274,7 +274,7 @@ def test_groups_with_equal_scores_teach_nothing():
 @given(st.integers(2, 64), st.floats(-1e3, 1e3, width=32))
 @pytest.mark.parametrize("estimate", [group_normalised, relative_to_group, leave_one_out])
 def test_samples_of_equal_score_have_no_advantage_at_all(estimate, samples, score):
-    """The mean of eight times 10.1 in fp32 is not 10.1, and what is left has its own size as its deviation."""
+    """In fp32 the mean of eight times 10.1 is not 10.1, and what is left would be its own deviation."""
     scores, groups = torch.full((samples,), score), torch.zeros(samples, dtype=torch.long)
     assert estimate(scores, groups).tolist() == [0] * samples
 

@@ -106,11 +106,23 @@ def test_divergence_is_charged_once() -> None:
             {"name": "ppo", "correction": {"reject": [{"measure": "seq_sum_k1", "upper": 0.5}]}},
             "upper (0.5) is a ratio below 1; give lower as well",
         ),
+        ({"name": "ppo", "clip": 1.5}, "clip (1.5) leaves no lower bound, since a ratio never falls by 1"),
         ({"name": "dapo", "maximum_rounds": 0}, "greater than or equal to 1"),
     ],
 )
 def test_a_senseless_combination_is_told_what_to_try(keys: dict[str, Any], said: str) -> None:
     assert said in message_of(**keys)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_number_of_an_algorithm_is_finite(name: str, value: float) -> None:
+    options = OPTIONS.validate_python({"name": name})
+    numbers = [field for field, default in options if isinstance(default, float)]
+    assert "clip" in numbers
+    for field in numbers:
+        assert "finite number" in message_of(name=name, **{field: value})
+    assert "finite number" in message_of(name=name, correction={"upper": value})
 
 
 def test_every_measure_can_reject() -> None:

@@ -203,7 +203,7 @@ def test_a_scaled_lognormal_has_a_scaled_median():
         ({"mean": 10, "median": 9, "sigma": 1, "maximum": 99}, "found mean and median"),
         ({"mean": 10, "trace": [1], "maximum": 99}, "found mean and trace"),
         ({"mean": 200, "maximum": 100}, "must not exceed maximum"),
-        ({"mean": float("nan"), "maximum": 100}, "greater than 0"),
+        ({"mean": float("nan"), "maximum": 100}, "finite number"),
         ({"mean": 99.95, "maximum": 100, "sigma": 1}, "no lognormal that is cut at 100 has a mean of 99.95"),
         ({"mean": 10, "maximum": 100, "sigma": 0}, "greater than 0"),
         ({"mean": 10, "maximum": 100, "sigma": -1}, "greater than 0"),
