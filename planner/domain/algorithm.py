@@ -146,6 +146,8 @@ class Options(Value):
             raise ValueError(
                 "kl_target: steers the penalty in the reward, which is 0; give kl_coefficient to start from"
             )
+        if self.kl_target is None and self.kl_horizon != Options.model_fields["kl_horizon"].default:
+            raise ValueError("kl_horizon: the penalty is not steered; give kl_target as well, or drop it")
         return self
 
     @property
@@ -264,6 +266,15 @@ class ReinforcePlusPlusOptions(Options):
     """Whether a score counts relative to the mean of its prompt's samples (REINFORCE++-baseline)."""
     kl_coefficient: float = Field(default=0.01, ge=0)
 
+    @model_validator(mode="after")
+    def _check_discount(self) -> Self:
+        if self.group_baseline and self.gamma != 1:
+            raise ValueError(
+                f"gamma ({self.gamma:g}): with group_baseline, all tokens of a response have its whole "
+                "reward; drop one of the two"
+            )
+        return self
+
     @property
     def least_group(self) -> int:
         return 2 if self.group_baseline else 1
@@ -281,6 +292,15 @@ class DapoOptions(GroupOptions):
     """What a response of the greatest length loses."""
     maximum_rounds: PositiveInt = 10
     """Of generation in one iteration, in search of prompts whose samples differ in score."""
+
+    @model_validator(mode="after")
+    def _check_penalty(self) -> Self:
+        if self.overlong_penalty != 1 and not self.overlong_buffer:
+            raise ValueError(
+                f"overlong_penalty ({self.overlong_penalty:g}): is charged in the last overlong_buffer "
+                "tokens, which are 0; give overlong_buffer as well, or drop it"
+            )
+        return self
 
 
 class GspoOptions(GroupOptions):

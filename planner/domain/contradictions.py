@@ -146,6 +146,12 @@ def _length_mistakes(scenario: Scenario) -> Iterator[Mistake]:
             ("workload", "samples_per_prompt"),
             f"{options.name} compares the samples of a prompt; give at least {options.least_group}",
         )
+    if options.kl_target is not None and work.samples >= 5 * options.kl_horizon:
+        yield (
+            ("algorithm", "kl_horizon"),
+            f"{options.kl_horizon} responses: an iteration of {work.samples} could take more than the whole "
+            f"coefficient away; write at least {work.samples // 5 + 1}",
+        )
     if isinstance(options, DapoOptions) and options.overlong_buffer >= longest:
         yield (
             ("algorithm", "overlong_buffer"),

@@ -107,6 +107,12 @@ def test_divergence_is_charged_once() -> None:
             "upper (0.5) is a ratio below 1; give lower as well",
         ),
         ({"name": "ppo", "clip": 1.5}, "clip (1.5) leaves no lower bound, since a ratio never falls by 1"),
+        ({"name": "ppo", "kl_horizon": 100}, "the penalty is not steered; give kl_target as well"),
+        (
+            {"name": "reinforce_plus_plus", "group_baseline": True, "gamma": 0.5},
+            "all tokens of a response have its whole reward; drop one of the two",
+        ),
+        ({"name": "dapo", "overlong_penalty": 5}, "which are 0; give overlong_buffer as well"),
         ({"name": "dapo", "maximum_rounds": 0}, "greater than or equal to 1"),
     ],
 )

@@ -131,6 +131,16 @@ def test_a_buffer_that_is_no_part_of_the_response_is_refused() -> None:
     assert line.startswith("algorithm.overlong_buffer: 512 tokens leave nothing of workload.response_tokens")
 
 
+def test_a_steered_penalty_never_becomes_a_reward() -> None:
+    """An iteration of 16 responses takes 0.2 x 16 / 3 off, all of it and more, but only 0.8 with 4."""
+    workload = {**GROUPS, "prompts": 2, "samples_per_prompt": 8}
+    algorithm = {"name": "ppo", "kl_target": 0.1, "kl_horizon": 3}
+    (line,) = mistakes_of(algorithm=algorithm, workload=workload)
+    assert line.startswith("algorithm.kl_horizon: 3 responses: an iteration of 16 could take more than the")
+    assert line.endswith("write at least 4")
+    read(value_with(algorithm=algorithm | {"kl_horizon": 4}, workload=workload))
+
+
 def test_work_that_the_algorithm_has_no_use_for_is_refused() -> None:
     workload = {**GROUPS, "resampling": 1.5, "pretraining_tokens": 1000}
     assert mistakes_of(workload=workload) == [
