@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.quickstart import ROLES, quickstart, resharding_pins, standing
 from planner import plan as best_plan
-from planner.algorithms import algorithm_of
+from planner.algorithms import program_of
 from planner.domain.dataflow import CONTROLLER
 from planner.domain.parallelism import ParallelStrategy
 from planner.domain.plan import Plan
@@ -78,7 +78,7 @@ def plan_of(algorithm: str, sizes: dict[str, Any]) -> Plan:
 
 def compared(plan: Plan, controller: Controller) -> dict[str, Any]:
     """Medians of iterations in turns: the script's by the workers' clocks, the controller's by its own."""
-    algorithm, pool = algorithm_of(plan.scenario.algorithm), plan.pools[0].name
+    algorithm, pool = program_of(plan.scenario), plan.pools[0].name
     bare, controlled = [], []
 
     def alone(iteration: int) -> Sequence[Report]:

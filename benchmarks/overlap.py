@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.quickstart import ROLES, micro_batch_pins, quickstart, standing
 from planner import plan as best_plan
-from planner.algorithms import Algorithm, algorithm_of
+from planner.algorithms import Algorithm, program_of
 from planner.domain.timeline import Span
 from runtime.controller import Controller
 from runtime.recipes import recipe_of
@@ -59,7 +59,7 @@ def measure() -> dict[str, Any]:
 def split() -> dict[str, Any]:
     """Everything after generation, on two pools, in turns with the same calls one after the other."""
     plan = standing(best_plan(quickstart("overlap", **SPLIT)).plan)
-    algorithm = algorithm_of(plan.scenario.algorithm)
+    algorithm = program_of(plan.scenario)
     together: list[Sequence[Span]] = []
     alone: list[Sequence[Span]] = []
     with session(plan, lambda pool: recipe_of(plan, pool)) as controller:
@@ -72,7 +72,7 @@ def split() -> dict[str, Any]:
 def ahead() -> dict[str, Any]:
     """Whole iterations of a plan that generates one ahead: in a row, and each call alone; in blocks."""
     plan = standing(best_plan(quickstart("overlap", **AHEAD)).plan)
-    algorithm = algorithm_of(plan.scenario.algorithm)
+    algorithm = program_of(plan.scenario)
     periods: list[float] = []
     alone: list[Sequence[Span]] = []
     size = WARM_UP + REPEATS

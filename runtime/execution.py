@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from planner.algorithms import algorithm_of
+from planner.algorithms import program_of
 from planner.domain.dataflow import ACTOR, GENERATOR
 from planner.domain.plan import Plan
 from planner.domain.reading import read_timeline, write_plan, write_timeline
@@ -142,7 +142,7 @@ class _Training:
 
     def _iterate(self, recorder: Recorder, iterations: range) -> Mapping[str, float]:
         """Some iterations, several of them under way at the same time; the last one's metrics."""
-        algorithm = algorithm_of(self._plan.scenario.algorithm)
+        algorithm = program_of(self._plan.scenario)
         self._controller.begin(iterations)
         flights: deque[Flight] = deque()
         metrics: Mapping[str, float] = {}

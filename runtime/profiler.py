@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from planner.algorithms import algorithm_of, dataflow_of
+from planner.algorithms import dataflow_of, program_of
 from planner.domain.cluster import DeviceSpec
 from planner.domain.dataflow import CONTROLLER
 from planner.domain.parallelism import ParallelStrategy
@@ -98,7 +98,7 @@ def _timelines(plans: Sequence[Plan], groups: Groups, progress: Callable[[str], 
 def _iterations(plan: Plan, groups: Groups) -> Timeline:
     """As many iterations as there are repeats, after one that warms up."""
     controller, recorder = Controller(plan, groups), Recorder()
-    algorithm = algorithm_of(plan.scenario.algorithm)
+    algorithm = program_of(plan.scenario)
     for iteration in range(1 + REPEATS):
         recorder.add(controller.iterate(algorithm, iteration=iteration), iteration=iteration)
     spans = tuple(span for span in recorder.spans() if span.iteration > 0)

@@ -5,7 +5,7 @@ from planner.algorithms.dapo import dapo
 from planner.algorithms.dr_grpo import dr_grpo
 from planner.algorithms.grpo import grpo
 from planner.algorithms.gspo import gspo
-from planner.algorithms.known import ALGORITHMS, algorithm_of, dataflow_of
+from planner.algorithms.known import ALGORITHMS, algorithm_of, dataflow_of, program_of
 from planner.algorithms.ppo import ppo
 from planner.algorithms.reinforce_plus_plus import reinforce_plus_plus
 from planner.algorithms.remax import remax
@@ -26,6 +26,7 @@ __all__ = [
     "gspo",
     "planned_dataflow",
     "ppo",
+    "program_of",
     "reinforce_plus_plus",
     "remax",
     "rescored",

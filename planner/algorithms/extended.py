@@ -1,4 +1,4 @@
-"""Calls that options add to an algorithm's own: for the engines' mismatch, and for a divergence in the loss.
+"""Calls that options add to an algorithm's own, or take away: for the engines' mismatch and the divergence.
 
 The roles that an algorithm is given hand on all calls, and make these beside them. So one program is traced
 and run, with the options as without.
@@ -9,34 +9,45 @@ from typing import Any
 
 from planner.algorithms.trace import Algorithm, trace
 from planner.domain.algorithm import AlgorithmOptions
-from planner.domain.dataflow import ACTOR
-
-_REFERENCE = "reference"
+from planner.domain.dataflow import ACTOR, REFERENCE
 
 
-def extended(algorithm: Algorithm, options: AlgorithmOptions) -> Algorithm:
-    """The algorithm with what its options add; itself where they add nothing.
+def extended(algorithm: Algorithm, options: AlgorithmOptions, *, has_reference: bool) -> Algorithm:
+    """The algorithm with what its options add or take; itself where they leave it as it is.
 
     With ``correction``, the actor computes the log-probabilities of what was generated itself. With a
     divergence from the reference, an algorithm that has no reference gets one; and where the divergence is
-    part of the loss, the actor's update reads the reference's log-probabilities.
+    part of the loss, the actor's update reads the reference's log-probabilities. Without a divergence, one
+    that has a reference asks it only if there is one, to report how far the policy is from it.
     """
-    adds_reference = options.has_divergence and _REFERENCE not in trace(algorithm, name=options.name).roles
-    if options.correction is None and not adds_reference and not options.kl_loss_coefficient:
+    asks = REFERENCE in trace(algorithm, name=options.name).roles
+    adds = options.has_divergence and not asks
+    drops = asks and not options.has_divergence and not has_reference
+    if options.correction is None and not adds and not drops and not options.kl_loss_coefficient:
         return algorithm
-    return lambda roles, prompts: algorithm(_Roles(roles, options, adds_reference), prompts)
+    return lambda roles, prompts: algorithm(_Roles(roles, options, adds, drops), prompts)
 
 
 class _Roles:
-    """Hands out the roles, with an actor that makes more calls."""
+    """Hands out the roles, with an actor that makes more calls, and perhaps without a reference."""
 
-    def __init__(self, roles: Any, options: AlgorithmOptions, adds_reference: bool) -> None:
-        self._roles, self._options, self._adds_reference = roles, options, adds_reference
+    def __init__(self, roles: Any, options: AlgorithmOptions, adds: bool, drops: bool) -> None:
+        self._roles, self._options, self._adds_reference, self._drops_reference = roles, options, adds, drops
 
     def __getattr__(self, role: str) -> Any:
-        if role != ACTOR:
-            return getattr(self._roles, role)
-        return _Actor(self._roles, self._options, self._adds_reference)
+        if role == ACTOR:
+            return _Actor(self._roles, self._options, self._adds_reference)
+        if role == REFERENCE and self._drops_reference:
+            return _Unasked()
+        return getattr(self._roles, role)
+
+
+class _Unasked:
+    """A reference that nobody needs."""
+
+    def logprobs(self, batch: Any) -> Any:
+        """The batch as it is."""
+        return batch
 
 
 class _Actor:

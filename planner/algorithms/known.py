@@ -14,7 +14,7 @@ from planner.algorithms.rloo import rloo
 from planner.algorithms.safe_rlhf import safe_rlhf
 from planner.algorithms.trace import Algorithm, trace
 from planner.domain.algorithm import AlgorithmOptions
-from planner.domain.dataflow import DataflowGraph
+from planner.domain.dataflow import REFERENCE, DataflowGraph
 from planner.domain.scenario import Scenario
 
 ALGORITHMS: dict[str, Algorithm] = {
@@ -31,12 +31,24 @@ ALGORITHMS: dict[str, Algorithm] = {
 """Each algorithm under the name that scenarios use."""
 
 
-def algorithm_of(options: AlgorithmOptions) -> Algorithm:
-    """The program of an algorithm under its options, for both interpreters: what is traced is what is run."""
-    return extended(ALGORITHMS[options.name], options)
+def algorithm_of(options: AlgorithmOptions, *, has_reference: bool = True) -> Algorithm:
+    """The program of an algorithm under its options, for both interpreters: what is traced is what is run.
+
+    Parameters
+    ----------
+    has_reference
+        Whether there is a reference that could be asked where no divergence is charged.
+    """
+    return extended(ALGORITHMS[options.name], options, has_reference=has_reference)
+
+
+def program_of(scenario: Scenario) -> Algorithm:
+    """The program of a scenario's algorithm."""
+    has_reference = REFERENCE in scenario.models or REFERENCE in scenario.services
+    return algorithm_of(scenario.algorithm, has_reference=has_reference)
 
 
 def dataflow_of(scenario: Scenario) -> DataflowGraph:
     """The calls of one synchronous iteration of the scenario's algorithm, its services marked."""
-    graph = trace(algorithm_of(scenario.algorithm), name=scenario.algorithm.name)
+    graph = trace(program_of(scenario), name=scenario.algorithm.name)
     return replace(graph, services=frozenset(scenario.services))

@@ -20,6 +20,8 @@ CONTROLLER = "controller"
 """The role whose calls are numeric and need no device."""
 ACTOR = "actor"
 """The role that learns to generate."""
+REFERENCE = "reference"
+"""The role that a divergence of the actor is measured from."""
 GENERATOR = "generator"
 """The role that generates for the actor on devices of its own in asynchronous training."""
 

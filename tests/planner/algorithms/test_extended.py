@@ -67,6 +67,17 @@ def test_a_divergence_in_the_loss_is_read_by_the_actors_update_alone(name: str) 
         assert "reference.logprobs" not in graph.inputs_of("critic.update")
 
 
+@pytest.mark.parametrize("name", sorted(set(ALGORITHMS) - WITHOUT_REFERENCE))
+def test_without_a_divergence_a_reference_is_asked_only_where_there_is_one(name: str) -> None:
+    options = OPTIONS.validate_python({"name": name, "kl_coefficient": 0, "kl_loss_coefficient": 0})
+    whole = trace(algorithm_of(options), name=name)
+    graph = trace(algorithm_of(options, has_reference=False), name=name)
+    assert {call.name for call in whole.calls} - {call.name for call in graph.calls} == {"reference.logprobs"}
+    assert all("reference_logprobs" not in call.reads for call in graph.calls)
+    charged = OPTIONS.validate_python({"name": name, "kl_coefficient": 0.1, "kl_loss_coefficient": 0})
+    assert "reference" in trace(algorithm_of(charged, has_reference=False), name=name).roles
+
+
 def test_greedy_responses_are_not_corrected() -> None:
     graph = graph_of("remax", correction={})
     assert [call.name for call in graph.calls if call.method == "proximal_logprobs"] == [

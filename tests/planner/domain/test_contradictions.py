@@ -160,6 +160,17 @@ def test_every_role_has_a_model_or_a_service_and_all_mistakes_come_at_once() -> 
     ]
 
 
+def test_a_reference_is_needed_for_a_divergence_only() -> None:
+    free = {"name": "grpo", "kl_loss_coefficient": 0}
+    _, graph = read(value_with(algorithm=free, models=models_of("actor", "reward"), workload=GROUPS))
+    assert "reference" not in graph.roles
+    models = models_of("actor", "reference", "reward")
+    _, graph = read(value_with(algorithm=free, models=models, workload=GROUPS))
+    assert "reference" in graph.roles
+    (line,) = mistakes_of(algorithm="grpo", models=models_of("actor", "reward"), workload=GROUPS)
+    assert line == "models.reference: missing; grpo needs it, or a service in its place"
+
+
 def test_a_service_takes_no_devices() -> None:
     models = models_of("actor", "critic", "reference")
     (line,) = mistakes_of(models=models, services={"reward": JUDGE}, pin={"reward.devices": 2})
