@@ -153,8 +153,18 @@ def value_loss(values_bt: Tensor, *, old_values_bt: Tensor, returns_bt: Tensor, 
     squared_bt = (values_bt - returns_bt).square()
     if clip is None:
         return squared_bt / 2
-    near_bt = old_values_bt + (values_bt - old_values_bt).clamp(-clip, clip)
-    return torch.maximum(squared_bt, (near_bt - returns_bt).square()) / 2
+    return torch.maximum(squared_bt, _clipped_error(values_bt, old_values_bt, returns_bt, clip)) / 2
+
+
+def clipped_values(
+    values_bt: Tensor, *, old_values_bt: Tensor, returns_bt: Tensor, clip: float | None
+) -> Tensor:
+    """1 where the clipped error decides `value_loss`, so that the token has no gradient; same arguments."""
+    if clip is None:
+        return torch.zeros_like(values_bt)
+    with torch.no_grad():
+        squared_bt = (values_bt - returns_bt).square()
+        return (_clipped_error(values_bt, old_values_bt, returns_bt, clip) > squared_bt).float()
 
 
 def mini_batch_counts(mask_bt: Tensor) -> tuple[int, int]:
@@ -215,6 +225,11 @@ def aggregate(
             raise ValueError(
                 f"unknown aggregation {mode!r}; expected one of {', '.join(get_args(AggregationMode))}"
             )
+
+
+def _clipped_error(values_bt: Tensor, old_values_bt: Tensor, returns_bt: Tensor, clip: float) -> Tensor:
+    near_bt = old_values_bt + (values_bt - old_values_bt).clamp(-clip, clip)
+    return (near_bt - returns_bt).square()
 
 
 def _log_ratio(logprobs_bt: Tensor, old_logprobs_bt: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from planner.domain.algorithm import AlgorithmOptions, GspoOptions, PpoOptions, SafeRlhfOptions
 from runtime.losses import (
     aggregate,
+    clipped_values,
     kl_estimate,
     policy_diagnostics,
     policy_loss,
@@ -67,17 +68,14 @@ def value_objective(
     _check_aggregation(options, longest_response)
 
     def loss(values_bs: torch.Tensor, batch: Fields, counts: Counts) -> Part:
-        values_bt, old_values_bt = values_bs[:, :-1], batch["old_values"]
-        mask_bt = batch["response_mask"][:, 1:]
-        loss_bt = value_loss(
-            values_bt, old_values_bt=old_values_bt, returns_bt=batch["returns"], clip=options.value_clip
-        )
+        values_bt, mask_bt = values_bs[:, :-1], batch["response_mask"][:, 1:]
+        targets = {"old_values_bt": batch["old_values"], "returns_bt": batch["returns"]}
+        loss_bt = value_loss(values_bt, **targets, clip=options.value_clip)
         share = _shares(mask_bt, options, counts, longest_response)(loss_bt)
-        left_bt = (values_bt.detach() - old_values_bt).abs() > options.value_clip
         mean = _token_mean(mask_bt, counts)
         return share, {
             "vf_loss": share.detach().clone(),
-            "vf_clipfrac": mean(left_bt.float()),
+            "vf_clipfrac": mean(clipped_values(values_bt, **targets, clip=options.value_clip)),
             "vpred_mean": mean(values_bt.detach()),
         }
 

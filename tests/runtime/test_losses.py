@@ -5,11 +5,12 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runtime.losses import (
     aggregate,
+    clipped_values,
     kl_estimate,
     mini_batch_counts,
     policy_diagnostics,
@@ -174,6 +175,22 @@ def test_value_loss_is_half_the_larger_squared_error():
     values = row(0.5, 2, 2)
     torch.testing.assert_close(value_loss(values, **arguments, clip=None), row(0.125, 0.5, 4.5))
     torch.testing.assert_close(value_loss(values, **arguments, clip=0.2), row(0.32, 0.5, 4.5))
+    assert clipped_values(values, **arguments, clip=0.2).tolist() == [[1, 0, 0]]
+    assert clipped_values(values, **arguments, clip=None).tolist() == [[0, 0, 0]]
+
+
+@given(st.lists(st.tuples(*[st.floats(-4, 4)] * 3), min_size=1, max_size=9))
+@example([(1.0, -1.5, 0.0)])
+def test_clipped_values_are_those_without_a_gradient(drawn):
+    """Where both errors are the same, beyond the bounds, half of it is left."""
+    values, old, returns = torch.tensor(drawn, dtype=torch.float64).T.unsqueeze(1)
+    values.requires_grad_()
+    arguments = {"old_values_bt": old, "returns_bt": returns, "clip": 0.5}
+    value_loss(values, **arguments).sum().backward()
+    counted = clipped_values(values, **arguments) == 0
+    error = (values - returns)[counted]
+    assert ((values.grad[counted] == error) | (values.grad[counted] == error / 2)).all()
+    assert (values.grad[~counted] == 0).all()
 
 
 def test_token_sum_matches_the_vector_of_verl():
