@@ -46,9 +46,15 @@ def importance_weights(
     return torch.where(counted_bt, weights_bt, 0.0)
 
 
-def normalised(weights_bt: Tensor, mask_bt: Tensor) -> Tensor:
-    """Weights over their mean at the counted tokens; zeros stay zeros."""
-    mean = weights_bt.sum() / mask_bt.bool().sum().clamp(min=1)
+def normalised(weights_bt: Tensor, mask_bt: Tensor, *, level: Literal["token", "sequence"]) -> Tensor:
+    """Weights over their mean; zeros stay zeros.
+
+    The mean is over the counted tokens; of weights of sequences over those, however long they are, as verl's.
+    """
+    counted_bt = mask_bt.bool()
+    weights_bt = torch.where(counted_bt, weights_bt, 0.0)
+    of_row_b = _row_mean(weights_bt, counted_bt)[counted_bt.any(dim=1)]
+    mean = _mean(weights_bt[counted_bt] if level == "token" else of_row_b)
     return weights_bt / mean if mean > 0 else weights_bt
 
 
@@ -73,9 +79,10 @@ def correction_weights(
 ) -> Tensor:
     """What each token's loss is multiplied by under a correction's options.
 
-    A rejected token has weight 0; in verl it also leaves the counts that the loss is divided by, which here
-    stay those of all tokens, so that they are known before anything is rejected. Weights are normalised over
-    all that is given, before the rejection.
+    A rejected token has weight 0 in the policy's surrogate; a divergence in the loss and the critic see it
+    still. In verl it leaves those as well, and the counts that losses are divided by, which here stay those
+    of all tokens, so that they are known before anything is rejected. Weights are normalised over all that
+    is given, before the rejection.
     """
     weights_bt = importance_weights(
         proximal_logprobs_bt,
@@ -86,7 +93,7 @@ def correction_weights(
         bounds=correction.bounds,
     )
     if correction.normalise:
-        weights_bt = normalised(weights_bt, mask_bt)
+        weights_bt = normalised(weights_bt, mask_bt, level=correction.level)
     kept_bt = kept(proximal_logprobs_bt, behaviour_logprobs_bt, mask_bt, correction.reject)
     return torch.where(kept_bt, weights_bt, 0.0)
 
@@ -117,13 +124,13 @@ def mismatch_metrics(
         "rollout_corr/log_ppl_diff": _mean(generate_b - train_b),
         "rollout_corr/log_ppl_abs_diff": _mean((generate_b - train_b).abs()),
         "rollout_corr/ppl_ratio": _mean((generate_b - train_b).exp()),
-        "rollout_corr/chi2_token": _mean((2 * ratios).exp()) - 1,
-        "rollout_corr/chi2_seq": _mean((2 * sums_b).exp()) - 1,
+        "rollout_corr/chi2_token": _mean((2 * ratios).exp() - 1),
+        "rollout_corr/chi2_seq": _mean((2 * sums_b).exp() - 1),
     }
 
 
 def weight_metrics(weights_bt: Tensor, mask_bt: Tensor) -> Mapping[str, float]:
-    """What the weights of a correction are like, rejected tokens included, under verl's names.
+    """What the weights of a correction are like, under verl's names; best of weights not normalised yet.
 
     The effective sample size is a share of the tokens (Kish 1965), and the share of zeros is ours.
     """

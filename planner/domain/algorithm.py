@@ -30,7 +30,7 @@ Divergence = Literal[
 
 
 class Rejection(Value):
-    """Tokens or responses that are not learnt from, because the two engines diverge too much on them."""
+    """Tokens or responses that weigh nothing in the policy's surrogate: the two engines diverge too much."""
 
     measure: Divergence
     upper: float = Field(gt=0)
@@ -66,9 +66,9 @@ class Correction(Value):
     upper: float | None = Field(default=None, gt=0)
     """Greatest weight; 2 by default, 5 where weights are masked."""
     normalise: bool = False
-    """Whether the weights are divided by their mean over the iteration's tokens."""
+    """Whether the weights are divided by their mean over the iteration's tokens, or responses."""
     reject: tuple[Rejection, ...] = ()
-    """What must all hold of a token that is learnt from."""
+    """What must all hold of a token that has a weight."""
 
     @model_validator(mode="after")
     def _check_bounds(self) -> Self:

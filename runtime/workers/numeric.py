@@ -213,7 +213,8 @@ def corrected(
     if correction is None:
         return 1.0, metrics
     weights_bt = correction_weights(*pair, samples.mask_bt, correction)
-    metrics |= weight_metrics(weights_bt, samples.mask_bt)
+    as_they_are = correction.model_copy(update={"normalise": False})
+    metrics |= weight_metrics(correction_weights(*pair, samples.mask_bt, as_they_are), samples.mask_bt)
     return weights_bt, metrics | rejection_metrics(
         kept(*pair, samples.mask_bt, correction.reject), samples.mask_bt
     )

@@ -79,9 +79,19 @@ def test_a_weighted_advantage_is_a_weighted_loss_clips_included(seed, shift, wei
 
 
 def test_normalised_weights_have_mean_1_where_tokens_count():
-    weights = normalised(row(1, 3, 0, 0), row(1, 1, 1, 0))
+    weights = normalised(row(1, 3, 0, math.inf), row(1, 1, 1, 0), level="token")
     torch.testing.assert_close(weights, row(0.75, 2.25, 0, 0))
-    assert normalised(row(0, 0), row(1, 1)).tolist() == [[0, 0]]
+    for level in ("token", "sequence"):
+        assert normalised(row(0, 0), row(1, 1), level=level).tolist() == [[0, 0]]
+        assert normalised(row(1, 1), row(0, 0), level=level).tolist() == [[0, 0]]
+
+
+def test_normalised_weights_of_sequences_have_mean_1_over_the_sequences():
+    """By hand: 1.5 of one token and 0.5 of three have the mean 1; over tokens it would be 0.75."""
+    weights = torch.tensor([[1.5, 0, 0], [0.5, 0.5, 0.5], [9, 9, 9]])
+    mask = torch.tensor([[1, 0, 0], [1, 1, 1], [0, 0, 0]])
+    torch.testing.assert_close(normalised(weights, mask, level="sequence"), weights * mask)
+    torch.testing.assert_close(normalised(weights, mask, level="token"), weights * mask / 0.75)
 
 
 def test_equal_engines_have_weights_of_1_and_lose_nothing():
@@ -166,6 +176,11 @@ def test_the_mismatch_is_measured_by_hand():
     assert {name.removeprefix("rollout_corr/") for name in metrics} == set(expected)
     for name, value in expected.items():
         assert metrics[f"rollout_corr/{name}"] == pytest.approx(value, rel=1e-5), name
+
+
+def test_nothing_to_measure_is_no_mismatch():
+    metrics = mismatch_metrics(row(-1, -2), row(-3, -4), row(0, 0))
+    assert set(metrics.values()) == {0}
 
 
 def test_the_effective_sample_size_falls_with_uneven_weights():

@@ -204,6 +204,7 @@ def test_dapo_normalises_weights_over_what_it_keeps():
     assert answer.kept == (2, 3)
     torch.testing.assert_close(found, plain)
     assert answer.metrics["rollout_corr/kl"] == pytest.approx(-0.5)
+    assert answer.metrics["rollout_corr/rollout_is_mean"] == pytest.approx(math.exp(0.5))
 
 
 def test_a_correction_without_the_actors_own_log_probabilities_is_refused():
