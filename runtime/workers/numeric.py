@@ -47,8 +47,8 @@ class Estimator:
 
     def __init__(self, options: AlgorithmOptions, workload: Workload) -> None:
         self._options, self._workload = options, workload
-        self._coefficient = self._coefficient_before = options.kl_coefficient
-        self._iteration: int | None = None
+        self._coefficient = options.kl_coefficient
+        self._changes: dict[int, float] = {}
         self._multiplier: Multiplier | None = None
         self._costs: deque[float] = deque()
         if isinstance(options, SafeRlhfOptions):
@@ -62,14 +62,14 @@ class Estimator:
 
     def state(self) -> dict[str, Any]:
         """What the next iteration depends on, as JSON has it: a checkpoint holds it."""
-        state: dict[str, Any] = {"kl_coefficient": self._coefficient}
+        state: dict[str, Any] = {"kl_coefficient": self._charged_in()}
         if self._multiplier is not None:
             state |= {"log_multiplier": self._multiplier.log_value, "costs": list(self._costs)}
         return state
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state`."""
-        self._coefficient = state["kl_coefficient"]
+        self._coefficient, self._changes = state["kl_coefficient"], {}
         if self._multiplier is not None:
             self._multiplier = replace(self._multiplier, log_value=state["log_multiplier"])
             self._costs = deque(state["costs"], maxlen=self._costs.maxlen)
@@ -89,14 +89,12 @@ class Estimator:
 
         With DAPO's options, the answer keeps the rows of the first prompts whose samples differ in score, as
         many as the workload has, or fewer where there are fewer; its numbers speak of those, of all where
-        none is kept. Asked again in one iteration, about more rows, it charges for divergence as before.
+        none is kept. Asked again in one iteration, about more rows, it charges for divergence as before, also
+        where another iteration asked in between.
         """
-        if call.iteration != self._iteration:
-            self._iteration, self._coefficient_before = call.iteration, self._coefficient
-        self._coefficient = self._coefficient_before
-        samples = self._samples(fields)
+        samples, coefficient = self._samples(fields), self._charged_in(call.iteration)
         own = self._move_multiplier(call, samples)
-        rewards_bt = self._rewards(samples)
+        rewards_bt = self._rewards(samples, coefficient)
         estimate = ESTIMATORS[call.options["estimator"]]
         advantages_bt, returns_bt = estimate(self._options, samples, rewards_bt)
         rows = self._kept(samples)
@@ -105,7 +103,7 @@ class Estimator:
         metrics = {
             **own,
             **self._candidate_metrics(samples, rows),
-            **self._move_coefficient(part),
+            **self._move_coefficient(call, part, coefficient),
             **batch_metrics(part, rewards_bt[chosen], advantages_bt[chosen], returns_bt[chosen]),
             **length_metrics(part.fields["response_mask"], self._workload.response_tokens.maximum),
         }
@@ -118,12 +116,19 @@ class Estimator:
         size = self._workload.samples_per_prompt
         return Samples(fields=fields, groups_b=consecutive_groups(len(fields["response_mask"]), size))
 
-    def _rewards(self, samples: Samples) -> torch.Tensor:
+    def _charged_in(self, iteration: int | None = None) -> float:
+        """The coefficient of the divergence in an iteration; without one, after all that there were."""
+        changes = sorted(self._changes.items())
+        return math.prod(
+            [self._coefficient, *(change for i, change in changes if iteration is None or i < iteration)]
+        )
+
+    def _rewards(self, samples: Samples, coefficient: float) -> torch.Tensor:
         """Of tokens: the score, what a response loses by its length, and the penalty for divergence."""
         options, kl_bt = self._options, self._charged_divergence(samples)
         if isinstance(options, SafeRlhfOptions):
             assert self._multiplier is not None, "made with these options"
-            penalty = kl_bt, self._coefficient
+            penalty = kl_bt, coefficient
             return constrained_rewards(options, samples, penalty, self._multiplier.value)
         scores_b = samples.fields["scores"].float()
         if isinstance(options, DapoOptions):
@@ -133,7 +138,7 @@ class Estimator:
                 buffer=options.overlong_buffer,
                 factor=options.overlong_penalty,
             )
-        return token_rewards(scores_b, kl_bt, samples.mask_bt, coefficient=self._coefficient)
+        return token_rewards(scores_b, kl_bt, samples.mask_bt, coefficient=coefficient)
 
     def _charged_divergence(self, samples: Samples) -> torch.Tensor:
         """Of each token; zeros where the reward charges nothing for it."""
@@ -164,18 +169,16 @@ class Estimator:
             "actor/cost_multiplier": self._multiplier.value,
         }
 
-    def _move_coefficient(self, samples: Samples) -> dict[str, float]:
+    def _move_coefficient(self, call: Call, samples: Samples, coefficient: float) -> dict[str, float]:
         """The divergence from the reference and what it was charged at; then a step of the coefficient."""
         if "reference_logprobs" not in samples.fields:
             return {}
-        options, charged_at = self._options, self._coefficient
+        options = self._options
         kl = mean_kl(divergence(samples, options), samples.mask_bt)
         if options.kl_target is not None:
-            controller = AdaptiveKL(
-                coefficient=charged_at, target=options.kl_target, horizon=options.kl_horizon
-            )
-            self._coefficient = adapt(controller, kl=kl, sequences=len(samples.groups_b)).coefficient
-        return {"actor/reward_kl_penalty": kl, "actor/reward_kl_penalty_coeff": charged_at}
+            one = AdaptiveKL(coefficient=1.0, target=options.kl_target, horizon=options.kl_horizon)
+            self._changes[call.iteration] = adapt(one, kl=kl, sequences=len(samples.groups_b)).coefficient
+        return {"actor/reward_kl_penalty": kl, "actor/reward_kl_penalty_coeff": coefficient}
 
     def _candidate_metrics(self, samples: Samples, rows: tuple[int, ...] | None) -> dict[str, float]:
         """What was generated before rows were dropped; as a share, how much of it goes on."""

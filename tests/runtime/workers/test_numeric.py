@@ -101,9 +101,11 @@ def test_the_penalty_is_charged_at_the_coefficient_before_it_moves():
         estimator.advantages(call_of(options, iteration), two_samples()).metrics[
             "actor/reward_kl_penalty_coeff"
         ]
-        for iteration in (0, 0, 1)
+        for iteration in (0, 0, 1, 0, 2)
     ]
-    assert coefficients == [0.5, 0.5, pytest.approx(0.5 * (1 + 0.2 * 2 / 100))]
+    up = 1 + 0.2 * 2 / 100
+    assert coefficients == pytest.approx([0.5, 0.5, 0.5 * up, 0.5, 0.5 * up**2])
+    assert estimator.state()["kl_coefficient"] == pytest.approx(0.5 * up**3)
 
 
 @pytest.mark.parametrize(
