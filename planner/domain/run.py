@@ -65,6 +65,7 @@ class RunSettings(Value):
     iterations: PositiveInt = 20
     seed: int = Field(default=0, ge=0, strict=True)
     temperature: float = Field(default=1.0, ge=0)
+    """What logits are divided by; 0 takes the likeliest token."""
     top_p: float = Field(default=1.0, gt=0, le=1)
     """Least probability of the likeliest tokens that are sampled from."""
     top_k: PositiveInt | None = None
@@ -81,6 +82,15 @@ class RunSettings(Value):
     """Project of W&B, experiment of MLflow."""
     checkpoint_every: PositiveInt = 10
     """Iterations from one checkpoint to the next; the last iteration always has one."""
+
+    @property
+    def policy_temperature(self) -> float:
+        """Of the actor and the reference as policies; 1 where only the likeliest tokens are taken.
+
+        >>> RunSettings(temperature=0.6).policy_temperature, RunSettings(temperature=0.0).policy_temperature
+        (0.6, 1.0)
+        """
+        return self.temperature or 1.0
 
     def resumes(self, other: "RunSettings") -> bool:
         """Whether a run with these settings may go on where one with the others stopped."""

@@ -54,6 +54,8 @@ class MegatronEngine:
     sequence_parallel
         Whether tensor-parallel ranks cut what lies between the matrices along the sequence; a model with
         experts always does (Megatron-Core asserts it).
+    temperature
+        What logits are divided by: log-probabilities are those of the policy that is sampled at it.
 
     Raises
     ------
@@ -73,9 +75,10 @@ class MegatronEngine:
         recompute: Recompute = "none",
         offload: Offload = "none",
         sequence_parallel: bool = True,
+        temperature: float = 1.0,
     ) -> None:
         self.model, self.head, self.layout, self.precision = model, head, layout, precision
-        self._seed, self._settings = seed, optimizer
+        self._seed, self._settings, self._temperature = seed, optimizer, temperature
         self._replica_groups: WeightGroups | None = None
         with layout:
             self._chunks = build_chunks(
@@ -162,7 +165,8 @@ class MegatronEngine:
         Parameters
         ----------
         batches
-            This replica's micro-batches, each with at least ``tokens_bs``; may be none.
+            This replica's micro-batches, each with at least ``tokens_bs``; may be none. One with a number
+            ``temperature`` has that in the place of the engine's.
         loss
             Share of one micro-batch in the mini-batch's loss: the sum over micro-batches and replicas is
             what is minimised.
@@ -283,7 +287,13 @@ class MegatronEngine:
     def _run(self, batches: Sequence[Batch], evaluate: Evaluate, *, forward_only: bool) -> list[Any]:
         with self.layout:
             return run(
-                self._chunks, batches, evaluate, layout=self.layout, head=self.head, forward_only=forward_only
+                self._chunks,
+                batches,
+                evaluate,
+                layout=self.layout,
+                head=self.head,
+                temperature=self._temperature,
+                forward_only=forward_only,
             )
 
     def _stores(self) -> dict[Part, Store]:

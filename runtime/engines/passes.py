@@ -10,6 +10,7 @@ from megatron.core import parallel_state
 from megatron.core.distributed import finalize_model_grads
 from megatron.core.pipeline_parallel import get_forward_backward_func
 from megatron.core.transformer.module import MegatronModule
+from megatron.core.utils import unwrap_model
 
 from planner.domain.model import Head
 from planner.domain.parallelism import ParallelStrategy
@@ -32,16 +33,20 @@ def run(
     *,
     layout: Layout,
     head: Head,
+    temperature: float,
     forward_only: bool,
 ) -> list[Any]:
-    """Run the schedule; what is kept of each micro-batch, on the last stage. Call inside ``with layout``."""
+    """Run the schedule; what is kept of each micro-batch, on the last stage. Call inside ``with layout``.
+
+    Logits are divided by the temperature, or by a micro-batch's own number ``temperature``.
+    """
     runs = _with_empty(batches, layout.strategy)
     if not runs:
         if not forward_only:
             finalize_model_grads(list(chunks))
         return []
     kept = get_forward_backward_func()(
-        forward_step_func=partial(_step, evaluate, layout, head),
+        forward_step_func=partial(_step, evaluate, layout, head, temperature),
         data_iterator=[iter(runs) for _ in chunks],
         model=list(chunks),
         num_microbatches=len(runs),
@@ -73,6 +78,7 @@ def _step(
     evaluate: Evaluate,
     layout: Layout,
     head: Head,
+    temperature: float,
     batches: Iterator[Batch | None],
     module: MegatronModule,
 ) -> tuple[torch.Tensor, Callable[..., Any]]:
@@ -80,6 +86,7 @@ def _step(
     batch = next(batches)
     tokens_bs = (_NO_TOKENS if batch is None else batch["tokens_bs"]).to(current_device())
     labels_bs = None
+    unwrap_model(module).temperature = float((batch or {}).get("temperature", temperature))
     if head == "vocabulary":
         tokens_bs, labels_bs = tokens_bs[:, :-1], _own_part(tokens_bs[:, 1:], layout)
     length = tokens_bs.shape[1]

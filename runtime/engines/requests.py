@@ -15,7 +15,7 @@ class Sampling:
     """How all responses of one generation are drawn."""
 
     temperature: float
-    """0 takes the likeliest token."""
+    """Beside the engine's own; 0 takes the likeliest token."""
     maximum_response_tokens: int
     stop_tokens: tuple[int, ...] = ()
     """Each ends a response; without any, every response reaches the maximum."""
@@ -32,7 +32,7 @@ class Response:
     tokens: list[int]
     """With the stop token, if it was reached."""
     logprobs: list[float]
-    """Of each token under the weights that drew it, at temperature 1 and of the whole vocabulary."""
+    """Of each token under the weights that drew it, of the whole vocabulary at the engine's temperature."""
     is_finished: bool = True
     """Whether it ended by itself; if not, it was interrupted and can go on."""
 

@@ -1,5 +1,6 @@
 """A Megatron-Core transformer of the shape that a ModelSpec describes."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -83,12 +84,20 @@ def _build_chunk(
         rotary_base=model.rope_theta,
         vp_stage=number,
     )
+    if head == "vocabulary" and has_head:
+        module.output_layer.register_forward_hook(partial(_tempered, module))
     if head == "scalar" and has_head:
         module.output_layer = ValueHead(
             model.hidden, sequence_parallel=config.sequence_parallel, dtype=config.params_dtype
         )
     module.to(current_device())
     return Float16Module(config, module) if config.bf16 else module
+
+
+def _tempered(module: GPTModel, _layer: Any, _inputs: Any, output: tuple[torch.Tensor, Any]) -> Any:
+    """The output layer's logits over the module's ``temperature``, which each micro-batch sets."""
+    logits, bias = output
+    return output if module.temperature == 1 else (logits.float() / module.temperature, bias)
 
 
 def _config(

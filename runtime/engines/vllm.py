@@ -3,6 +3,7 @@
 import gc
 import uuid
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -51,6 +52,9 @@ class GenerationEngine:
         of the greatest length.
     grouping
         Which ranks generate together and gather from each other; all but the default are for comparison.
+    temperature
+        What logits are divided by before anything else: part of the model, so that all log-probabilities are
+        those of the policy at it, and a `Sampling` of temperature 1 samples from it.
 
     Raises
     ------
@@ -71,6 +75,7 @@ class GenerationEngine:
         maximum_tokens: int,
         kv_cache_bytes: int | None,
         grouping: Grouping = "zero-redundancy",
+        temperature: float = 1.0,
     ) -> None:
         if model.folder is None:
             raise SpecError(f"{model.name}: generation needs the folder of the model's config file")
@@ -104,6 +109,7 @@ class GenerationEngine:
                 seed=0,
                 **(_ON_CUDA if device_kind() == "cuda" else {}),
             )
+        self._llm.apply_model(partial(_temper, temperature))
         dist.barrier()
         platform.remove_shared_memory(self._tag)  # all ranks have it open; a killed one leaves no name behind
 
@@ -169,6 +175,10 @@ class GenerationEngine:
         if self._asleep:
             self._llm.wake_up(tags=[what])
             self._asleep = what == "weights"  # the cache comes last
+
+
+def _temper(temperature: float, model: Any) -> None:
+    model.logits_processor.scale = 1 / temperature
 
 
 def _kv_cache_bytes(

@@ -98,7 +98,12 @@ def _generator(plan: Plan, role: str, layout: ParallelStrategy) -> GenerationEng
     scenario, generate = plan.scenario, plan.strategies[role].generate
     assert generate is not None, "only a role that generates has a generation engine"
     return build_generator(
-        scenario.model_of(role), layout, generate, scenario.precision, scenario.workload.maximum_tokens
+        scenario.model_of(role),
+        layout,
+        generate,
+        scenario.precision,
+        scenario.workload.maximum_tokens,
+        temperature=scenario.run_settings.policy_temperature,
     )
 
 
@@ -107,7 +112,7 @@ def _sampler(plan: Plan, engine: GenerationEngine) -> Sampler:
     return Sampler(
         engine,
         Sampling(
-            temperature=settings.temperature,
+            temperature=1.0 if settings.temperature else 0.0,
             maximum_response_tokens=workload.response_tokens.maximum,
             stop_tokens=stop_tokens(Path(engine.model.folder)),
             top_p=settings.top_p,
@@ -133,6 +138,7 @@ def load_engine(plan: Plan, role: str, layout: Layout) -> MegatronEngine:
         recompute=strategy.recompute,
         offload=strategy.offload,
         sequence_parallel=plan.scenario.stack.training.sequence_parallel,
+        temperature=settings.policy_temperature,
     )
     engine.load(model.folder)
     return engine
@@ -140,7 +146,13 @@ def load_engine(plan: Plan, role: str, layout: Layout) -> MegatronEngine:
 
 @cache
 def build_generator(
-    model: ModelSpec, train: ParallelStrategy, generate: GenerationStrategy, precision: Precision, tokens: int
+    model: ModelSpec,
+    train: ParallelStrategy,
+    generate: GenerationStrategy,
+    precision: Precision,
+    tokens: int,
+    *,
+    temperature: float = 1.0,
 ) -> GenerationEngine:
     """A generation engine, without weights yet; one per process and layout, for it takes seconds to start."""
     return GenerationEngine(
@@ -151,6 +163,7 @@ def build_generator(
         precision=precision,
         maximum_tokens=tokens,
         kv_cache_bytes=None,
+        temperature=temperature,
     )
 
 

@@ -146,7 +146,7 @@ def _picked(rows: Any, part: MicroBatch) -> Any:
 
 
 def _documents(documents: Sequence[Sequence[int]], size: MicroBatchSize) -> list[Fields]:
-    """Micro-batches of pretraining data; the mask says what is no padding."""
+    """Micro-batches of pretraining data: text, which is not sampled; the mask says what is no padding."""
     return [
         _document_rows([documents[row] for row in part.rows])
         for part in size.parts([len(document) for document in documents])
@@ -157,7 +157,7 @@ def _document_rows(documents: Sequence[Sequence[int]]) -> Fields:
     tokens_bs = pad_sequence([torch.tensor(document) for document in documents], batch_first=True)
     lengths = torch.tensor([len(document) for document in documents])
     mask_bs = torch.arange(tokens_bs.shape[1]) < lengths[:, None]
-    return {"tokens_bs": tokens_bs, "pretraining_mask": mask_bs}
+    return {"tokens_bs": tokens_bs, "pretraining_mask": mask_bs, "temperature": torch.ones(())}
 
 
 def _global_counts(

@@ -130,9 +130,9 @@ def tokens(rows: int, columns: int, *, seed: int = 1) -> torch.Tensor:
     return torch.randint(3, VOCAB, (rows, columns), generator=torch.Generator().manual_seed(seed))
 
 
-def logprobs(network: Any, tokens_bs: torch.Tensor) -> torch.Tensor:
+def logprobs(network: Any, tokens_bs: torch.Tensor, *, temperature: float = 1.0) -> torch.Tensor:
     """Log-probabilities of ``tokens_bs[:, 1:]``, shape (b, s-1)."""
-    logits = network(tokens_bs[:, :-1]).logits
+    logits = network(tokens_bs[:, :-1]).logits / temperature
     return torch.log_softmax(logits, -1).gather(-1, tokens_bs[:, 1:, None]).squeeze(-1)
 
 

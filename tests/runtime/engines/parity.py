@@ -101,6 +101,7 @@ def train(model, strategy, settings, steps=3, **options):
     return dict(engine.export()), engine.static_bytes()
 
 
-def forward_all(models, strategy, tokens_bs):
+def forward_all(models, strategy, tokens_bs, temperature=1.0):
     """Log-probabilities of each model."""
-    return [engine_of(model, strategy).forward(tokens_bs, micro_batch=2) for model in models]
+    engines = [engine_of(model, strategy, temperature=temperature) for model in models]
+    return [engine.forward(tokens_bs, micro_batch=2) for engine in engines]

@@ -48,6 +48,35 @@ def test_logprobs_equal_those_of_transformers(models, strategy):
             torch.testing.assert_close(output, expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("strategy", ["p1t1d1", "p2t2d1", "p1t1d1c2"])
+def test_a_temperature_divides_the_logits_of_all_but_the_batches_with_their_own(models, strategy):
+    model, tokens_bs = models["qwen2"], tiny.tokens(3, 10)
+    network = tiny.network_of(model)
+    expected = tiny.logprobs(network, tokens_bs, temperature=0.5).detach()
+    ranks = run_world(forward_all, devices(strategy), [model], strategy, tokens_bs, 0.5)
+    outputs = [outputs[0] for outputs in ranks if outputs[0] is not None]
+    for output in outputs:
+        torch.testing.assert_close(output, expected, atol=1e-5, rtol=0)
+    loss = sum(
+        (tiny.logprobs(network, batch["tokens_bs"], temperature=own) * batch["weights"]).sum()
+        for batch, own in zip(micro_batches(), (1.0, 0.5, 1.0, 0.5), strict=True)
+    )
+    loss.backward()
+    for metrics, found in run_world(step_at_two_temperatures, devices(strategy), model, strategy):
+        assert metrics["loss"] == pytest.approx(loss.item(), abs=1e-5)
+        for name, gradient in tiny.gradients(network).items():
+            assert (found[name] - gradient).abs().max() < 1e-5, name
+
+
+def step_at_two_temperatures(model, strategy):
+    """Every other micro-batch as it is, the rest at the engine's temperature."""
+    engine = engine_of(model, strategy, optimizer=UNCLIPPED, temperature=0.5)
+    batches = own_batches(engine)
+    for batch in batches[::2]:
+        batch["temperature"] = torch.ones(())
+    return engine.update(batches, weighted_sum), gradients(engine)
+
+
 def step_of_a_critic(model, strategy):
     engine = engine_of(model, strategy, head="scalar", optimizer=UNCLIPPED)
     metrics = engine.update(value_batches(engine), weighted_sum)

@@ -17,7 +17,7 @@ from tests.runtime.worlds import WorldError, run_world, shared_memory
 PROMPTS = [[5, 6, 7, 8], [9, 10, 11], [12, 13, 14, 15, 16]]
 
 
-def engine_of(model, *, tensor=1, pipeline=1, maximum_tokens=160):
+def engine_of(model, *, tensor=1, pipeline=1, maximum_tokens=160, temperature=1.0):
     size = dist.get_world_size()
     return GenerationEngine(
         model=model,
@@ -29,6 +29,7 @@ def engine_of(model, *, tensor=1, pipeline=1, maximum_tokens=160):
         precision="fp32",
         maximum_tokens=maximum_tokens,
         kv_cache_bytes=None,
+        temperature=temperature,
     )
 
 
@@ -109,6 +110,24 @@ def test_greedy_tokens_and_logprobs_are_those_of_transformers(llama, generated):
 def test_scores_are_those_of_transformers(llama, generated):
     network, rows = greedy(llama, 12)
     assert generated["scores"][0] == pytest.approx(tiny.logprobs(network, rows[0])[0].tolist(), abs=1e-4)
+
+
+def respond_at_a_temperature(model, temperature):
+    engine = engine_of(model, temperature=temperature)
+    engine.load(weights_of(model))
+    (response,) = respond(engine, PROMPTS[:1], [7])
+    row = PROMPTS[0] + response.tokens
+    found = response.logprobs, engine.score([row])[0], row
+    engine.close()
+    return found
+
+
+def test_log_probabilities_are_those_of_the_policy_at_its_temperature(llama):
+    logprobs, scores, row = run_world(respond_at_a_temperature, 1, llama, 0.5)[0]
+    network, tokens_bs = tiny.network_of(llama), torch.tensor([row])
+    expected = tiny.logprobs(network, tokens_bs, temperature=0.5)[0].detach()
+    assert scores == pytest.approx(expected.tolist(), abs=1e-4)
+    assert logprobs == pytest.approx(expected[len(PROMPTS[0]) - 1 :].tolist(), abs=1e-4)
 
 
 def test_a_response_ends_with_the_stop_token(generated):

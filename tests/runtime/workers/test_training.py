@@ -117,6 +117,7 @@ def with_pretraining(model, layout, micro_batch, token_budget, has_samples):
     def loss(logprobs_bt, part, counts):
         seen.add(counts)
         if "pretraining_mask" in part:
+            assert part["temperature"] == 1
             mask = part["pretraining_mask"][:, 1:]
             share = -(logprobs_bt * mask).sum() / counts.pretraining_tokens
             return share, {"ptx": share.detach().clone(), "tokens": mask.sum()}
