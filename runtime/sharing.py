@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from planner.domain.dataflow import CallKind, Option
 from planner.domain.workload import Workload
@@ -68,8 +69,8 @@ class Shares:
     """By rank: rows of the fields that it reads."""
     answering: tuple[int, ...]
     """Ranks whose outputs are the result."""
-    pretraining: Sequence[Rows] = ()
-    """By rank: sequences that it learns from beside its samples."""
+    pretraining: Sequence[tuple[Rows, ...]] = ()
+    """By rank: sequences that it learns from beside its samples, by mini-batch."""
 
     def whole(self, rank: int) -> Rows:
         """All samples of a rank."""
@@ -86,14 +87,14 @@ def share_out(entry: Entry, ranks: Ranks, workload: Workload) -> Shares:
         shards = [(answering.index(rank),) if rank in answering else () for rank in range(ranks.count)]
         return Shares(rows=[(shard,) for shard in shards], read=shards, answering=answering)
     mini_batches = workload.mini_batches if entry.kind == "train" else 1
-    positions = distribute_mini_batches(protocol, samples.weights(), mini_batches=mini_batches, ranks=ranks)
-    numbers = samples.rows
+    cut = partial(distribute_mini_batches, protocol, mini_batches=mini_batches, ranks=ranks)
+    positions, numbers = cut(samples.weights()), samples.rows
     rows = [tuple(tuple(numbers[place] for place in piece) for piece in pieces) for pieces in positions]
     return Shares(
         rows=rows,
         read=[sum(pieces, ()) for pieces in rows],
         answering=answering,
-        pretraining=protocol.distribute([1] * entry.sequences, ranks),
+        pretraining=cut([1] * entry.sequences),
     )
 
 

@@ -164,6 +164,7 @@ class WorkerGroup:
 
     def _send(self, entry: Entry, shares: Shares, rank: int, submitted: SubmittedCall) -> list[ObjectRef]:
         """Send one rank its call; references of the fields it returns."""
+        pretraining = shares.pretraining[rank] if entry.pretraining is not None else ()
         call = Call(
             name=entry.name,
             role=self.role,
@@ -172,11 +173,12 @@ class WorkerGroup:
             rows=shares.rows[rank],
             options=entry.options,
             writes=tuple(entry.outputs),
+            pretraining=pretraining,
             answers=rank in shares.answering,
         )
         inputs = {name: (entry.batch.fields[name], shares.read[rank]) for name in entry.inputs}
         if entry.pretraining is not None:
-            inputs["pretraining"] = (entry.pretraining, shares.pretraining[rank])
+            inputs["pretraining"] = (entry.pretraining, sum(pretraining, ()))
         report, *fields = send(self.processes[rank], call, inputs)
         self.traffic.add(report, submitted, rank)
         return fields

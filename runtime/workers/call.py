@@ -24,6 +24,8 @@ class Call:
     inputs: Mapping[str, tuple[Piece, ...]] = field(default_factory=dict)
     """Of each field that is read, the pieces of the shards passed beside the call."""
     writes: tuple[str, ...] = ()
+    pretraining: tuple[Sequence[int], ...] = ()
+    """Of an update that learns from pretraining data: numbers of this rank's sequences by mini-batch."""
     answers: bool = True
     """Whether this rank's outputs are part of the result."""
 

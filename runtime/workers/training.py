@@ -21,7 +21,7 @@ from runtime.workers.call import Call
 
 Fields = Mapping[str, torch.Tensor]
 PRETRAINING = "pretraining"
-"""The field of an update's pretraining data: token lists, this replica's share for all mini-batches."""
+"""The field of an update's pretraining data: token lists, this replica's share of all mini-batches."""
 
 
 class Counts(NamedTuple):
@@ -65,7 +65,7 @@ def update(
     A mini-batch without a token to learn from, on any replica, is no step.
     """
     mini_batches = _mini_batches(call, fields)
-    pretraining = _spread(fields.get(PRETRAINING, []), len(mini_batches))
+    pretraining = _pretraining(call, fields.get(PRETRAINING, []))
     counts = _global_counts(mini_batches, pretraining, replicas=engine.layout.strategy.data)
     steps = [
         engine.update(
@@ -111,11 +111,12 @@ def _mini_batches(call: Call, fields: Mapping[str, Any]) -> list[Fields]:
     return [{name: rows[start:stop] for name, rows in samples.items()} for start, stop in pairwise(ends)]
 
 
-def _spread(documents: Sequence[Sequence[int]], count: int) -> list[Sequence[Sequence[int]]]:
-    """The documents over so many mini-batches, as evenly as can be; one token alone teaches nothing."""
-    used = [document for document in documents if len(document) > 1]
-    ends = [index * len(used) // count for index in range(count + 1)]
-    return [used[start:stop] for start, stop in pairwise(ends)]
+def _pretraining(call: Call, documents: Sequence[Sequence[int]]) -> list[Sequence[Sequence[int]]]:
+    """This rank's documents of each mini-batch, which lie likewise; one token alone teaches nothing."""
+    sizes = [len(numbers) for numbers in call.pretraining] or [0] * len(call.rows)
+    ends = list(accumulate(sizes, initial=0))
+    pieces = [documents[start:stop] for start, stop in pairwise(ends)]
+    return [[document for document in piece if len(document) > 1] for piece in pieces]
 
 
 def _samples(batch: Fields, count: Counts, size: MicroBatchSize) -> list[Fields]:
