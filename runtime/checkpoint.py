@@ -1,5 +1,6 @@
 """Checkpoints of a run: from the last whole one it can go on, in the same layout or another."""
 
+import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,22 +12,28 @@ from planner.domain.scenario import Scenario
 from planner.domain.text import dump_json, load_json, write_text
 from planner.errors import PlanMismatchError, SpecError
 from runtime.controller import Controller
+from runtime.requirements import carried_prompts
 
 FOLDER = "checkpoints"
 LATEST = "latest.json"
 COMPARED = ("algorithm", "models", "precision", "workload", "staleness", "rollouts")
 """Fields of a scenario that a resumed run must share with the one it goes on from."""
+_UNDER_WAY = "under-way"
+"""Folder of the prompts that are carried on, whichever role generates."""
 
 
 def save_checkpoint(controller: Controller, plan: Plan, out: Path, *, iterations: int) -> None:
-    """Write the states of trained roles and numeric calls, and forget the checkpoint before.
+    """Write the states of trained roles and numeric calls, prompts under way, and forget the one before.
 
     The name of the checkpoint is written last: a run that is killed here goes on from the one before.
     """
     name = f"iteration-{iterations:06d}"
-    shutil.rmtree(out / FOLDER / name, ignore_errors=True)  # of a save that was killed
+    folder = (out / FOLDER / name).resolve()
+    shutil.rmtree(folder, ignore_errors=True)  # of a save that was killed
     for role in _kept_roles(plan):
-        controller.ask(role, "save_state", folder=str((out / FOLDER / name / role).resolve()))
+        controller.ask(role, "save_state", folder=str(folder / role))
+    if plan.scenario.rollouts.carry:
+        controller.ask(controller.generating, "save_under_way", folder=str(folder / _UNDER_WAY))
     write_text(out / FOLDER / LATEST, dump_json({"iterations": iterations, "name": name}))
     _remove_others(out / FOLDER, name)
 
@@ -34,9 +41,11 @@ def save_checkpoint(controller: Controller, plan: Plan, out: Path, *, iterations
 def load_checkpoint(controller: Controller, plan: Plan, out: Path) -> None:
     """Read the states from the last checkpoint, and bring the weights to whoever generates with them."""
     latest = load_json(out / FOLDER / LATEST)
+    folder = (out / FOLDER / latest["name"]).resolve()
     for role in _kept_roles(plan):
-        folder = str((out / FOLDER / latest["name"] / role).resolve())
-        controller.ask(role, "load_state", folder=folder, iterations=latest["iterations"])
+        controller.ask(role, "load_state", folder=str(folder / role), iterations=latest["iterations"])
+    if plan.scenario.rollouts.carry:
+        controller.ask(controller.generating, "load_under_way", folder=str(folder / _UNDER_WAY))
     if GENERATOR in plan.strategies:
         controller.sync()
 
@@ -47,7 +56,7 @@ def finished_iterations(plan: Plan, out: Path) -> int:
     Raises
     ------
     SpecError
-        When there is no checkpoint.
+        When there is no checkpoint, or it lacks prompts under way.
     PlanMismatchError
         When the run was of another scenario.
     """
@@ -60,13 +69,25 @@ def finished_iterations(plan: Plan, out: Path) -> int:
             f"{out / 'plan.json'}: the run there has another scenario.{different[0]}; resume it with its own "
             "plan, or choose another folder"
         )
-    return int(load_json(latest)["iterations"])
+    checkpoint = load_json(latest)
+    _refuse_lost_prompts(plan, out / FOLDER / checkpoint["name"] / _UNDER_WAY)
+    return int(checkpoint["iterations"])
 
 
 def _kept_roles(plan: Plan) -> list[str]:
-    """Roles with something that changes: weights, coefficients, prompts under way."""
-    trained = [role for role, strategy in plan.strategies.items() if strategy.train is not None]
-    return [*trained, CONTROLLER, *({GENERATOR} & {*plan.strategies})]
+    """Roles with something that changes: weights, coefficients."""
+    return [*(role for role, strategy in plan.strategies.items() if strategy.train is not None), CONTROLLER]
+
+
+def _refuse_lost_prompts(plan: Plan, folder: Path) -> None:
+    """Hold what is under way in a checkpoint against what every iteration leaves."""
+    carried = carried_prompts(plan.scenario)
+    found = sum(len(json.loads(file.read_text())) for file in folder.glob("*.json")) if carried else 0
+    if found != carried:
+        raise SpecError(
+            f"{folder}: holds {found} prompts under way, {carried} are carried on (rollouts.carry), so some "
+            "would be lost; run without --resume"
+        )
 
 
 def _differences(one: Scenario, other: Scenario) -> Iterable[str]:

@@ -49,6 +49,11 @@ class Controller:
         self._samples = plan.scenario.workload.part(work).samples
 
     @property
+    def generating(self) -> str:
+        """The role that generates."""
+        return GENERATOR if GENERATOR in self._plan.strategies else ACTOR
+
+    @property
     def window(self) -> int:
         """Iterations that are worth having under way at the same time."""
         return 2 + max((ahead for pool in self._plan.pools for ahead in pool.ahead.values()), default=0)
@@ -178,11 +183,7 @@ class Controller:
         return written
 
     def _roles(self, flight: Flight, schedule: Schedule) -> "_Roles":
-        return _Roles(lambda role: self._group(role, flight, schedule), self._generating)
-
-    @property
-    def _generating(self) -> str:
-        return GENERATOR if GENERATOR in self._plan.strategies else ACTOR
+        return _Roles(lambda role: self._group(role, flight, schedule), self.generating)
 
     def _group(self, role: str, flight: Flight, schedule: Schedule) -> WorkerGroup:
         pool = self._pool(role)

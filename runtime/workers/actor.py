@@ -107,19 +107,25 @@ class ActorWorker:
 
     def save_state(self, call: Call, fields: Mapping[str, Any]) -> Answer:
         """Write weights and optimizer states to the folder in the options."""
-        folder = str(call.options["folder"])
-        self._engine.save_state(folder)
-        if self._sampler is not None:
-            self._sampler.save_state(folder)
+        self._engine.save_state(str(call.options["folder"]))
         return Answer()
 
     def load_state(self, call: Call, fields: Mapping[str, Any]) -> Answer:
         """Go on from weights and optimizer states in the folder in the options, after so many updates."""
-        folder = str(call.options["folder"])
-        self._engine.load_state(folder)
-        if self._sampler is not None:
-            self._sampler.load_state(folder)
+        self._engine.load_state(str(call.options["folder"]))
         self._version = int(call.options["iterations"])
+        return Answer()
+
+    def save_under_way(self, call: Call, fields: Mapping[str, Any]) -> Answer:
+        """Write the prompts under way to the folder in the options."""
+        assert self._sampler is not None, "what generates has a sampler"
+        self._sampler.save(str(call.options["folder"]))
+        return Answer()
+
+    def load_under_way(self, call: Call, fields: Mapping[str, Any]) -> Answer:
+        """Go on with the prompts in the folder in the options."""
+        assert self._sampler is not None, "what generates has a sampler"
+        self._sampler.load(str(call.options["folder"]))
         return Answer()
 
 

@@ -44,14 +44,14 @@ class GeneratorWorker:
             metrics={**responses.metrics, "staleness/weights": float(behind)},
         )
 
-    def save_state(self, call: Call, fields: Mapping[str, Any]) -> Answer:
+    def save_under_way(self, call: Call, fields: Mapping[str, Any]) -> Answer:
         """Write the prompts under way to the folder in the options."""
-        self._sampler.save_state(str(call.options["folder"]))
+        self._sampler.save(str(call.options["folder"]))
         return Answer()
 
-    def load_state(self, call: Call, fields: Mapping[str, Any]) -> Answer:
-        """Go on with the prompts in the folder in the options; the weights come from the actor."""
-        self._sampler.load_state(str(call.options["folder"]))
+    def load_under_way(self, call: Call, fields: Mapping[str, Any]) -> Answer:
+        """Go on with the prompts in the folder in the options."""
+        self._sampler.load(str(call.options["folder"]))
         return Answer()
 
     def receive(self, call: Call, fields: Mapping[str, Any]) -> Answer:

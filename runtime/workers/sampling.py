@@ -72,15 +72,15 @@ class Sampler:
             },
         )
 
-    def save_state(self, folder: str) -> None:
+    def save(self, folder: str) -> None:
         """Write what is under way on this replica."""
-        if self._carry_limit is not None and self._engine.shard == 0:
+        if self._engine.shard == 0:
             state = [one.as_dict() for one in self._under_way]
-            write_text(Path(folder) / f"under-way-{self._engine.replica:04d}.json", dump_json(state))
+            write_text(Path(folder) / f"replica-{self._engine.replica:04d}.json", dump_json(state))
 
-    def load_state(self, folder: str) -> None:
+    def load(self, folder: str) -> None:
         """Go on with what was under way on this replica, or with its share where there were others."""
-        files = sorted(Path(folder).glob("under-way-*.json"))
+        files = sorted(Path(folder).glob("replica-*.json"))
         of_replicas = [[UnderWay.from_dict(one) for one in json.loads(file.read_text())] for file in files]
         replica, replicas = self._engine.replica, self._engine.generation.replicas
         if len(of_replicas) == replicas:
