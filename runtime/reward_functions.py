@@ -11,6 +11,7 @@ from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
+from weakref import finalize
 
 import numpy as np
 import torch
@@ -67,6 +68,9 @@ class RewardFunction:
         self._function = load_function(settings)
         self._adapter = ADAPTERS[settings.signature or signature_of(self._function, self._where)]
         self._check_parameters()
+        self._runner = asyncio.Runner()
+        """One event loop for all calls: what an async function keeps, as clients and locks, belongs to it."""
+        finalize(self, self._runner.close)
 
     def scores(
         self, tokens: torch.Tensor, response_mask: torch.Tensor, prompt_ids: torch.Tensor
@@ -98,7 +102,7 @@ class RewardFunction:
         """What the function returns for each call."""
         accepted = [self._accepted(call) for call in calls]
         if inspect.iscoroutinefunction(self._function):
-            return asyncio.run(self._gathered(accepted, places))
+            return self._runner.run(self._gathered(accepted, places))
         if self._concurrency == 1 or len(calls) == 1:
             return list(map(self._call, accepted, places))
         with ThreadPoolExecutor(self._concurrency) as threads:

@@ -1,6 +1,8 @@
 """Reward functions in every signature, what they report, and how their failures are told."""
 
+import gc
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -162,6 +164,38 @@ async def async_(solution_str, data_source, wanted):
     given = {"concurrency": concurrency, "name": name, "arguments": {"wanted": wanted}}
     found, _ = scores(tmp_path, tokenizer, code, **given)
     assert max(found) == wanted
+
+
+def test_what_an_async_function_keeps_serves_every_call(tmp_path, tokenizer):
+    """A semaphore or a client belongs to the event loop in which it was waited for first."""
+    code = """
+import asyncio
+free = asyncio.Semaphore(1)
+async def compute_score(solution_str, **rest):
+    async with free:
+        await asyncio.sleep(0.001)
+        return len(solution_str)
+"""
+    asked = function(tmp_path, tokenizer, code, concurrency=3)
+    assert [asked.scores(TOKENS, MASK, IDS)[0].tolist() for _ in range(2)] == [[9, 3, 3]] * 2
+
+
+def test_the_event_loop_ends_with_the_function(tmp_path, tokenizer):
+    code = """
+import asyncio
+loops = []
+async def compute_score(solution_str, **rest):
+    loops.append(asyncio.get_running_loop())
+    return 0
+"""
+    asked = function(tmp_path, tokenizer, code)
+    asked.scores(TOKENS, MASK, IDS)
+    loops = sys.modules["reward_function_rules"].loops
+    assert not loops[0].is_closed()
+    del asked
+    gc.collect()
+    assert len(set(loops)) == 1
+    assert loops[0].is_closed()
 
 
 def test_a_failure_names_file_function_sample_and_keeps_its_cause(tmp_path, tokenizer):
