@@ -63,6 +63,7 @@ class RewardFunction:
     ) -> None:
         self.settings = settings
         self._prompts, self._tokenizer = prompts, tokenizer
+        self._columns = tuple(dict.fromkeys(name for prompt in prompts for name in prompt.columns))
         self._role, self._concurrency = role, concurrency
         self._where = f"{settings.path}: {settings.name}"
         self._function = load_function(settings)
@@ -155,7 +156,11 @@ class RewardFunction:
 
     def _check_parameters(self) -> None:
         nothing = Samples(
-            prompts=self._prompts[:1], prompt_tokens=[[]], response_tokens=[[]], tokenizer=self._tokenizer
+            prompts=self._prompts[:1],
+            prompt_tokens=[[]],
+            response_tokens=[[]],
+            tokenizer=self._tokenizer,
+            columns=self._columns,
         )
         (known,) = self._adapter.calls(nothing)
         try:
@@ -175,6 +180,7 @@ class RewardFunction:
             prompt_tokens=[prompt for prompt, _ in rows],
             response_tokens=[response for _, response in rows],
             tokenizer=self._tokenizer,
+            columns=self._columns,
         )
 
 

@@ -10,7 +10,8 @@
     ``extra_logs``; queries are prompt and response in one text, special tokens included.
 ``trl``
     ``reward_func(prompts, completions, completion_ids, **columns)``: a list, in which None counts 0. Prompts
-    and completions are conversations, or texts where the tokenizer has no chat template.
+    and completions are conversations, or texts where the tokenizer has no chat template. A column that any
+    prompt of the run has is always given, with None for prompts without it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,8 @@ class Samples:
     prompt_tokens: Sequence[Sequence[int]]
     response_tokens: Sequence[Sequence[int]]
     tokenizer: PreTrainedTokenizerBase
+    columns: Sequence[str] = ()
+    """Names of all columns that prompts of the run have beside verl's."""
 
     def texts(self, tokens: Sequence[Sequence[int]], *, special: bool = False) -> list[str]:
         """Tokens as texts, with special tokens or without."""
@@ -95,7 +98,7 @@ def _trl(samples: Samples) -> list[Arguments]:
         responses = [[{"role": "assistant", "content": response}] for response in responses]
     return [
         {
-            **_columns(samples.prompts),
+            **_columns(samples.prompts, samples.columns),
             "prompts": prompts,
             "completions": responses,
             "completion_ids": [list(row) for row in samples.response_tokens],
@@ -103,9 +106,8 @@ def _trl(samples: Samples) -> list[Arguments]:
     ]
 
 
-def _columns(prompts: Sequence[Prompt]) -> dict[str, list[Any]]:
+def _columns(prompts: Sequence[Prompt], names: Sequence[str]) -> dict[str, list[Any]]:
     """All columns of the prompts' files but the prompts themselves."""
-    names = dict.fromkeys(name for prompt in prompts for name in prompt.columns)
     return {
         **{name: [prompt.columns.get(name) for prompt in prompts] for name in names},
         "data_source": [prompt.data_source for prompt in prompts],

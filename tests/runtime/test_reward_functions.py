@@ -124,6 +124,20 @@ def reward_func(prompts, completions, completion_ids, stars, ground_truth):
     assert found.tolist() == [1.5, 0, 0]
 
 
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+def test_columns_that_not_every_prompt_has_are_none_where_they_are_missing(tmp_path, tokenizer, order):
+    (tmp_path / "rules.py").write_text("""
+def f(prompts, completions, stars):
+    return [-1 if star is None else star for star in stars]
+""")
+    settings = RewardFunctionSettings(path=str(tmp_path / "rules.py"), name="f")
+    asked = RewardFunction(settings, [PROMPTS[number] for number in order], tokenizer)
+    without = torch.tensor([order.index(1)])
+    assert asked.scores(TOKENS[1:2], MASK[1:2], without)[0].tolist() == [-1]
+    both = torch.tensor([order.index(number) for number in IDS.tolist()])
+    assert asked.scores(TOKENS, MASK, both)[0].tolist() == [5, -1, 5]
+
+
 def test_without_a_chat_template_trl_gets_texts(tmp_path, tokenizer):
     tokenizer.chat_template = None
     code = "def f(prompts, completions, **rest): return [len(p + c) for p, c in zip(prompts, completions)]"
