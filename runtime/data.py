@@ -5,7 +5,7 @@ A prompt file is JSONL, one JSON object a line, or Parquet, with the columns of 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -25,7 +25,6 @@ _WORDING = (
     ("Value error, ", ""),
     ("at line 1 column", "at column"),
 )
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +62,8 @@ class Prompt:
     extra_info: Mapping[str, Any] = field(default_factory=dict)
     columns: Mapping[str, Any] = field(default_factory=dict)
     """All others, for reward functions that take them."""
+    where: str = field(default="prompts", compare=False)
+    """File and line that it was read from."""
 
     @property
     def ground_truth(self) -> Any:
@@ -81,15 +82,19 @@ class Text:
 
     text: Annotated[str, Field(min_length=1)] | None = None
     tokens: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=2)] | None = None
+    where: str = field(default="texts", compare=False)
+    """File and line that it was read from."""
 
     def __post_init__(self) -> None:
         if (self.text is None) == (self.tokens is None):
             raise ValueError("expected either the column text or the column tokens")
 
 
+_T = TypeVar("_T", Prompt, Text)
 _PROMPT: TypeAdapter[Prompt] = TypeAdapter(Prompt)
 _TEXT: TypeAdapter[Text] = TypeAdapter(Text)
 _OWN_COLUMNS = ("data_source", "ability", "reward_model", "extra_info")
+_TEXT_COLUMNS = ("text", "tokens")
 
 
 def read_prompts(*paths: Path, prompt_key: str = "prompt", label_key: str | None = None) -> list[Prompt]:
@@ -118,7 +123,7 @@ def prompts_of(settings: RunSettings) -> list[Prompt]:
 
 def read_texts(*paths: Path) -> list[Text]:
     """Read files of pretraining data, as `read_prompts` does."""
-    return _read(paths, _TEXT.validate_python, renamed={})
+    return _read(paths, _text_of, renamed={})
 
 
 def shortened(complaints: list[str]) -> str:
@@ -181,7 +186,7 @@ def _read(
         before = len(values) + len(complaints)
         for where, row in _rows(path):
             try:
-                values.append(parse(_object(row)))
+                values.append(replace(parse(_object(row)), where=where))
             except ValidationError as error:
                 complaints += [f"{where}: {_complaint(detail, renamed)}" for detail in error.errors()]
             except ValueError as error:
@@ -244,6 +249,10 @@ def _prompt(row: dict[str, Any], prompt_key: str, label_key: str | None) -> Prom
         known["reward_model"] = {"style": "rule", "ground_truth": row[label_key]}
     others = {key: value for key, value in row.items() if key not in (*_OWN_COLUMNS, prompt_key)}
     return _PROMPT.validate_python({**known, "columns": others})
+
+
+def _text_of(row: dict[str, Any]) -> Text:
+    return _TEXT.validate_python({key: row[key] for key in _TEXT_COLUMNS if key in row})
 
 
 def _complaint(detail: ErrorDetails, renamed: Mapping[str, str]) -> str:

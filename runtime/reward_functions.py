@@ -96,7 +96,10 @@ class RewardFunction:
         scores = [
             self._score(result, partial(_shown, number, samples)) for number, result in enumerate(results)
         ]
-        means = {f"{self._role}/{name}": mean for name, mean in _means(results).items()}
+        others = [
+            self._others(result, partial(_shown, number, samples)) for number, result in enumerate(results)
+        ]
+        means = {f"{self._role}/{name}": mean for name, mean in _means(others).items()}
         return np.array(scores, dtype=np.float32), means
 
     def _run(self, calls: Sequence[Arguments], places: Sequence[Place]) -> list[Any]:
@@ -145,6 +148,19 @@ class RewardFunction:
                 "with such a 'score'"
             )
         return score
+
+    def _others(self, result: Any, place: Place) -> dict[str, float]:
+        """The numbers beside ``score``."""
+        items = result.items() if isinstance(result, Mapping) else ()
+        numbers = {name: _number(value) for name, value in items if name != "score"}
+        found = {name: number for name, number in numbers.items() if number is not None}
+        for name, number in found.items():
+            if not math.isfinite(number):
+                raise RewardFunctionError(
+                    f"{self._where} returned {number} as {name!r} for {place()}; expected a finite number, "
+                    "or None where there is none"
+                )
+        return found
 
     def _accepted(self, arguments: Arguments) -> Arguments:
         """Those of our arguments that the function has parameters for."""
@@ -234,14 +250,12 @@ def signature_of(function: Callable[..., Any], where: str) -> Signature:
     )
 
 
-def _means(results: Sequence[Any]) -> dict[str, float]:
-    """Of the numbers in the dicts besides ``score``, over the samples that have them."""
+def _means(numbers: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Over the samples that have them."""
     found: dict[str, list[float]] = {}
-    for result in results:
-        for name, value in result.items() if isinstance(result, Mapping) else ():
-            number = _number(value)
-            if name != "score" and number is not None:
-                found.setdefault(name, []).append(number)
+    for of_sample in numbers:
+        for name, number in of_sample.items():
+            found.setdefault(name, []).append(number)
     return {name: math.fsum(values) / len(values) for name, values in found.items()}
 
 

@@ -14,7 +14,7 @@ from planner.domain.plan import Plan
 from planner.domain.run import RunSettings
 from planner.domain.workload import Workload
 from runtime.data import Prompt, PromptLoader, Text, prompts_of, read_texts
-from runtime.encoding import encode_prompts, encode_text, tokenizer_of
+from runtime.encoding import encode_prompts, encode_texts, tokenizer_of
 from runtime.workers.call import PROMPTS, Answer, Call, Role
 from runtime.workers.numeric import Estimator
 from runtime.workers.reward_service import RewardService, reward_function
@@ -48,7 +48,8 @@ class PromptSource:
     Raises
     ------
     SpecError
-        When a prompt is longer than the workload says and may not be; before anything is trained.
+        When a prompt or a text can't be encoded, or a prompt is longer than the workload says and may not be;
+        before anything is trained.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class PromptSource:
         settings: RunSettings,
         workload: Workload,
     ) -> None:
-        self._texts, self._tokenizer, self._workload = texts, tokenizer, workload
+        self._tokenizer, self._workload = tokenizer, workload
         self._encoded = encode_prompts(
             prompts,
             tokenizer,
@@ -70,6 +71,7 @@ class PromptSource:
         candidates = workload.part("candidates").prompts
         self._loader = PromptLoader(tuple(self._encoded), prompts_per_iteration=candidates, **deal)
         count = workload.part("samples and pretraining").samples - workload.samples
+        self._texts = encode_texts(texts, tokenizer, maximum_tokens=workload.maximum_tokens) if count else []
         self._text_loader = (
             PromptLoader(range(len(texts)), prompts_per_iteration=count, **deal) if texts and count else None
         )
@@ -96,12 +98,7 @@ class PromptSource:
         """Pretraining data of an iteration, each text cut to the workload's longest sample."""
         assert self._text_loader is not None, "an update without pretraining data asks for none"
         ids = self._text_loader.ids(call.iteration)
-        longest = self._workload.maximum_tokens
-        rows = [
-            encode_text(self._texts[ids[row]], self._tokenizer, maximum_tokens=longest)
-            for row in call.rows[0]
-        ]
-        return Answer(fields={"pretraining": rows})
+        return Answer(fields={"pretraining": [self._texts[ids[row]].tolist() for row in call.rows[0]]})
 
     def texts(self, call: Call, fields: Mapping[str, torch.Tensor]) -> Answer:
         """Prompt and response of each sample."""

@@ -164,6 +164,17 @@ def test_parquet_in_the_columns_of_verl_is_read_like_jsonl(tmp_path):
     assert found[2].columns == {"answer": 3}
 
 
+def test_rows_know_where_they_stand_and_columns_of_that_name_are_data(tmp_path):
+    path = written(tmp_path, '{"prompt": "how?", "where": 3}', "", '{"prompt": "was?"}')
+    pyarrow.parquet.write_table(
+        pyarrow.Table.from_pylist([{"text": "soup", "where": 3}]), tmp_path / "b.parquet"
+    )
+    found = read_prompts(path)
+    assert [each.where for each in found] == [f"{path}:1", f"{path}:3"]
+    assert found[0].columns == {"where": 3}
+    assert [each.where for each in read_texts(tmp_path / "b.parquet")] == [f"{tmp_path}/b.parquet: row 0"]
+
+
 def test_several_files_are_one_after_the_other_and_keys_name_the_columns(tmp_path):
     one = written(tmp_path, '{"question": "how?", "answer": "so"}')
     pyarrow.parquet.write_table(

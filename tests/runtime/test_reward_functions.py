@@ -249,6 +249,26 @@ def test_what_is_no_score_is_refused(tmp_path, tokenizer, returned, complaint):
     assert "expected a finite number" in str(caught.value)
 
 
+@pytest.mark.parametrize("number", ["float('inf')", "float('nan')", "-np.inf", "torch.tensor(torch.nan)"])
+def test_numbers_beside_the_score_are_finite_too(tmp_path, tokenizer, number):
+    code = f"""
+import numpy as np, torch
+def compute_score(solution_str, **rest): return {{"score": 1, "fine": 2, "length": {number}}}
+"""
+    with pytest.raises(
+        RewardFunctionError, match=r"compute_score returned -?(inf|nan) as 'length' for sample 0"
+    ):
+        scores(tmp_path, tokenizer, code)
+
+
+def test_a_number_that_there_is_none_of_is_none(tmp_path, tokenizer):
+    code = """
+def reward_func(queries, prompts, labels):
+    return {"rewards": [1, 2, 3], "extra_logs": {"length": [None, 2.0, 4.0]}}
+"""
+    assert scores(tmp_path, tokenizer, code, name="reward_func")[1] == {"reward/length": 3.0}
+
+
 @pytest.mark.parametrize(
     ("code", "complaint"),
     [
