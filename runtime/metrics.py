@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from planner.domain.timeline import Span
 from runtime.watch import SubmittedCall
+from runtime.workers.call import Mean
 
 _TIMING_NAMES = {
     "generate": "gen",
@@ -27,7 +28,7 @@ def iteration_metrics(
     """What the workers reported, and where the time went.
 
     Where the ranks of one call report different numbers under one name, the greatest of a maximum counts, the
-    least of a minimum, and the mean of all others.
+    least of a minimum, and the mean of all others; means over samples are joined by their numbers of samples.
 
     Parameters
     ----------
@@ -57,14 +58,17 @@ def timing_name(span: Span) -> str:
 
 
 def _over_ranks(done: SubmittedCall) -> dict[str, float]:
-    reported: dict[str, list[float]] = {}
+    reported: dict[str, list[float | Mean]] = {}
     for report in done.reports:
         for name, value in report.metrics.items():
             reported.setdefault(name, []).append(value)
     return {name: _one(name, values) for name, values in reported.items()}
 
 
-def _one(name: str, values: Sequence[float]) -> float:
+def _one(name: str, values: Sequence[float | Mean]) -> float:
+    means = [value for value in values if isinstance(value, Mean)]
+    if means:
+        return math.fsum(mean.total for mean in means) / sum(mean.count for mean in means)
     if len(set(values)) == 1 or name.endswith(("/max", "_max")):
         return max(values)
     return min(values) if name.endswith("/min") else math.fsum(values) / len(values)

@@ -21,6 +21,7 @@ from planner.domain.run import RewardFunctionSettings, Signature, missing_functi
 from planner.errors import SpecError
 from runtime.data import Prompt
 from runtime.reward_signatures import ADAPTERS, Arguments, Samples
+from runtime.workers.call import Mean
 
 Place = Callable[[], str]
 """Words for a sample, in a message."""
@@ -75,7 +76,7 @@ class RewardFunction:
 
     def scores(
         self, tokens: torch.Tensor, response_mask: torch.Tensor, prompt_ids: torch.Tensor
-    ) -> tuple[np.ndarray, dict[str, float]]:
+    ) -> tuple[np.ndarray, dict[str, Mean]]:
         """Scores of the samples, shape (b,), not weighted yet, and means of what else the function returns.
 
         Raises
@@ -250,13 +251,13 @@ def signature_of(function: Callable[..., Any], where: str) -> Signature:
     )
 
 
-def _means(numbers: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def _means(numbers: Sequence[Mapping[str, float]]) -> dict[str, Mean]:
     """Over the samples that have them."""
     found: dict[str, list[float]] = {}
     for of_sample in numbers:
         for name, number in of_sample.items():
             found.setdefault(name, []).append(number)
-    return {name: math.fsum(values) / len(values) for name, values in found.items()}
+    return {name: Mean(math.fsum(values), len(values)) for name, values in found.items()}
 
 
 def _number(value: Any) -> float | None:

@@ -30,12 +30,19 @@ class Call:
     """Whether this rank's outputs are part of the result."""
 
 
+class Mean(NamedTuple):
+    """A mean over some of an iteration's samples, which those of other ranks can be joined with."""
+
+    total: float
+    count: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What a role's method returns: fields it adds, numbers to report, and clock times of its parts."""
 
     fields: Mapping[str, Rows] = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float | Mean] = field(default_factory=dict)
     parts: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Start and end of named parts of the call, such as ``reshard``; seconds since the epoch."""
     kept: tuple[int, ...] | None = None
@@ -50,7 +57,7 @@ class Report(NamedTuple):
     start_s: float
     end_s: float
     parts: Mapping[str, tuple[float, float]]
-    metrics: Mapping[str, float]
+    metrics: Mapping[str, float | Mean]
     kept: tuple[int, ...] | None = None
     lengths: tuple[int, ...] = ()
 

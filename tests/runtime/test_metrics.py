@@ -3,7 +3,7 @@ import pytest
 from planner.domain.timeline import Span
 from runtime.metrics import iteration_metrics, timing_name
 from runtime.watch import SubmittedCall
-from runtime.workers.call import Report
+from runtime.workers.call import Mean, Report
 
 
 def span(call, kind, start_s, end_s):
@@ -83,3 +83,14 @@ def test_numbers_that_differ_over_ranks_become_one_by_what_they_are():
     means = ({"c": 1.0}, {"c": 2.0}, {"c": 6.0})
     done = generation(means)
     assert iteration_metrics([done], [span("actor.generate", "generate", 0, 1)])["c"] == 3.0
+
+
+def test_means_over_samples_count_every_sample_of_every_rank_once():
+    """Two of three samples are right: one of the two on a rank, and the one on the other."""
+    reported = (
+        {"reward/right": Mean(1.0, 2), "reward/length_max": Mean(2.0, 2)},
+        {"reward/right": Mean(1.0, 1), "reward/length_max": Mean(4.0, 1)},
+        {},
+    )
+    metrics = iteration_metrics([generation(reported)], [span("actor.generate", "generate", 0, 1)])
+    assert (metrics["reward/right"], metrics["reward/length_max"]) == (2 / 3, 2.0)

@@ -15,7 +15,7 @@ from planner.domain.run import RewardFunctionSettings
 from planner.errors import SpecError
 from runtime.data import Message, Prompt, RewardSource
 from runtime.reward_functions import RewardFunction, RewardFunctionError, combined
-from runtime.workers.call import Call
+from runtime.workers.call import Call, Mean
 from runtime.workers.reward_service import RewardService
 
 WORDS = ("<pad>", "<eos>", "how", "was", "soup", "good", "bad", "very")
@@ -52,7 +52,8 @@ def function(folder: Path, tokenizer, code: str, *, concurrency=1, name="compute
 
 
 def scores(*given, **settings):
-    return function(*given, **settings).scores(TOKENS, MASK, IDS)
+    found, means = function(*given, **settings).scores(TOKENS, MASK, IDS)
+    return found, {name: mean.total / mean.count for name, mean in means.items()}
 
 
 def test_a_function_of_verl_is_asked_sample_by_sample(tmp_path, tokenizer):
@@ -339,8 +340,8 @@ def test_a_service_answers_scores_baselines_and_costs(tmp_path, tokenizer):
     service = RewardService(function(tmp_path, tokenizer, code, weight=2))
     fields = {"tokens": TOKENS, "response_mask": MASK, "prompt_ids": IDS}
     for method, metrics in (
-        ("scores", {"reward/length": 1}),
-        ("costs", {"reward/length": 1}),
+        ("scores", {"reward/length": Mean(3, 3)}),
+        ("costs", {"reward/length": Mean(3, 3)}),
         ("baselines", {}),
     ):
         call = Call(name=method, role="reward", method=method, iteration=0, rows=(range(3),))

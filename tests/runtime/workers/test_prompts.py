@@ -13,7 +13,7 @@ from tests.runtime.plans import QUICKSTART, quickstart_plan
 
 enable()
 
-from runtime.workers.call import Call  # noqa: E402
+from runtime.workers.call import Call, Mean  # noqa: E402
 from runtime.workers.prompts import light_roles  # noqa: E402
 
 PROMPTS = QUICKSTART.parent / "quickstart" / "prompts.jsonl"
@@ -163,4 +163,8 @@ def test_a_light_process_hosts_the_services_it_is_asked_for():
     }
     scored = roles["reward"].scores(call("scores", rows=1), fields)
     assert scored.fields["scores"].tolist() == [1.0]
-    assert scored.metrics == {"reward/friendly": 0, "reward/rude": 0, "reward/on_topic": 1}
+    assert scored.metrics == {
+        "reward/friendly": Mean(0, 1),
+        "reward/rude": Mean(0, 1),
+        "reward/on_topic": Mean(1, 1),
+    }
