@@ -16,8 +16,8 @@ from tests.runtime.workers.rollouts import FakeEngine, calls_of, sampler_of, tok
 class Replicas:
     """The samplers of all replicas, and what they have answered."""
 
-    def __init__(self, workload, count, *, extra, limit):
-        self.workload, self.extra, self.limit = workload, extra, limit
+    def __init__(self, workload, count, *, extra, limit, staleness=0):
+        self.workload, self.extra, self.limit, self.staleness = workload, extra, limit, staleness
         self.taken = Counter()
         """Samples of each prompt."""
         self._begin(count)
@@ -26,9 +26,9 @@ class Replicas:
         """One iteration: as many samples as were asked for, each whole."""
         calls = calls_of(self.workload, iteration, replicas=len(self.engines), extra=self.extra)
         for engine, sampler, (call, fields) in zip(self.engines, self.samplers, calls, strict=True):
-            answer = sampler.respond(call, fields, version=iteration)
+            answer = sampler.respond(call, fields, version=max(0, iteration - self.staleness))
             assert len(answer.lengths) == len(call.rows[0])
-            assert answer.metrics["staleness/tokens/max"] <= self.limit
+            assert answer.metrics["staleness/tokens/max"] <= self.limit + self.staleness
             whole = {(*prompt, *tokens_of(seed)) for seed, prompt in engine.prompts.items()}
             for row, length in zip(answer.fields["tokens"].tolist(), answer.lengths, strict=True):
                 assert tuple(row[:length]) in whole
@@ -65,16 +65,18 @@ def is_run(prompts, extra, replicas):
     samples_per_prompt=st.integers(1, 3),
     share=st.floats(0.01, 1),
     limit=st.integers(1, 3),
+    staleness=st.integers(0, 2),
     before=st.integers(1, 3),
     after=st.integers(1, 3),
     iterations=st.integers(1, 4),
 )
 def test_no_prompt_is_lost_and_none_is_taken_twice_also_when_another_number_of_replicas_goes_on(
-    prompts, samples_per_prompt, share, limit, before, after, iterations
+    prompts, samples_per_prompt, share, limit, staleness, before, after, iterations
 ):
     extra = math.ceil(prompts * share)
     assume(is_run(prompts, extra, before) and is_run(prompts, extra, after))
-    replicas = Replicas(workload_of(prompts, samples_per_prompt), before, extra=extra, limit=limit)
+    workload = workload_of(prompts, samples_per_prompt)
+    replicas = Replicas(workload, before, extra=extra, limit=limit, staleness=staleness)
     with TemporaryDirectory() as saved, TemporaryDirectory() as left:
         for iteration in range(iterations):
             replicas.iterate(iteration)
