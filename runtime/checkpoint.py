@@ -14,6 +14,8 @@ from planner.errors import PlanMismatchError, SpecError
 from runtime.controller import Controller
 from runtime.requirements import carried_prompts
 
+PLAN = "plan.json"
+"""What a run writes first: a folder that has it can be resumed."""
 FOLDER = "checkpoints"
 LATEST = "latest.json"
 COMPARED = ("algorithm", "models", "precision", "workload", "staleness", "rollouts")
@@ -51,24 +53,26 @@ def load_checkpoint(controller: Controller, plan: Plan, out: Path) -> None:
 
 
 def finished_iterations(plan: Plan, out: Path) -> int:
-    """Iterations before the last checkpoint of a run directory.
+    """Iterations before the last checkpoint of a run directory; 0 where the run had none yet.
 
     Raises
     ------
     SpecError
-        When there is no checkpoint, or it lacks prompts under way.
+        When no run was begun there, or its checkpoint lacks prompts under way.
     PlanMismatchError
         When the run was of another scenario.
     """
-    latest = out / FOLDER / LATEST
-    if not latest.is_file():
-        raise SpecError(f"{latest}: no such file, so there is nothing to resume; run without --resume")
-    different = list(_differences(plan.scenario, read_plan(out / "plan.json").scenario))
+    begun, latest = out / PLAN, out / FOLDER / LATEST
+    if not begun.is_file():
+        raise SpecError(f"{begun}: no such file, so there is nothing to resume; run without --resume")
+    different = list(_differences(plan.scenario, read_plan(begun).scenario))
     if different:
         raise PlanMismatchError(
-            f"{out / 'plan.json'}: the run there has another scenario.{different[0]}; resume it with its own "
-            "plan, or choose another folder"
+            f"{begun}: the run there has another scenario.{different[0]}; resume it with its own plan, or "
+            "choose another folder"
         )
+    if not latest.is_file():
+        return 0
     checkpoint = load_json(latest)
     _refuse_lost_prompts(plan, out / FOLDER / checkpoint["name"] / _UNDER_WAY)
     return int(checkpoint["iterations"])

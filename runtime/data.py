@@ -126,6 +126,11 @@ def read_texts(*paths: Path) -> list[Text]:
     return _read(paths, _text_of, renamed={})
 
 
+def texts_of(settings: RunSettings) -> list[Text]:
+    """All pretraining data of a run, which may have none."""
+    return read_texts(*map(Path, settings.pretraining))
+
+
 def shortened(complaints: list[str]) -> str:
     """The first complaints, one a line, and how many more there are."""
     rest = len(complaints) - _MOST_COMPLAINTS

@@ -11,7 +11,7 @@ from planner.domain.dataflow import ACTOR, GENERATOR
 from planner.domain.plan import Plan
 from planner.domain.reading import read_timeline, write_plan, write_timeline
 from planner.domain.timeline import Span, Timeline
-from runtime.checkpoint import finished_iterations, load_checkpoint, save_checkpoint
+from runtime.checkpoint import PLAN, finished_iterations, load_checkpoint, save_checkpoint
 from runtime.controller import Controller
 from runtime.metrics import iteration_metrics
 from runtime.recipes import recipe_of
@@ -69,6 +69,8 @@ def run(
 ) -> RunResult:
     """Train as the plan says.
 
+    Nothing is written before the processes have started and taken all input.
+
     Parameters
     ----------
     out
@@ -78,7 +80,7 @@ def run(
     address
         Of a running Ray cluster; a local one is started without.
     resume
-        Go on from the last checkpoint in ``out``.
+        Go on from the last checkpoint in ``out``, or from the start where the run there had none yet.
     kept
         Processes of an earlier profile or run to use again.
 
@@ -87,21 +89,18 @@ def run(
     PlanMismatchError
         When the runtime or the cluster can't hold the plan, or the run to resume had another scenario.
     SpecError
-        When a file, a reward function or a package of the run is missing.
+        When a file, a reward function or a package of the run is missing or wrong.
     WorkerError
         When a worker fails or dies.
     """
     check(plan)
     check_inputs(plan.scenario)
-    out.mkdir(parents=True, exist_ok=True)
     done = finished_iterations(plan, out) if resume else 0
-    write_plan(plan, out / "plan.json")
-    with (
-        trackers_of(plan, out, kept=done) as trackers,
-        session(plan, partial(recipe_of, plan), address=address, kept=kept) as controller,
-    ):
-        training = _Training(plan, out, controller, trackers, progress)
-        return training.run(range(done, _total(plan, iterations)))
+    with session(plan, partial(recipe_of, plan), address=address, kept=kept) as controller:
+        write_plan(plan, out / PLAN)
+        with trackers_of(plan, out, kept=done) as trackers:
+            training = _Training(plan, out, controller, trackers, progress)
+            return training.run(range(done, _total(plan, iterations)))
 
 
 class _Training:

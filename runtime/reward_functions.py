@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from planner.domain.run import RewardFunctionSettings, Signature, missing_function
+from planner.domain.run import RewardFunctionSettings, missing_function
 from planner.errors import SpecError
 from runtime.data import Prompt
-from runtime.reward_signatures import ADAPTERS, Arguments, Samples
+from runtime.reward_parameters import accepted, signature_for
+from runtime.reward_signatures import ADAPTERS, Arguments, Samples, columns_of
 from runtime.workers.call import Mean
 
 Place = Callable[[], str]
@@ -64,12 +65,12 @@ class RewardFunction:
     ) -> None:
         self.settings = settings
         self._prompts, self._tokenizer = prompts, tokenizer
-        self._columns = tuple(dict.fromkeys(name for prompt in prompts for name in prompt.columns))
+        self._columns = columns_of(prompts)
         self._role, self._concurrency = role, concurrency
         self._where = f"{settings.path}: {settings.name}"
         self._function = load_function(settings)
-        self._adapter = ADAPTERS[settings.signature or signature_of(self._function, self._where)]
-        self._check_parameters()
+        self._parameters = inspect.signature(self._function)
+        self._adapter = ADAPTERS[signature_for(settings, self._parameters, prompts)]
         self._runner = asyncio.Runner()
         """One event loop for all calls: what an async function keeps, as clients and locks, belongs to it."""
         finalize(self, self._runner.close)
@@ -105,13 +106,13 @@ class RewardFunction:
 
     def _run(self, calls: Sequence[Arguments], places: Sequence[Place]) -> list[Any]:
         """What the function returns for each call."""
-        accepted = [self._accepted(call) for call in calls]
+        taken = [{name: call[name] for name in accepted(self._parameters, call)} for call in calls]
         if inspect.iscoroutinefunction(self._function):
-            return self._runner.run(self._gathered(accepted, places))
+            return self._runner.run(self._gathered(taken, places))
         if self._concurrency == 1 or len(calls) == 1:
-            return list(map(self._call, accepted, places))
+            return list(map(self._call, taken, places))
         with ThreadPoolExecutor(self._concurrency) as threads:
-            return list(threads.map(self._call, accepted, places))
+            return list(threads.map(self._call, taken, places))
 
     def _call(self, arguments: Arguments, place: Place) -> Any:
         try:
@@ -162,28 +163,6 @@ class RewardFunction:
                     "or None where there is none"
                 )
         return found
-
-    def _accepted(self, arguments: Arguments) -> Arguments:
-        """Those of our arguments that the function has parameters for."""
-        parameters = inspect.signature(self._function).parameters.values()
-        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-            return arguments
-        names = {parameter.name for parameter in parameters}
-        return {name: value for name, value in arguments.items() if name in names}
-
-    def _check_parameters(self) -> None:
-        nothing = Samples(
-            prompts=self._prompts[:1],
-            prompt_tokens=[[]],
-            response_tokens=[[]],
-            tokenizer=self._tokenizer,
-            columns=self._columns,
-        )
-        (known,) = self._adapter.calls(nothing)
-        try:
-            inspect.signature(self._function).bind(**self._accepted(known), **self.settings.arguments)
-        except TypeError as error:
-            raise SpecError(f"{self._where}: {error}; it is called with {', '.join(known)}") from None
 
     def _samples(
         self, tokens: torch.Tensor, response_mask: torch.Tensor, prompt_ids: torch.Tensor
@@ -237,18 +216,6 @@ def load_function(settings: RewardFunctionSettings) -> Callable[..., Any]:
     if not callable(function):
         raise SpecError(f"{path}: {settings.name!r} is {_cut(function)}, not a function")
     return function
-
-
-def signature_of(function: Callable[..., Any], where: str) -> Signature:
-    """The signature that the names of a function's parameters tell; raises SpecError where they don't."""
-    parameters = inspect.signature(function).parameters
-    for signature, adapter in ADAPTERS.items():
-        if adapter.parameter in parameters:
-            return signature
-    wanted = ", ".join(f"{adapter.parameter} ({signature})" for signature, adapter in ADAPTERS.items())
-    raise SpecError(
-        f"{where}({', '.join(parameters)}): takes none of {wanted}; rename a parameter or say `signature:`"
-    )
 
 
 def _means(numbers: Sequence[Mapping[str, float]]) -> dict[str, Mean]:

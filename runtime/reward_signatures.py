@@ -16,15 +16,24 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
 
 from planner.domain.run import Signature
 from runtime.data import Prompt
 
 Arguments = Mapping[str, Any]
+
+
+class Tokenizer(Protocol):
+    """What shows tokens as texts."""
+
+    chat_template: Any
+    """How conversations are rendered; None where there are only texts."""
+
+    def decode(self, tokens: Sequence[int], *, skip_special_tokens: bool) -> str:
+        """Tokens as a text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +43,18 @@ class Samples:
     prompts: Sequence[Prompt]
     prompt_tokens: Sequence[Sequence[int]]
     response_tokens: Sequence[Sequence[int]]
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: Tokenizer
     columns: Sequence[str] = ()
     """Names of all columns that prompts of the run have beside verl's."""
 
     def texts(self, tokens: Sequence[Sequence[int]], *, special: bool = False) -> list[str]:
         """Tokens as texts, with special tokens or without."""
         return [self.tokenizer.decode(row, skip_special_tokens=not special) for row in tokens]
+
+
+def columns_of(prompts: Sequence[Prompt]) -> tuple[str, ...]:
+    """Names of the columns that any of the prompts has beside verl's."""
+    return tuple(dict.fromkeys(name for prompt in prompts for name in prompt.columns))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

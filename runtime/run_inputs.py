@@ -1,30 +1,39 @@
-"""What a run reads besides its plan: whether it is there, said before any process starts."""
+"""What a run reads besides its plan: whether it is there and sound, said before any process starts."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from planner.algorithms import dataflow_of
 from planner.domain.mistakes import format_path
-from planner.domain.run import TRACKER_PACKAGES, RunSettings, missing_function
+from planner.domain.run import TRACKER_PACKAGES, RewardFunctionSettings, RunSettings, missing_function
 from planner.domain.scenario import Scenario
 from planner.errors import SpecError
+from runtime.data import Prompt, prompts_of, texts_of
+from runtime.reward_parameters import signature_for, written_parameters
 
 
 def check_inputs(scenario: Scenario) -> None:
-    """Refuse a scenario whose run lacks a file, a reward function, or a package.
+    """Refuse a scenario whose run lacks a file, a reward function, or a package, or has wrong ones.
+
+    Files of prompts and pretraining data are read. Of a reward function the code is read, not run.
 
     Raises
     ------
     SpecError
-        Lists all that is missing, one a line, each with its key.
+        Lists all that is missing or wrong, one a line, each with its key.
     """
     settings = scenario.run
     if settings is None:
         return
+    prompts, wrong_prompts = _rows("prompts", settings.prompts, lambda: prompts_of(settings))
+    _, wrong_texts = _rows("pretraining", settings.pretraining, lambda: texts_of(settings))
     problems = [
         *_files(settings),
-        *_functions(scenario, settings),
+        *wrong_prompts,
+        *wrong_texts,
+        *_functions(scenario, settings, prompts),
         *_packages(settings),
         *_pretraining(scenario, settings),
     ]
@@ -38,14 +47,40 @@ def _files(settings: RunSettings) -> Iterator[str]:
             yield f"run.{format_path(key)}: no such file: {path}"
 
 
-def _functions(scenario: Scenario, settings: RunSettings) -> Iterator[str]:
+def _rows(
+    key: str, paths: Sequence[str], read: Callable[[], Sequence[Any]]
+) -> tuple[Sequence[Any], list[str]]:
+    """What files hold, or what is wrong in them; neither where one is missing."""
+    if not all(Path(path).is_file() for path in paths):
+        return [], []
+    try:
+        return read(), []
+    except SpecError as error:
+        return [], [f"run.{key}: {complaint}" for complaint in str(error).splitlines()]
+
+
+def _functions(scenario: Scenario, settings: RunSettings, prompts: Sequence[Prompt]) -> Iterator[str]:
     for role in scenario.services:
         if role not in settings.functions:
             yield f"run.{role}_function: missing; {role} is a service, say {{path: FILE.py}}"
     for role, function in settings.functions.items():
-        problem = missing_function(function) if Path(function.path).is_file() else None
+        if not Path(function.path).is_file():
+            continue
+        problem = missing_function(function) or _wrong_parameters(function, prompts)
         if problem is not None:
             yield f"run.{role}_function: {problem}"
+
+
+def _wrong_parameters(function: RewardFunctionSettings, prompts: Sequence[Prompt]) -> str | None:
+    """Why a function can't be called, as far as its code shows; what it is called with depends on prompts."""
+    parameters = written_parameters(function)
+    if parameters is None or not prompts:
+        return None
+    try:
+        signature_for(function, parameters, prompts)
+    except SpecError as error:
+        return str(error)
+    return None
 
 
 def _packages(settings: RunSettings) -> Iterator[str]:

@@ -39,7 +39,7 @@ class MetricsFile:
     def __init__(self, folder: Path, *, kept: int = 0) -> None:
         self._path = folder / "metrics.jsonl"
         lines = self._path.read_text().splitlines(keepends=True)[:kept] if self._path.exists() else []
-        self._path.write_text("".join(lines))
+        write_text(self._path, "".join(lines))
 
     def append(self, step: int, metrics: Mapping[str, float]) -> None:
         line = json.dumps({"step": step, **metrics}, sort_keys=True) + "\n"
@@ -54,10 +54,10 @@ class MetricsFile:
 
 
 class TensorBoard:
-    """Writes events to ``tensorboard/``; those after the steps that are kept are hidden."""
+    """Writes events to ``tensorboard/``; earlier ones after the steps that are kept are hidden."""
 
     def __init__(self, folder: Path, *, kept: int = 0) -> None:
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=kept + 1 if kept else None)
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=kept + 1)
 
     def append(self, step: int, metrics: Mapping[str, float]) -> None:
         for name, value in metrics.items():

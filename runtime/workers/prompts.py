@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from planner.domain.dataflow import CONTROLLER
 from planner.domain.plan import Plan
 from planner.domain.run import RunSettings
 from planner.domain.workload import Workload
-from runtime.data import Prompt, PromptLoader, Text, prompts_of, read_texts
+from runtime.data import Prompt, PromptLoader, Text, prompts_of, texts_of
 from runtime.encoding import encode_prompts, encode_texts, tokenizer_of
 from runtime.workers.call import PROMPTS, Answer, Call, Role
 from runtime.workers.numeric import Estimator
@@ -34,8 +33,9 @@ def _light_role(plan: Plan, name: str) -> Role:
         assert function is not None, "a service without a function is refused"
         return RewardService(function)
     settings = scenario.run_settings
-    texts = read_texts(*map(Path, settings.pretraining)) if settings.pretraining else []
-    return PromptSource(prompts_of(settings), texts, tokenizer_of(plan), settings, scenario.workload)
+    return PromptSource(
+        prompts_of(settings), texts_of(settings), tokenizer_of(plan), settings, scenario.workload
+    )
 
 
 class PromptSource:

@@ -22,12 +22,14 @@ from planner.domain.timeline import Timeline
 from planner.errors import PlanMismatchError, SpecError, WorkerError
 from runtime.execution import run
 from runtime.session import KeptProcesses
+from runtime.trackers import trackers_of
 from tests.runtime.plans import quickstart_plan
 from tests.runtime.worlds import shared_memory
 
 ROOT = Path(__file__).parents[2]
 ALL = ("actor", "critic", "reference", "reward")
 REPORTED = ("timing_s/", "perf/")
+NOBODY = "127.0.0.1:1"
 
 
 def colocated(*, tensor: int = 2) -> Plan:
@@ -102,7 +104,8 @@ def test_the_policy_has_moved_from_where_it_started(finished):
 def test_a_run_resumed_in_processes_used_before_equals_a_whole_one_to_the_last_bit(finished, tmp_path):
     whole, result, _ = finished
     with KeptProcesses() as kept:
-        run(colocated(), out=tmp_path, iterations=2, kept=kept)
+        begin_without_a_checkpoint(tmp_path)
+        run(colocated(), out=tmp_path, iterations=2, resume=True, kept=kept)
         used = hosts_of(psutil.Process())
         resumed = run(colocated(), out=tmp_path, iterations=3, resume=True, kept=kept)
         assert hosts_of(psutil.Process()) == used != set()
@@ -116,9 +119,36 @@ def test_a_run_resumed_in_processes_used_before_equals_a_whole_one_to_the_last_b
     assert resumed.samples_after == result.samples_after
 
 
-def test_a_run_without_a_checkpoint_is_not_resumed(tmp_path):
+def begin_without_a_checkpoint(folder: Path) -> None:
+    """Leave what a run leaves that is killed in its second iteration."""
+    write_plan(colocated(), folder / "plan.json")
+    with trackers_of(colocated(), folder) as trackers:
+        trackers.append(1, {"critic/score/mean": 1.0})
+
+
+def test_where_no_run_was_begun_there_is_nothing_to_resume(tmp_path):
     with pytest.raises(SpecError, match="nothing to resume"):
         run(colocated(), out=tmp_path, resume=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_start_that_is_refused_writes_nothing(tmp_path):
+    with pytest.raises(PlanMismatchError, match="nothing answers there"):
+        run(colocated(), out=tmp_path / "out", address=NOBODY)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_resume_that_is_refused_changes_nothing(tmp_path):
+    begin_without_a_checkpoint(tmp_path)
+    other = colocated(tensor=1)
+    before = contents(tmp_path)
+    with pytest.raises(PlanMismatchError, match="nothing answers there"):
+        run(other, out=tmp_path, resume=True, address=NOBODY)
+    assert contents(tmp_path) == before
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_run_of_another_scenario_is_not_resumed(finished):

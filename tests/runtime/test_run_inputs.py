@@ -65,6 +65,32 @@ def test_a_function_that_its_file_does_not_define_is_refused(tmp_path):
     assert "defines no 'compute_score'" in problem
 
 
+def test_wrong_rows_and_parameters_are_named_together(tmp_path):
+    (tmp_path / "bad.jsonl").write_text('{"prompt": "how?"}\n{"text": "a"}\n{')
+    (tmp_path / "rules.py").write_text("def compute_score(answer): ...")
+    bad, rules = str(tmp_path / "bad.jsonl"), str(tmp_path / "rules.py")
+    made = scenario(tmp_path, pretraining=(bad,), reward_function=RewardFunctionSettings(path=rules))
+    assert [line.split(": ", 1)[1][:60] for line in problems(made)] == [
+        line[:60]
+        for line in (
+            f"run.pretraining: {bad}:1: expected either the column text or",
+            f"run.pretraining: {bad}:3: Invalid JSON: EOF while parsing",
+            f"run.reward_function: {rules}: compute_score(answer): takes none of solution_str",
+        )
+    ]
+    made = scenario(tmp_path, prompts=(bad,))
+    assert problems(made)[0] == f"tiny: run.prompts: {bad}:2: prompt: is missing"
+
+
+def test_a_service_is_called_with_the_columns_of_its_prompts(tmp_path):
+    (tmp_path / "rules.py").write_text("def compute_score(completions, stars): ...")
+    function = RewardFunctionSettings(path=str(tmp_path / "rules.py"))
+    (problem,) = problems(scenario(tmp_path, reward_function=function))
+    assert "missing a required argument: 'stars'" in problem
+    (tmp_path / "starred.jsonl").write_text('{"prompt": "how?", "stars": 3}')
+    check_inputs(scenario(tmp_path, prompts=(str(tmp_path / "starred.jsonl"),), reward_function=function))
+
+
 def test_a_tracker_that_is_not_installed_is_refused_with_its_package(tmp_path, monkeypatch):
     monkeypatch.setattr("runtime.run_inputs.find_spec", lambda name: None)
     assert problems(scenario(tmp_path, trackers=("console", "wandb", "mlflow"))) == [
@@ -93,3 +119,10 @@ def test_the_command_ends_before_anything_starts(tmp_path, capsys, monkeypatch):
     )
     assert said.out == ""
     assert not out.exists()
+
+
+def test_a_dry_run_reads_the_rows(tmp_path, capsys):
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text("{")
+    assert main(["run", str(QUICKSTART), "--dry-run", "--set", f"run.prompts={bad}"]) == 2
+    assert capsys.readouterr().err.startswith(f"error: quickstart: run.prompts: {bad}:1: Invalid JSON")

@@ -73,6 +73,15 @@ def test_a_resumed_run_keeps_the_steps_up_to_its_checkpoint(tmp_path):
     assert [(event.step, event.value) for event in events] == [(1, 1), (2, 2), (3, 30)]
 
 
+def test_what_a_run_without_a_checkpoint_has_written_is_begun_anew(tmp_path):
+    for value in (1.0, 10.0):
+        with trackers_of(plan("jsonl", "tensorboard"), tmp_path) as trackers:
+            trackers.append(1, {"a": value})
+    assert lines(tmp_path) == [{"step": 1, "a": 10}]
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("a")
+    assert [(event.step, event.value) for event in events] == [(1, 10)]
+
+
 def test_only_trackers_that_are_asked_for_write(tmp_path):
     with trackers_of(plan("console"), tmp_path) as trackers:
         trackers.append(1, {"a": 1.0})
