@@ -7,12 +7,12 @@ interrupt is one wherever it comes.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
+from hybridmap.output import UnwrittenError, answering, drop
 from hybridmap.refusals import say, tell
 from planner.errors import InfeasibleError, PlanMismatchError, PlannerError, SpecError, WorkerError
 
@@ -51,23 +51,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         tell("interrupted")
         return _INTERRUPTED
-    except BrokenPipeError:
-        _drop_output()
-        return _FAILED
-    except OSError as error:
-        _drop_output()
-        tell(f"failed: the answer cannot be written: {error.strerror}")
+    except UnwrittenError as error:
+        drop()
+        if not isinstance(error.__cause__, BrokenPipeError):
+            tell(f"failed: the answer cannot be written: {error}")
         return _FAILED
 
 
 def _answered(words: list[str], *, is_json: bool) -> int:
     """The exit code of one command, once all that it says is written."""
     if sys.stdout is None:
-        raise OSError(0, "standard output is closed")
+        raise UnwrittenError("standard output is closed")
     try:
         return _done(words, is_json=is_json)
     finally:
-        sys.stdout.flush()
+        with answering():
+            sys.stdout.flush()
 
 
 def _done(words: list[str], *, is_json: bool) -> int:
@@ -85,6 +84,8 @@ def _done(words: list[str], *, is_json: bool) -> int:
         return say(error, is_json=is_json, code=_FAILED, status="failed")
     except PlannerError as error:
         return say(error, is_json=is_json, code=_FAILED, status="failed")
+    except OSError as error:
+        return say(PlannerError(str(error) or repr(error)), is_json=is_json, code=_FAILED, status="failed")
     return 0
 
 
@@ -107,13 +108,6 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
         else:
             commands.add_parser(name, help=what)
     return parser
-
-
-def _drop_output() -> None:
-    """Let nothing that is still to be written fail once more."""
-    if sys.stdout is not None:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """``hybridmap new``: a commented scenario to start from."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
+from hybridmap.output import write
 from planner.domain.catalog import SHIPPED
 from planner.domain.text import read_text, write_text
 from planner.errors import SpecError
@@ -21,7 +21,7 @@ def new(options: argparse.Namespace) -> None:
     """Print or write the template."""
     template = read_text(SHIPPED / "scenarios" / "template.yaml")
     if options.out is None:
-        sys.stdout.write(template)
+        write(template)
         return
     if options.out.exists():
         raise SpecError(f"{options.out}: exists already; choose another name")

@@ -7,6 +7,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
+from hybridmap.output import write
 from planner.errors import BrokenPlanError, InfeasibleError, PlannerError
 
 _LABELS = {"infeasible": "no feasible plan", "failed": "failed"}
@@ -17,7 +18,7 @@ def say(error: PlannerError, *, is_json: bool, code: int, status: str) -> int:
     if is_json:
         details = refusal_answer(error) if isinstance(error, InfeasibleError) else {}
         answer = {"status": status, "reason": str(error), **details}
-        sys.stdout.write(json.dumps(answer, sort_keys=True) + "\n")
+        write(json.dumps(answer, sort_keys=True) + "\n")
     tell(f"{_LABELS.get(status, 'error')}: {error}")
     return code
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridmap import inputs, screen
+from hybridmap.output import write
 from hybridmap.progress import step_progress
 from planner.domain.text import dump_json, refuse_unwritable, write_text
 from planner.reporting.tables import name_table
@@ -43,7 +44,7 @@ def reproduce(options: argparse.Namespace) -> None:
     if options.out is not None:
         write_evaluation(found, options.out)
     if options.markdown:
-        print("\n\n".join(map(_markdown, found.tables)))
+        write("\n\n".join(map(_markdown, found.tables)) + "\n")
     else:
         screen.show(options, *(name_table(table.title, table.columns, table.rows) for table in found.tables))
     screen.answer(options, _value(found))

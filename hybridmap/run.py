@@ -12,7 +12,7 @@ from hybridmap.profile import measure
 from hybridmap.progress import RunProgress
 from planner.domain.profile import Profile
 from planner.domain.reading import read_profile
-from planner.domain.text import dump_json, write_text
+from planner.domain.text import dump_json, refuse_unwritable, write_text
 from planner.domain.timeline import Timeline
 from planner.errors import SpecError
 from planner.reporting.plans import plan_report
@@ -24,6 +24,9 @@ from planner.reporting.tables import (
 )
 from planner.reporting.trace import chrome_trace
 from planner.studies.comparison import WARM_UP_ITERATIONS
+
+_RUNS = Path("runs")
+"""Where run directories are made that nobody names."""
 
 
 def add_parser(commands: Any) -> None:
@@ -67,10 +70,9 @@ def run(options: argparse.Namespace) -> None:
                 address=options.address,
                 resume=options.resume,
                 kept=kept,
+                profile=profile,
                 progress=progress.show,
             )
-    if profile is not None:
-        write_text(folder / "profile.json", dump_json(profile.model_dump(mode="json")))
     _write_pictures(folder, plan, predicted, result.timeline)
     found = planner.compare(plan, result.timeline)
     screen.show(options, sample_table(result.samples_before, result.samples_after))
@@ -87,6 +89,7 @@ def _check(options: argparse.Namespace) -> None:
         raise SpecError("command line: --resume needs --out, the run directory to go on in")
     if options.out and options.out.exists() and not options.out.is_dir():
         raise SpecError(f"{options.out}: is a file; --out names a folder")
+    refuse_unwritable((options.out or _RUNS) / "plan.json")
     if options.out and not options.resume and options.out.exists() and any(options.out.iterdir()):
         raise SpecError(f"{options.out}: is not empty; choose another folder, or --resume to go on in it")
 
@@ -133,7 +136,7 @@ def _earlier_plan(options: argparse.Namespace, scenario: planner.Scenario) -> pl
 
 def _free_folder(name: str) -> Path:
     number = 1
-    while (folder := Path("runs") / f"{name}-{number}").exists():
+    while (folder := _RUNS / f"{name}-{number}").exists():
         number += 1
     return folder
 

@@ -3,10 +3,11 @@
 import argparse
 import json
 import os
-import sys
 from typing import Any
 
 from rich.console import Console, RenderableType
+
+from hybridmap.output import answering, write
 
 _PIPED_WIDTH = 120
 """Of what is not shown on a terminal, unless COLUMNS says otherwise."""
@@ -25,13 +26,14 @@ def show(options: argparse.Namespace, *what: RenderableType) -> None:
     if not console.is_terminal and not os.environ.get("COLUMNS", "").isdecimal():
         console.width = _PIPED_WIDTH
     console.width = max(_LEAST_WIDTH, console.width)
-    console.print(*what)
+    with answering():
+        console.print(*what)
 
 
 def answer(options: argparse.Namespace, value: dict[str, Any]) -> None:
     """Print the one JSON object of ``--json``."""
     if options.json:
-        sys.stdout.write(json.dumps(value, sort_keys=True, allow_nan=False) + "\n")
+        write(json.dumps(value, sort_keys=True, allow_nan=False) + "\n")
 
 
 def add_json(parser: argparse._ActionsContainer) -> None:

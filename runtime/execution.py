@@ -9,7 +9,9 @@ from pathlib import Path
 from planner.algorithms import program_of
 from planner.domain.dataflow import ACTOR, GENERATOR
 from planner.domain.plan import Plan
+from planner.domain.profile import Profile
 from planner.domain.reading import read_timeline, write_plan, write_timeline
+from planner.domain.text import dump_json, refuse_unwritable, write_text
 from planner.domain.timeline import Span, Timeline
 from runtime.checkpoint import PLAN, finished_iterations, load_checkpoint, save_checkpoint
 from runtime.controller import Controller
@@ -22,6 +24,7 @@ from runtime.session import KeptProcesses, session
 from runtime.trackers import Trackers, trackers_of
 from runtime.worker_group import Flight
 
+PROFILE = "profile.json"
 TIMELINE = "timeline.json"
 SHOWN_SAMPLES = 4
 """Responses shown before and after training."""
@@ -65,6 +68,7 @@ def run(
     address: str | None = None,
     resume: bool = False,
     kept: KeptProcesses | None = None,
+    profile: Profile | None = None,
     progress: Callable[[IterationReport], None] = lambda report: None,
 ) -> RunResult:
     """Train as the plan says.
@@ -83,21 +87,27 @@ def run(
         Go on from the last checkpoint in ``out``, or from the start where the run there had none yet.
     kept
         Processes of an earlier profile or run to use again.
+    profile
+        Measurements that the plan was made with, to be written beside it.
 
     Raises
     ------
     PlanMismatchError
         When the runtime or the cluster can't hold the plan, or the run to resume had another scenario.
     SpecError
-        When a file, a reward function or a package of the run is missing or wrong.
+        When a file, a reward function or a package of the run is missing or wrong, or ``out`` can't be
+        written.
     WorkerError
         When a worker fails or dies.
     """
     check(plan)
     check_inputs(plan.scenario)
+    refuse_unwritable(out / PLAN)
     done = finished_iterations(plan, out) if resume else 0
     with session(plan, partial(recipe_of, plan), address=address, kept=kept) as controller:
         write_plan(plan, out / PLAN)
+        if profile is not None:
+            write_text(out / PROFILE, dump_json(profile.model_dump(mode="json")))
         with trackers_of(plan, out, kept=done) as trackers:
             training = _Training(plan, out, controller, trackers, progress)
             return training.run(range(done, _total(plan, iterations)))

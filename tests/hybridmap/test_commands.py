@@ -94,6 +94,8 @@ def test_list_shows_what_can_be_named(kind: str, capsys: pytest.CaptureFixture[s
         (["run", PAPER], "run: missing"),
         (["run", "scenarios/quickstart.yaml", "--iterations", "0"], "at least 1"),
         (["run", "scenarios/quickstart.yaml", "--resume"], "--resume needs --out"),
+        (["run", "scenarios/quickstart.yaml", "--out", "README.md"], "README.md: is a file"),
+        (["run", "scenarios/quickstart.yaml", "--out", "README.md/x"], "README.md is not a folder"),
         (["compare", "nowhere.json", "nowhere"], "no such file"),
     ],
 )

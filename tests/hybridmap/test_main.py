@@ -108,3 +108,22 @@ def test_a_full_disk_is_a_failure_in_one_line(words: list[str], tmp_path: Path) 
     assert full.returncode == 1
     assert full.stderr.splitlines()[-1] == "failed: the answer cannot be written: File too large"
     assert "Traceback" not in full.stderr
+
+
+def test_another_file_that_fails_is_named_and_answered_in_json_as_well(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*given: object) -> None:
+        raise PermissionError(13, "Permission denied", "/somewhere/metrics.jsonl")
+
+    monkeypatch.setattr("hybridmap.screen.show", fails)
+    assert main(["list", "devices", "--json"]) == 1
+    said = capsys.readouterr()
+    assert said.err == "failed: [Errno 13] Permission denied: '/somewhere/metrics.jsonl'\n"
+    assert json.loads(said.out) == {"status": "failed", "reason": said.err.removeprefix("failed: ").strip()}
+
+
+def test_a_reader_that_leaves_is_no_error_to_speak_of() -> None:
+    command = f"{sys.executable} -m hybridmap new | true; exit ${{PIPESTATUS[0]}}"
+    left = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (left.returncode, left.stderr) == (1, "")

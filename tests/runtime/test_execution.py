@@ -16,14 +16,15 @@ from safetensors.torch import load_file
 import runtime
 from planner.domain.parallelism import ParallelStrategy
 from planner.domain.plan import Plan
-from planner.domain.reading import read_plan, write_plan
+from planner.domain.profile import Profile
+from planner.domain.reading import read_plan, read_profile, write_plan
 from planner.domain.text import load_json
 from planner.domain.timeline import Timeline
 from planner.errors import PlanMismatchError, SpecError, WorkerError
 from runtime.execution import run
 from runtime.session import KeptProcesses
 from runtime.trackers import trackers_of
-from tests.runtime.plans import quickstart_plan
+from tests.runtime.plans import cpu_device, quickstart_plan
 from tests.runtime.worlds import shared_memory
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +44,10 @@ def tolerating(difference: float) -> Plan:
     return plan.model_copy(update={"scenario": plan.scenario.model_copy(update={"run": settings})})
 
 
+def measured() -> Profile:
+    return Profile(device=cpu_device(), processes=2, calls=(), versions={}, date="2026-01-31")
+
+
 def losses(folder: Path) -> list[dict]:
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     return [
@@ -56,7 +61,7 @@ def finished(tmp_path_factory):
     """Three iterations in one go."""
     folder = tmp_path_factory.mktemp("whole")
     reports = []
-    result = run(colocated(), out=folder, iterations=3, progress=reports.append)
+    result = run(colocated(), out=folder, iterations=3, profile=measured(), progress=reports.append)
     return folder, result, reports
 
 
@@ -79,9 +84,10 @@ def test_a_run_reports_each_iteration_with_finite_numbers(finished):
     }
 
 
-def test_the_run_directory_has_plan_metrics_timeline_and_the_policy(finished):
+def test_the_run_directory_has_plan_profile_metrics_timeline_and_the_policy(finished):
     folder, result, _ = finished
     assert read_plan(folder / "plan.json") == colocated()
+    assert read_profile(folder / "profile.json") == measured()
     assert [line["step"] for line in losses(folder)] == [1, 2, 3]
     timeline = Timeline.model_validate(load_json(folder / "timeline.json"))
     assert timeline == result.timeline
@@ -136,6 +142,12 @@ def test_a_start_that_is_refused_writes_nothing(tmp_path):
     with pytest.raises(PlanMismatchError, match="nothing answers there"):
         run(colocated(), out=tmp_path / "out", address=NOBODY)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_starts(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SpecError, match="file is not a folder"):
+        run(colocated(), out=tmp_path / "file" / "out", address=NOBODY)
 
 
 def test_a_resume_that_is_refused_changes_nothing(tmp_path):
