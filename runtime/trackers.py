@@ -4,9 +4,11 @@ The console's line is the command line's.
 """
 
 import json
+import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +17,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from planner.domain.plan import Plan
 from planner.domain.text import write_text
+from planner.errors import SpecError
+
+_LOG = logging.getLogger(__name__)
 
 
 class Tracker(Protocol):
@@ -23,8 +28,8 @@ class Tracker(Protocol):
     def append(self, step: int, metrics: Mapping[str, float]) -> None:
         """Keep the metrics of a step, counted from 1."""
 
-    def close(self) -> None:
-        """Write what is not written yet."""
+    def close(self, *, failed: bool) -> None:
+        """Write what is not written yet, and how the run ended."""
 
 
 class MetricsFile:
@@ -46,10 +51,12 @@ class MetricsFile:
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND)
         try:
             os.write(descriptor, line.encode())
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from None
         finally:
             os.close(descriptor)
 
-    def close(self) -> None:
+    def close(self, *, failed: bool) -> None:
         """Nothing is left to write."""
 
 
@@ -64,7 +71,7 @@ class TensorBoard:
             self._board.add_scalar(name, value, step)
         self._board.flush()
 
-    def close(self) -> None:
+    def close(self, *, failed: bool) -> None:
         self._board.close()
 
 
@@ -85,12 +92,15 @@ class WeightsAndBiases:
     def append(self, step: int, metrics: Mapping[str, float]) -> None:
         self._run.log(dict(metrics), step=step)
 
-    def close(self) -> None:
-        self._run.finish()
+    def close(self, *, failed: bool) -> None:
+        self._run.finish(exit_code=int(failed))
 
 
 class Mlflow:
-    """Logs to an MLflow run of the scenario's name, wherever ``MLFLOW_TRACKING_URI`` says."""
+    """Logs to an MLflow run of the scenario's name, wherever ``MLFLOW_TRACKING_URI`` says.
+
+    Characters of a metric's name that MLflow does not take become ``_``.
+    """
 
     def __init__(self, plan: Plan, folder: Path, *, kept: int = 0) -> None:
         self._mlflow = import_module("mlflow")
@@ -101,10 +111,39 @@ class Mlflow:
         self._mlflow.log_dict(_config(plan), "scenario.json")
 
     def append(self, step: int, metrics: Mapping[str, float]) -> None:
-        self._mlflow.log_metrics(dict(metrics), step=step)
+        named = {re.sub(r"[^/\w.\- ]", "_", name): value for name, value in metrics.items()}
+        self._mlflow.log_metrics(named, step=step)
 
-    def close(self) -> None:
-        self._mlflow.end_run()
+    def close(self, *, failed: bool) -> None:
+        self._mlflow.end_run("FAILED" if failed else "FINISHED")
+
+
+class Forgiven:
+    """A tracker of another package: where it fails the run goes on, and that is said once."""
+
+    def __init__(self, name: str, tracker: Tracker) -> None:
+        self._name, self._tracker = name, tracker
+        self._has_failed = False
+
+    def append(self, step: int, metrics: Mapping[str, float]) -> None:
+        with self._forgiving(f"was not told of step {step}"):
+            self._tracker.append(step, metrics)
+
+    def close(self, *, failed: bool) -> None:
+        with self._forgiving("was not closed"):
+            self._tracker.close(failed=failed)
+
+    @contextmanager
+    def _forgiving(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if not self._has_failed:
+                _LOG.warning(
+                    "run.trackers: %s %s: %s; the run goes on, and this is said once",
+                    *(self._name, what, _said(error)),
+                )
+            self._has_failed = True
 
 
 class Trackers:
@@ -126,19 +165,57 @@ def trackers_of(plan: Plan, folder: Path, *, kept: int = 0) -> Iterator[Trackers
     ----------
     kept
         Steps that stay when an earlier run is resumed.
+
+    Raises
+    ------
+    SpecError
+        When a tracker of another package can't be opened; the metrics that are there are as they were.
     """
-    wanted = dict.fromkeys(plan.scenario.run_settings.trackers)
+    wanted = [name for name in _OPEN if name in plan.scenario.run_settings.trackers]
     with ExitStack() as stack:
-        openers = [_OPEN[name] for name in wanted if name in _OPEN]
-        yield Trackers([stack.enter_context(closing(opener(plan, folder, kept))) for opener in openers])
+        yield Trackers([stack.enter_context(_closed(_opened(name, plan, folder, kept))) for name in wanted])
 
 
 _OPEN: Mapping[str, Callable[[Plan, Path, int], Tracker]] = {
-    "jsonl": lambda plan, folder, kept: MetricsFile(folder, kept=kept),
-    "tensorboard": lambda plan, folder, kept: TensorBoard(folder, kept=kept),
     "wandb": lambda plan, folder, kept: WeightsAndBiases(plan, folder, kept=kept),
     "mlflow": lambda plan, folder, kept: Mlflow(plan, folder, kept=kept),
+    "tensorboard": lambda plan, folder, kept: TensorBoard(folder, kept=kept),
+    "jsonl": lambda plan, folder, kept: MetricsFile(folder, kept=kept),
 }
+"""In this order, so that nothing is dropped from our own file when another can't be opened."""
+_ADVICE = {
+    "wandb": "run `wandb login`, or set WANDB_MODE=offline to keep it on this machine",
+    "mlflow": "set MLFLOW_TRACKING_URI to a server that answers",
+    "tensorboard": "see what lies in tensorboard/ there",
+}
+"""Trackers of other packages, and what may help where they can't be opened."""
+
+
+def _opened(name: str, plan: Plan, folder: Path, kept: int) -> Tracker:
+    if name not in _ADVICE:
+        return _OPEN[name](plan, folder, kept)
+    try:
+        return Forgiven(name, _OPEN[name](plan, folder, kept))
+    except Exception as error:
+        raise SpecError(
+            f"{plan.scenario.name}: run.trackers: {name} cannot be opened: {_said(error)}; "
+            f"{_ADVICE[name]}, or leave it out"
+        ) from error
+
+
+@contextmanager
+def _closed(tracker: Tracker) -> Iterator[Tracker]:
+    """The tracker, closed on leaving and told whether that was a failure."""
+    failed = True
+    try:
+        yield tracker
+        failed = False
+    finally:
+        tracker.close(failed=failed)
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _config(plan: Plan) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Every tracker is told each step; those of other packages in the calls that these have."""
 
 import json
+import logging
 import sys
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from planner.domain.parallelism import ParallelStrategy
+from planner.errors import SpecError
 from runtime.trackers import trackers_of
 from tests.runtime.plans import tiny_plan
 
@@ -107,7 +109,7 @@ def test_wandb_gets_the_scenario_and_each_steps_metrics(tmp_path, calls):
     assert calls == [
         ("wandb.init", (), begun),
         ("wandb.init.log", ({"critic/rewards/mean": 0.5},), {"step": 1}),
-        ("wandb.init.finish", (), {}),
+        ("wandb.init.finish", (), {"exit_code": 0}),
     ]
 
 
@@ -120,7 +122,24 @@ def test_mlflow_gets_the_scenario_and_each_steps_metrics(tmp_path, calls):
         ("mlflow.start_run", (), {"run_id": None, "run_name": "tiny"}),
         ("mlflow.log_dict", (made.scenario.model_dump(mode="json"), "scenario.json"), {}),
         ("mlflow.log_metrics", ({"critic/rewards/mean": 0.5},), {"step": 1}),
-        ("mlflow.end_run", (), {}),
+        ("mlflow.end_run", ("FINISHED",), {}),
+    ]
+
+
+def test_mlflow_gets_names_that_it_takes(tmp_path, calls):
+    with trackers_of(plan("mlflow"), tmp_path) as trackers:
+        trackers.append(1, {"reward/acc@1": 0.5, "timing_s/gen": 1.0, "größe (cm)": 2.0})
+    told = next(values for name, values, _ in calls if name == "mlflow.log_metrics")
+    assert told == ({"reward/acc_1": 0.5, "timing_s/gen": 1.0, "größe _cm_": 2.0},)
+
+
+@pytest.mark.parametrize("ending", [RuntimeError("a worker died"), KeyboardInterrupt()])
+def test_a_run_that_fails_is_marked_as_failed(tmp_path, calls, ending):
+    with pytest.raises(type(ending)), trackers_of(plan("wandb", "mlflow"), tmp_path):
+        raise ending
+    assert calls[-2:] == [
+        ("mlflow.end_run", ("FAILED",), {}),
+        ("wandb.init.finish", (), {"exit_code": 1}),
     ]
 
 
@@ -134,11 +153,51 @@ def test_a_resumed_run_goes_on_in_the_run_that_the_trackers_know(tmp_path, calls
     assert named["wandb.init"]["id"] == named["mlflow.start_run"]["run_id"] == "run-7"
 
 
-def test_what_was_opened_is_closed_when_the_next_cannot_be(tmp_path, calls, monkeypatch):
-    def refuse(*values, **named):
-        raise ConnectionError("no server")
+class UsageError(Exception):
+    """As W&B has one, which is none of Python's."""
 
+
+def refuse(*values, **named):
+    raise UsageError("no\nserver")
+
+
+def test_what_cannot_be_opened_is_named_and_what_was_opened_is_closed(tmp_path, calls, monkeypatch):
+    with trackers_of(plan("jsonl"), tmp_path) as trackers:
+        trackers.append(1, {"a": 1.0})
     monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace(set_experiment=refuse))
-    with pytest.raises(ConnectionError, match="no server"), trackers_of(plan("wandb", "mlflow"), tmp_path):
+    asked = plan("jsonl", "wandb", "mlflow")
+    with pytest.raises(SpecError) as caught, trackers_of(asked, tmp_path):
         pass
-    assert calls[-1][0] == "wandb.init.finish"
+    assert str(caught.value) == (
+        "tiny: run.trackers: mlflow cannot be opened: UsageError: no server; "
+        "set MLFLOW_TRACKING_URI to a server that answers, or leave it out"
+    )
+    assert calls[-1] == ("wandb.init.finish", (), {"exit_code": 1})
+    assert lines(tmp_path) == [{"step": 1, "a": 1.0}], "nothing is dropped for a run that does not start"
+
+
+def test_what_fails_later_ends_no_run_and_is_said_once(tmp_path, calls, monkeypatch, caplog):
+    with trackers_of(plan("jsonl", "mlflow", "wandb"), tmp_path) as trackers:
+        monkeypatch.setattr(sys.modules["mlflow"], "log_metrics", refuse, raising=False)
+        monkeypatch.setattr(sys.modules["mlflow"], "end_run", refuse, raising=False)
+        for step in (1, 2):
+            trackers.append(step, {"a": step})
+    assert [line["step"] for line in lines(tmp_path)] == [1, 2]
+    assert [named["step"] for name, _, named in calls if name == "wandb.init.log"] == [1, 2]
+    assert caplog.record_tuples == [
+        (
+            "runtime.trackers",
+            logging.WARNING,
+            "run.trackers: mlflow was not told of step 1: UsageError: no server; "
+            "the run goes on, and this is said once",
+        )
+    ]
+
+
+def test_our_own_file_must_be_written(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    with trackers_of(plan("jsonl"), tmp_path) as trackers:
+        path.unlink()
+        path.symlink_to("/dev/full")
+        with pytest.raises(OSError, match=f"No space left on device: '{path}'"):
+            trackers.append(1, {"a": 1.0})
