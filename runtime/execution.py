@@ -169,7 +169,7 @@ class _Training:
         finished = self._controller.wait(flight)
         after_s = recorder.end_s
         spans = recorder.add(finished, iteration=flight.iteration)
-        metrics = iteration_metrics(finished, spans, after_s=after_s)
+        metrics = iteration_metrics(finished, spans, devices=self._plan.used_devices, after_s=after_s)
         self._trackers.append(flight.iteration + 1, metrics)
         self._progress(_report(flight.iteration, metrics, spans))
         return metrics

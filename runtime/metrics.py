@@ -23,7 +23,7 @@ _TIMING_NAMES = {
 
 
 def iteration_metrics(
-    finished: Sequence[SubmittedCall], spans: Sequence[Span], *, after_s: float = 0.0
+    finished: Sequence[SubmittedCall], spans: Sequence[Span], *, devices: int, after_s: float = 0.0
 ) -> dict[str, float]:
     """What the workers reported, and where the time went.
 
@@ -32,6 +32,8 @@ def iteration_metrics(
 
     Parameters
     ----------
+    devices
+        That the plan uses; verl divides its throughput by them (``compute_throughout_metrics``).
     after_s
         End of the iteration before; what overlaps with that one is not counted twice.
     """
@@ -45,7 +47,7 @@ def iteration_metrics(
     seconds = max(span.end_s for span in spans) - start_s
     metrics["timing_s/step"] = metrics["perf/time_per_step"] = seconds
     if "perf/total_num_tokens" in metrics:
-        metrics["perf/throughput"] = metrics["perf/total_num_tokens"] / seconds
+        metrics["perf/throughput"] = metrics["perf/total_num_tokens"] / (seconds * devices)
     return metrics
 
 

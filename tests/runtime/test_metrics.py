@@ -44,7 +44,7 @@ def test_times_have_verls_names(call, kind, name):
     assert timing_name(span(call, kind, 0, 1)) == name
 
 
-def test_throughput_is_tokens_over_the_seconds_of_the_iteration():
+def test_throughput_is_tokens_over_the_seconds_of_the_iteration_and_the_devices():
     done = SubmittedCall(
         pool="controller",
         role="controller",
@@ -54,16 +54,16 @@ def test_throughput_is_tokens_over_the_seconds_of_the_iteration():
         of_ranks={0: Report(0, 1, {}, {"perf/total_num_tokens": 600.0})},
     )
     spans = [span("actor.generate", "generate", 1, 2), span("actor.update", "train", 2, 4)]
-    metrics = iteration_metrics([done], spans)
+    metrics = iteration_metrics([done], spans, devices=4)
     assert metrics["timing_s/step"] == 3
-    assert metrics["perf/throughput"] == 200
+    assert metrics["perf/throughput"] == 50
     assert (metrics["timing_s/gen"], metrics["timing_s/update_actor"]) == (1, 2)
 
 
 def test_seconds_shared_with_the_iteration_before_count_once():
     spans = [span("actor.generate", "generate", 3, 5), span("actor.update", "train", 5, 8)]
-    assert iteration_metrics([], spans, after_s=4)["timing_s/step"] == 4
-    assert iteration_metrics([], spans, after_s=2)["timing_s/step"] == 5
+    assert iteration_metrics([], spans, devices=1, after_s=4)["timing_s/step"] == 4
+    assert iteration_metrics([], spans, devices=1, after_s=2)["timing_s/step"] == 5
 
 
 def test_numbers_that_differ_over_ranks_become_one_by_what_they_are():
@@ -73,7 +73,7 @@ def test_numbers_that_differ_over_ranks_become_one_by_what_they_are():
         {"a": 0.1},
     )
     done = generation(reported)
-    metrics = iteration_metrics([done], [span("actor.generate", "generate", 0, 1)])
+    metrics = iteration_metrics([done], [span("actor.generate", "generate", 0, 1)], devices=1)
     assert {name: metrics[name] for name in ("a/max", "a/min", "a", "b")} == {
         "a/max": 3.0,
         "a/min": 1.0,
@@ -82,7 +82,7 @@ def test_numbers_that_differ_over_ranks_become_one_by_what_they_are():
     }
     means = ({"c": 1.0}, {"c": 2.0}, {"c": 6.0})
     done = generation(means)
-    assert iteration_metrics([done], [span("actor.generate", "generate", 0, 1)])["c"] == 3.0
+    assert iteration_metrics([done], [span("actor.generate", "generate", 0, 1)], devices=1)["c"] == 3.0
 
 
 def test_means_over_samples_count_every_sample_of_every_rank_once():
@@ -92,5 +92,5 @@ def test_means_over_samples_count_every_sample_of_every_rank_once():
         {"reward/right": Mean(1.0, 1), "reward/length_max": Mean(4.0, 1)},
         {},
     )
-    metrics = iteration_metrics([generation(reported)], [span("actor.generate", "generate", 0, 1)])
+    metrics = iteration_metrics([generation(reported)], [span("actor.generate", "generate", 0, 1)], devices=1)
     assert (metrics["reward/right"], metrics["reward/length_max"]) == (2 / 3, 2.0)
