@@ -7,6 +7,7 @@ import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from statistics import median
 from typing import Any
@@ -15,7 +16,6 @@ import psutil
 
 from planner.algorithms import dataflow_of, program_of
 from planner.domain.cluster import DeviceSpec
-from planner.domain.dataflow import CONTROLLER
 from planner.domain.parallelism import ParallelStrategy
 from planner.domain.plan import Plan
 from planner.domain.profile import MeasuredCall, Profile
@@ -70,9 +70,7 @@ def profile(
         groups = processes.groups(plans[0], address=address)
         progress("measuring the devices")
         rates = _device_rates(plans[0], groups)
-        light = (CONTROLLER, *scenario.services)
-        build_roles({name: (groups[name], recipe_of(plans[0], name)) for name in light})
-        timelines = list(_timelines(plans, groups, progress))
+        timelines = list(_timelines(plans, partial(processes.groups, address=address), progress))
     return Profile(
         device=_device(plans[0], rates, available // plans[0].pools[0].devices),
         processes=plans[0].pools[0].devices,
@@ -82,15 +80,20 @@ def profile(
     )
 
 
-def _timelines(plans: Sequence[Plan], groups: Groups, progress: Callable[[str], None]) -> Iterator[Timeline]:
-    """Iterations of each trial; a role is made anew only where its strategy changed."""
+def _timelines(
+    plans: Sequence[Plan], groups_for: Callable[[Plan], Groups], progress: Callable[[str], None]
+) -> Iterator[Timeline]:
+    """Iterations of each trial; in the same processes a role is made anew only where its strategy changed."""
+    held: Groups = {}
     before: Mapping[str, Any] = {}
     for number, plan in enumerate(plans, start=1):
-        changed = [role for role, strategy in plan.strategies.items() if before.get(role) != strategy]
+        groups = groups_for(plan)
+        is_new, held = groups is not held, groups
+        names = groups if is_new else [plan.pools[0].name]
+        changed = [role for role, made in plan.strategies.items() if is_new or before.get(role) != made]
         shown = ", ".join(f"{role} {plan.strategies[role].layout}" for role in changed)
         progress(f"measuring {number} of {len(plans)}: {shown}")
-        (pool,) = plan.pools
-        build_roles({pool.name: (groups[pool.name], recipe_of(plan, pool.name, roles=changed))})
+        build_roles({name: (groups[name], recipe_of(plan, name, roles=changed)) for name in names})
         yield _iterations(plan, groups)
         before = plan.strategies
 

@@ -6,10 +6,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from planner.domain.dataflow import CONTROLLER
-from planner.domain.plan import Plan
+from planner.domain.grouping import generation_groups
+from planner.domain.parallelism import GenerationStrategy
+from planner.domain.plan import Plan, Pool
 from runtime.controller import Controller
 from runtime.engines.limits import refuse
-from runtime.platform import device_kind
+from runtime.platform import DeviceKind, device_kind
 from runtime.requirements import check, memory_problems, virtual_devices
 from runtime.resource_pool import assign, light_process, nodes_for, processes, ray_cluster
 from runtime.watch import Origin, wait_for
@@ -27,7 +29,8 @@ services under the names of their roles."""
 class KeptProcesses:
     """Processes that stay alive between a profile and a run, so that both start them only once.
 
-    A plan with other pools than the one before gets new ones. Leaving the context ends them.
+    A plan with other pools than the one before gets new ones, and so does one with generation engines that
+    can't be built beside those in the processes. Leaving the context ends them.
     """
 
     def __init__(self) -> None:
@@ -36,8 +39,10 @@ class KeptProcesses:
         self._groups: Groups = {}
 
     def groups(self, plan: Plan, *, address: str | None) -> Groups:
-        """Processes of the plan's pools, those at hand if they fit."""
-        shape = (address, [(pool.name, pool.devices) for pool in plan.pools], [*plan.scenario.services])
+        """Processes of the plan's pools: if they fit those at hand, in the very mapping, else new ones."""
+        kind = device_kind()
+        pools = [(pool.name, pool.devices, engines_of(plan, pool, kind)) for pool in plan.pools]
+        shape = (address, pools, [*plan.scenario.services])
         if shape != self._shape:
             self._stack.close()
             self._shape = None
@@ -52,6 +57,24 @@ class KeptProcesses:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+
+def engines_of(plan: Plan, pool: Pool, kind: DeviceKind) -> list[object]:
+    """What must be equal in two plans for one process of the pool to hold the generation engines of both.
+
+    vLLM makes its process groups once per process. On CUDA its memory pool serves one engine as well, so
+    there it is all that tells engines apart (`runtime.workers.build.build_generator`).
+    """
+    generate = {role: plan.strategies[role].generate for role in pool.roles}
+    return [_engine(plan, role, made, kind) for role, made in generate.items() if made is not None]
+
+
+def _engine(plan: Plan, role: str, generate: GenerationStrategy, kind: DeviceKind) -> object:
+    scenario, layout = plan.scenario, plan.strategies[role].layout
+    if kind == "cpu":
+        return generation_groups(layout, generate, "zero-redundancy")
+    tokens = scenario.workload.maximum_tokens
+    return scenario.model_of(role), layout, generate, scenario.precision, tokens
 
 
 @contextmanager

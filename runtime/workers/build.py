@@ -154,7 +154,10 @@ def build_generator(
     *,
     temperature: float = 1.0,
 ) -> GenerationEngine:
-    """A generation engine, without weights yet; one per process and layout, for it takes seconds to start."""
+    """A generation engine, without weights yet; one per process and layout, for it takes seconds to start.
+
+    Which of them one process can hold says `runtime.session.engines_of`.
+    """
     return GenerationEngine(
         model=model,
         train=train,
