@@ -90,10 +90,12 @@ def _timelines(
         groups = groups_for(plan)
         is_new, held = groups is not held, groups
         names = groups if is_new else [plan.pools[0].name]
-        changed = [role for role, made in plan.strategies.items() if is_new or before.get(role) != made]
+        kept = [] if is_new else [role for role, made in plan.strategies.items() if before[role] == made]
+        changed = [role for role in plan.strategies if role not in kept]
         shown = ", ".join(f"{role} {plan.strategies[role].layout}" for role in changed)
         progress(f"measuring {number} of {len(plans)}: {shown}")
-        build_roles({name: (groups[name], recipe_of(plan, name, roles=changed)) for name in names})
+        recipes = {name: (groups[name], recipe_of(plan, name, roles=changed)) for name in names}
+        build_roles(recipes, kept=kept)
         yield _iterations(plan, groups)
         before = plan.strategies
 

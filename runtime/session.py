@@ -1,6 +1,6 @@
 """The processes of a run: started, joined into process groups, given their roles, and cleaned up after."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from types import TracebackType
 from typing import Any, Self
@@ -13,7 +13,15 @@ from runtime.controller import Controller
 from runtime.engines.limits import refuse
 from runtime.platform import DeviceKind, device_kind
 from runtime.requirements import check, memory_problems, virtual_devices
-from runtime.resource_pool import assign, light_process, nodes_for, processes, ray_cluster
+from runtime.resource_pool import (
+    Assignment,
+    Node,
+    assign,
+    light_process,
+    nodes_for,
+    processes,
+    ray_cluster,
+)
 from runtime.watch import Origin, wait_for
 from runtime.workers.call import Role
 from runtime.workers.host import World
@@ -36,18 +44,27 @@ class KeptProcesses:
     def __init__(self) -> None:
         self._stack = ExitStack()
         self._shape: Any = None
+        self._nodes: Sequence[Node] = ()
         self._groups: Groups = {}
 
     def groups(self, plan: Plan, *, address: str | None) -> Groups:
-        """Processes of the plan's pools: if they fit those at hand, in the very mapping, else new ones."""
+        """Processes of the plan's pools: if they fit those at hand, in the very mapping, else new ones.
+
+        Raises
+        ------
+        PlanMismatchError
+            When the cluster can't hold the plan.
+        """
         kind = device_kind()
         pools = [(pool.name, pool.devices, engines_of(plan, pool, kind)) for pool in plan.pools]
         shape = (address, pools, [*plan.scenario.services])
         if shape != self._shape:
             self._stack.close()
             self._shape = None
-            self._groups = self._stack.enter_context(started(plan, address=address))
+            self._nodes, self._groups = self._stack.enter_context(started(plan, address=address))
             self._shape = shape
+        else:
+            places(plan, self._nodes, kind)
         return self._groups
 
     def __enter__(self) -> Self:
@@ -109,19 +126,32 @@ def session(
 
 
 @contextmanager
-def started(plan: Plan, *, address: str | None = None) -> Iterator[Groups]:
-    """Processes of the plan's pools, each pool one process group, without roles yet."""
+def started(plan: Plan, *, address: str | None = None) -> Iterator[tuple[Sequence[Node], Groups]]:
+    """Processes of the plan's pools, each pool one process group, without roles yet; and the nodes before."""
     kind = device_kind()
     with ray_cluster(address, kind=kind, devices=virtual_devices(plan)):
-        assignments = assign(plan, nodes_for(plan, kind), kind)
-        if kind == "cpu":
-            refuse(memory_problems(plan, assignments))
+        nodes = nodes_for(plan, kind)
+        assignments = places(plan, nodes, kind)
         with ExitStack() as stack:
             pools = stack.enter_context(processes(assignments, kind))
             light = (CONTROLLER, *plan.scenario.services)
             groups = {**pools, **{name: (stack.enter_context(light_process()),) for name in light}}
             join_groups(groups)
-            yield groups
+            yield nodes, groups
+
+
+def places(plan: Plan, nodes: Sequence[Node], kind: DeviceKind) -> tuple[Assignment, ...]:
+    """The nodes of each pool, with memory enough for its processes.
+
+    Raises
+    ------
+    PlanMismatchError
+        When the nodes have too few devices, or CPU nodes too little memory.
+    """
+    assignments = assign(plan, nodes, kind)
+    if kind == "cpu":
+        refuse(memory_problems(plan, assignments))
+    return assignments
 
 
 def join_groups(groups: Groups) -> None:
@@ -136,11 +166,11 @@ def join_groups(groups: Groups) -> None:
     )
 
 
-def build_roles(builders: Mapping[str, tuple[Sequence[Any], Builder]]) -> None:
-    """Make roles in the processes of some pools, beside those they have or in their place."""
+def build_roles(builders: Mapping[str, tuple[Sequence[Any], Builder]], *, kept: Collection[str] = ()) -> None:
+    """Make roles in the processes of some pools, beside those that are kept, in the place of others."""
     wait_for(
         {
-            process.build.remote(builder): Origin("start", name, rank)
+            process.build.remote(builder, kept=kept): Origin("start", name, rank)
             for name, (members, builder) in builders.items()
             for rank, process in enumerate(members)
         }

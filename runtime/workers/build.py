@@ -34,14 +34,13 @@ from runtime.workers.training import MicroBatchSize
 
 def pool_roles(plan: Plan, names: Sequence[str]) -> Mapping[str, Role]:
     """Roles of one pool on this rank, with their weights loaded; those of one strategy share its layout."""
-    layouts: dict[ParallelStrategy, Layout] = {}
-    roles = {}
-    for role in names:
-        strategy = plan.strategies[role].layout
-        if strategy not in layouts:
-            layouts[strategy] = Layout(strategy)
-        roles[role] = build_role(plan, role, layouts[strategy])
-    return roles
+    return {role: build_role(plan, role, layout_of(plan.strategies[role].layout)) for role in names}
+
+
+@cache
+def layout_of(strategy: ParallelStrategy) -> Layout:
+    """The layout of a strategy; one per process, whose groups serve all roles that it ever gets."""
+    return Layout(strategy)
 
 
 def build_role(plan: Plan, role: str, layout: Layout) -> Role:

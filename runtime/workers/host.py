@@ -1,16 +1,17 @@
 """The process of one device: it hosts the roles of its pool and runs their calls in the order they arrive."""
 
+import gc
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import ray
 import torch
 import torch.distributed as dist
 
-from runtime.platform import COLLECTIVE_TIMEOUT, collective_backend, device_kind, enable
+from runtime.platform import COLLECTIVE_TIMEOUT, collective_backend, device_kind, enable, release_memory
 from runtime.rows import Rows, align, concatenate
 from runtime.workers.call import Call, Report, Role
 
@@ -74,8 +75,11 @@ class Host:
             collective_backend(), rank=world.rank, world_size=world.size, timeout=COLLECTIVE_TIMEOUT
         )
 
-    def build(self, builder: Callable[[], Mapping[str, Role]]) -> None:
-        """Make roles of this process, beside those it has or in their place."""
+    def build(self, builder: Callable[[], Mapping[str, Role]], *, kept: Collection[str] = ()) -> None:
+        """Make roles of this process, beside those that are kept; the others' memory is free before."""
+        self._roles = {name: role for name, role in self._roles.items() if name in kept}
+        gc.collect()  # engines are cycles
+        release_memory()
         self._roles = {**self._roles, **builder()}
 
     def call(self, call: Call, *shards: Rows) -> Any:

@@ -9,10 +9,13 @@ from planner.domain.cluster import Cluster
 from planner.domain.lengths import TokenLengths
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from planner.domain.pins import Pins
+from planner.domain.plan import RoleMemory
 from planner.domain.reading import read_scenario
+from planner.errors import PlanMismatchError
 from runtime import session
 from runtime.execution import run
 from runtime.profiler import profile
+from runtime.resource_pool import Node
 from runtime.session import KeptProcesses, engines_of
 from runtime.trials import trial_plans
 from tests.runtime import tiny
@@ -54,22 +57,40 @@ def test_on_cuda_only_the_same_engine_does():
     assert not share_processes(first, first.model_copy(update={"scenario": scenario}), "cuda")
 
 
-def test_processes_are_kept_until_a_plan_does_not_fit_them(monkeypatch):
+@pytest.fixture
+def lives(monkeypatch):
+    """Plans that processes on a small node were started for, and those whose processes have ended."""
     starts, ends = [], []
+    node = Node(id="n1", address="n1", devices=4, memory_bytes=5 * 2**30)
 
     @contextmanager
     def started(plan, *, address):
         starts.append(plan)
-        yield {"pool-0": (len(starts),)}
+        yield [node], {"pool-0": (len(starts),)}
         ends.append(plan)
 
     monkeypatch.setattr(session, "started", started)
+    return starts, ends
+
+
+def test_processes_are_kept_until_a_plan_does_not_fit_them(lives):
     plans = [generating("p1t2d2", 2), generating("p1t2d2", 2), generating("p1t4d1", 2)]
     with KeptProcesses() as kept:
         first, second, third = (kept.groups(plan, address=None) for plan in plans)
     assert first is second
     assert first is not third
-    assert starts == ends == [plans[0], plans[2]]
+    assert lives == ([plans[0], plans[2]], [plans[0], plans[2]])
+
+
+def test_a_plan_that_needs_more_memory_is_refused_in_kept_processes_too(lives):
+    plan = generating("p1t2d2", 2)
+    needy = RoleMemory(persistent={"weights": 2**30}, transient={})
+    prediction = plan.prediction.model_copy(update={"memory": dict.fromkeys(ALL, needy)})
+    with KeptProcesses() as kept:
+        kept.groups(plan, address=None)
+        with pytest.raises(PlanMismatchError, match=r"n1: the processes need 20\.0 GiB, free are 5\.00 GiB"):
+            kept.groups(plan.model_copy(update={"prediction": prediction}), address=None)
+    assert lives == ([plan], [plan])
 
 
 def scenario_of(folder, devices, tensor):
