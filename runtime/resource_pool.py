@@ -302,8 +302,9 @@ def _by_rank(started: Sequence[Any]) -> tuple[Any, ...]:
 @contextmanager
 def light_process() -> Iterator[Any]:
     """A process without a device, for numeric calls."""
-    options = {"num_cpus": 0, "enable_task_events": False}
-    handle = ray.remote(Host).options(**options, runtime_env={"env_vars": process_environment()}).remote(0)
+    environment = {"env_vars": process_environment(is_light=True)}
+    options = {"num_cpus": 0, "enable_task_events": False, "runtime_env": environment}
+    handle = ray.remote(Host).options(**options).remote(0)
     try:
         yield handle
     finally:

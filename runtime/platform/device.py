@@ -28,6 +28,8 @@ _ON_CPU = {
     # inductor would compile for ten seconds what runs for milliseconds
     "TORCH_COMPILE_DISABLE": "1",
 }
+_WITHOUT_DEVICE = {"CUDA_VISIBLE_DEVICES": ""}
+"""Ray hides the devices of a node only from processes that ask for some of them."""
 
 
 def device_kind() -> DeviceKind:
@@ -47,8 +49,16 @@ def current_device() -> torch.device:
     )
 
 
-def process_environment() -> dict[str, str]:
-    """Environment variables that a worker process must have before Python starts in it."""
+def process_environment(*, is_light: bool = False) -> dict[str, str]:
+    """Environment variables that a worker process must have before Python starts in it.
+
+    Parameters
+    ----------
+    is_light
+        Whether it has no device: then it computes as on a machine without CUDA.
+    """
+    if is_light:
+        return _EVERYWHERE | _ON_CPU | _WITHOUT_DEVICE
     return _EVERYWHERE | (_ON_CUDA if device_kind() == "cuda" else _ON_CPU)
 
 

@@ -139,6 +139,13 @@ def test_the_daemons_of_our_own_ray_keep_nothing_of_what_they_free(cluster):
     assert "RAY_JEMALLOC_CONF" not in os.environ
 
 
+def test_a_light_process_sees_no_device_and_computes_as_on_a_cpu(cluster):
+    with light_process() as light:
+        environment = psutil.Process(ray.get(light.whereabouts.remote()).pid).environ()
+    assert environment["CUDA_VISIBLE_DEVICES"] == ""
+    assert environment["OMP_NUM_THREADS"] == "1"
+
+
 @contextmanager
 def controlled(plan, *, fails_in=""):
     assignments = assign(plan, nodes_here("cpu"), "cpu")

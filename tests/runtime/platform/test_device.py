@@ -4,8 +4,18 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
-from runtime.platform import device_kind
+from runtime.platform import device_kind, process_environment
+
+
+def test_a_process_without_a_device_has_the_environment_of_a_cpu_also_where_there_is_cuda(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    on_cpu = process_environment()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert process_environment() != on_cpu
+    assert process_environment(is_light=True) == {**on_cpu, "CUDA_VISIBLE_DEVICES": ""}
+
 
 FREED = """
 import os
