@@ -1,4 +1,4 @@
-"""Megatron-Core on CPU tensors and gloo."""
+"""Megatron-Core on CPU tensors and gloo, and without the kernels of TransformerEngine and Apex."""
 
 import sys
 from collections.abc import Iterable
@@ -93,7 +93,8 @@ def _on_cpu(constant: Any) -> Any:
 
 
 def _keep_adam_steps() -> None:
-    distrib_optimizer.DistributedOptimizer._set_main_param_and_optimizer_states = _set_states
+    if not distrib_optimizer.HAVE_APEX_OR_TE:
+        distrib_optimizer.DistributedOptimizer._set_main_param_and_optimizer_states = _set_states
 
 
 def _set_states(self: Any, model_param: torch.Tensor, tensors: dict[str, torch.Tensor]) -> None:
@@ -207,6 +208,7 @@ PATCHES = (
         reason="torch's AdamW, used where neither Apex nor TransformerEngine is installed, keeps a step per "
         "parameter that loading a distributed checkpoint does not expect",
         apply=_keep_adam_steps,
+        kinds=("cpu", "cuda"),
     ),
     Patch(
         name="megatron-router-product",

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.distributed as dist
+from megatron.core.optimizer import distrib_optimizer
 from vllm.config import VllmConfig, set_current_vllm_config
 from vllm.distributed import parallel_state
 from vllm.model_executor.models import registry
@@ -76,6 +77,17 @@ def test_with_all_patches_megatron_runs(tied, tmp_path):
 def test_without_one_of_its_patches_megatron_fails(tied, tmp_path, patch):
     with pytest.raises(WorldError, match=SYMPTOMS[patch]):
         run_world(use_everything, 2, tied, tmp_path / "state", patch)
+
+
+def test_steps_are_kept_on_cuda_too_where_torchs_adam_is_what_there_is(monkeypatch):
+    (patch,) = (patch for patch in megatron.PATCHES if patch.name == "megatron-adam-step")
+    assert patch.kinds == ("cpu", "cuda")
+    optimizer = distrib_optimizer.DistributedOptimizer
+    for have_fused_kernels, expected in ((True, len), (False, megatron._set_states)):
+        monkeypatch.setattr(optimizer, "_set_main_param_and_optimizer_states", len)
+        monkeypatch.setattr(distrib_optimizer, "HAVE_APEX_OR_TE", have_fused_kernels)
+        patch.apply()
+        assert optimizer._set_main_param_and_optimizer_states is expected
 
 
 def train_in(model, strategy, without):
