@@ -29,6 +29,8 @@ _ON_CUDA = {
     "enable_sleep_mode": True,
     # of the device's memory, which must be free at the start; what the cache takes is said in bytes
     "gpu_memory_utilization": 0.01,
+    # its kernels read the memory of devices that a process of one device does not see; NCCL needs not
+    "disable_custom_all_reduce": True,
 }
 
 

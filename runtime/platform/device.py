@@ -18,7 +18,12 @@ _EVERYWHERE = {
     "HF_HUB_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
-_ON_CUDA = {"CUDA_DEVICE_MAX_CONNECTIONS": "1"}
+_ON_CUDA = {
+    "CUDA_DEVICE_MAX_CONNECTIONS": "1",
+    # vLLM's other ways to reduce read the memory of devices that a process of one device does not see
+    "VLLM_ALLREDUCE_USE_SYMM_MEM": "0",
+    "VLLM_ALLREDUCE_USE_FLASHINFER": "0",
+}
 _ON_CPU = {
     # more threads than cores make two processes on two cores a hundred times slower
     "OMP_NUM_THREADS": "1",
