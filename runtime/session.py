@@ -7,10 +7,10 @@ from typing import Any, Self
 
 from planner.domain.dataflow import CONTROLLER
 from planner.domain.grouping import generation_groups
-from planner.domain.parallelism import GenerationStrategy
 from planner.domain.plan import Plan, Pool
 from runtime.controller import Controller
 from runtime.engines.limits import refuse
+from runtime.engines.settings import generation_settings
 from runtime.platform import DeviceKind, device_kind
 from runtime.requirements import check, memory_problems, virtual_devices
 from runtime.resource_pool import (
@@ -80,18 +80,12 @@ def engines_of(plan: Plan, pool: Pool, kind: DeviceKind) -> list[object]:
     """What must be equal in two plans for one process of the pool to hold the generation engines of both.
 
     vLLM makes its process groups once per process. On CUDA its memory pool serves one engine as well, so
-    there it is all that tells engines apart (`runtime.workers.build.build_generator`).
+    there it is all that tells engines apart.
     """
-    generate = {role: plan.strategies[role].generate for role in pool.roles}
-    return [_engine(plan, role, made, kind) for role, made in generate.items() if made is not None]
-
-
-def _engine(plan: Plan, role: str, generate: GenerationStrategy, kind: DeviceKind) -> object:
-    scenario, layout = plan.scenario, plan.strategies[role].layout
-    if kind == "cpu":
-        return generation_groups(layout, generate, "zero-redundancy")
-    tokens = scenario.workload.maximum_tokens
-    return scenario.model_of(role), layout, generate, scenario.precision, tokens
+    found = [made for role in pool.roles if (made := generation_settings(plan, role)) is not None]
+    if kind == "cuda":
+        return [*found]
+    return [generation_groups(made.train, made.generate, "zero-redundancy") for made in found]
 
 
 @contextmanager

@@ -52,6 +52,8 @@ class GenerationEngine:
     kv_cache_bytes
         Of this rank; None fits the strategy's ``cache_tokens``, or without those ``max_sequences`` sequences
         of the greatest length.
+    prefill_tokens
+        Prompt tokens that one pass takes in at most, on CUDA; None for vLLM's default.
     grouping
         Which ranks generate together and gather from each other; all but the default are for comparison.
     temperature
@@ -76,6 +78,7 @@ class GenerationEngine:
         precision: Precision,
         maximum_tokens: int,
         kv_cache_bytes: int | None,
+        prefill_tokens: int | None = None,
         grouping: Grouping = "zero-redundancy",
         temperature: float = 1.0,
     ) -> None:
@@ -109,7 +112,7 @@ class GenerationEngine:
                 enforce_eager=device_kind() == "cpu",
                 enable_chunked_prefill=device_kind() == "cuda",
                 seed=0,
-                **(_ON_CUDA if device_kind() == "cuda" else {}),
+                **(_on_cuda(generate, maximum_tokens, prefill_tokens) if device_kind() == "cuda" else {}),
             )
         self._llm.apply_model(partial(_temper, temperature))
         dist.barrier()
@@ -181,6 +184,15 @@ class GenerationEngine:
 
 def _temper(temperature: float, model: Any) -> None:
     model.logits_processor.scale = 1 / temperature
+
+
+def _on_cuda(generate: GenerationStrategy, maximum_tokens: int, prefill_tokens: int | None) -> dict[str, Any]:
+    """Further arguments on CUDA; a pass has room for a token of each sequence, and not for more than all."""
+    if prefill_tokens is None:
+        return _ON_CUDA
+    sequences = generate.max_sequences
+    passed = min(max(prefill_tokens, sequences), sequences * maximum_tokens)
+    return {**_ON_CUDA, "max_num_batched_tokens": passed}
 
 
 def _kv_cache_bytes(

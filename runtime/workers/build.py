@@ -7,8 +7,7 @@ from pathlib import Path
 import torch.distributed as dist
 
 from planner.domain.dataflow import ACTOR, GENERATOR
-from planner.domain.model import ModelSpec, Precision
-from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
+from planner.domain.parallelism import ParallelStrategy
 from planner.domain.plan import Plan
 from planner.domain.run import RunSettings
 from planner.domain.scenario import head_of
@@ -18,6 +17,7 @@ from runtime.engines.layout import Layout
 from runtime.engines.megatron import MegatronEngine
 from runtime.engines.optimizer import OptimizerSettings
 from runtime.engines.requests import Sampling
+from runtime.engines.settings import GenerationSettings, generation_settings
 from runtime.engines.transformer import DTYPE
 from runtime.engines.vllm import GenerationEngine
 from runtime.platform import current_device
@@ -53,7 +53,7 @@ def build_role(plan: Plan, role: str, layout: Layout) -> Role:
     longest = scenario.workload.response_tokens.maximum
     size = MicroBatchSize(rows=strategy.micro_batch, tokens=strategy.micro_batch_tokens)
     if role == ACTOR:
-        generator = None if strategy.generate is None else _generator(plan, role, layout.strategy)
+        generator = None if strategy.generate is None else _generator(plan, role)
         return ActorWorker(
             engine,
             generator=generator,
@@ -74,9 +74,7 @@ def build_role(plan: Plan, role: str, layout: Layout) -> Role:
 
 def _generator_role(plan: Plan) -> GeneratorWorker:
     """The generation engine of a pool of its own, with the actor's weights as they are before training."""
-    strategy = plan.strategies[GENERATOR]
-    assert strategy.generate is not None, "a generator generates"
-    engine = _generator(plan, GENERATOR, strategy.generate.layout)
+    engine = _generator(plan, GENERATOR)
     folder = ModelFolder(engine.model.folder)
     engine.load(
         (
@@ -93,17 +91,10 @@ def _generator_role(plan: Plan) -> GeneratorWorker:
     )
 
 
-def _generator(plan: Plan, role: str, layout: ParallelStrategy) -> GenerationEngine:
-    scenario, generate = plan.scenario, plan.strategies[role].generate
-    assert generate is not None, "only a role that generates has a generation engine"
-    return build_generator(
-        scenario.model_of(role),
-        layout,
-        generate,
-        scenario.precision,
-        scenario.workload.maximum_tokens,
-        temperature=scenario.run_settings.policy_temperature,
-    )
+def _generator(plan: Plan, role: str) -> GenerationEngine:
+    settings = generation_settings(plan, role)
+    assert settings is not None, "only a role that generates has a generation engine"
+    return build_generator(settings)
 
 
 def _sampler(plan: Plan, engine: GenerationEngine) -> Sampler:
@@ -144,28 +135,21 @@ def load_engine(plan: Plan, role: str, layout: Layout) -> MegatronEngine:
 
 
 @cache
-def build_generator(
-    model: ModelSpec,
-    train: ParallelStrategy,
-    generate: GenerationStrategy,
-    precision: Precision,
-    tokens: int,
-    *,
-    temperature: float = 1.0,
-) -> GenerationEngine:
+def build_generator(settings: GenerationSettings) -> GenerationEngine:
     """A generation engine, without weights yet; one per process and layout, for it takes seconds to start.
 
     Which of them one process can hold says `runtime.session.engines_of`.
     """
     return GenerationEngine(
-        model=model,
-        train=train,
-        generate=generate,
+        model=settings.model,
+        train=settings.train,
+        generate=settings.generate,
         rank=dist.get_rank(),
-        precision=precision,
-        maximum_tokens=tokens,
+        precision=settings.precision,
+        maximum_tokens=settings.maximum_tokens,
         kv_cache_bytes=None,
-        temperature=temperature,
+        prefill_tokens=settings.prefill_tokens,
+        temperature=settings.temperature,
     )
 
 

@@ -51,10 +51,15 @@ def test_on_cuda_only_the_same_engine_does():
     assert share_processes(first, generating("p1t2d2", 1), "cuda")
     others = (generating("p1t1d4", 1), generating("p1t2d2", 1, max_sequences=4))
     assert not any(share_processes(first, other, "cuda") for other in others)
+    scenario, stack = first.scenario, first.scenario.stack
     lengths = TokenLengths(mean=8, maximum=16)
-    workload = first.scenario.workload.model_copy(update={"response_tokens": lengths})
-    scenario = first.scenario.model_copy(update={"workload": workload})
-    assert not share_processes(first, first.model_copy(update={"scenario": scenario}), "cuda")
+    generation = stack.generation.model_copy(update={"prefill_tokens": 100})
+    for change in (
+        {"workload": scenario.workload.model_copy(update={"response_tokens": lengths})},
+        {"stack": stack.model_copy(update={"generation": generation})},
+    ):
+        changed = first.model_copy(update={"scenario": scenario.model_copy(update=change)})
+        assert not share_processes(first, changed, "cuda")
 
 
 @pytest.fixture

@@ -32,8 +32,15 @@ def engine_on(kind, model, **changes):
     return engine, engine._llm
 
 
-def arguments(kind, model):
-    return engine_on(kind, model)[1].arguments
+def arguments(kind, model, **changes):
+    return engine_on(kind, model, **changes)[1].arguments
+
+
+def budgets(model):
+    """Tokens of a pass with a budget below the sequences, a usual one, more than all tokens, and none."""
+    on_cuda = [arguments("cuda", model, prefill_tokens=tokens) for tokens in (2, 100, 8192, None)]
+    on_cpu = arguments("cpu", model, prefill_tokens=100)
+    return [told.get("max_num_batched_tokens") for told in (*on_cuda, on_cpu)]
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +51,7 @@ def llama(tmp_path_factory):
 def test_no_device_reads_the_memory_of_another_that_its_process_does_not_see(llama):
     assert run_world(arguments, 1, "cuda", llama)[0]["disable_custom_all_reduce"] is True
     assert "disable_custom_all_reduce" not in run_world(arguments, 1, "cpu", llama)[0]
+
+
+def test_a_pass_takes_in_the_tokens_that_the_plan_counts(llama):
+    assert run_world(budgets, 1, llama) == [[4, 100, 256, None, None]]
