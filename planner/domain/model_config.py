@@ -175,8 +175,9 @@ def _qwen_moe(fields: _Fields) -> dict[str, Any]:
         raise SpecError(
             f"{fields.where}: mlp_only_layers: only the first layers can be dense, found {json.dumps(dense)}"
         )
+    renamed = "num_local_experts" in fields.config  # as transformers 5 writes it
     return {
-        "experts": fields.required("num_experts", int),
+        "experts": fields.required("num_local_experts" if renamed else "num_experts", int),
         "experts_per_token": fields.required("num_experts_per_tok", int),
         "expert_ffn": fields.required("moe_intermediate_size", int),
         "dense_layers": len(dense),

@@ -79,18 +79,19 @@ def write_model(
 
 def _write_random(folder: Path, kind: Kind, model: ModelSpec, *, seed: int) -> None:
     """Write weights drawn from N(0, 0.1), norms from N(1, 0.1)."""
-    config_class, model_class = _CLASSES[kind]
     torch.manual_seed(seed)
-    network = model_class(config_class(**_config(kind, model))).float()
+    network = _CLASSES[kind][1](transformers_config(kind, model)).float()
     for name, parameter in network.named_parameters():
         torch.nn.init.normal_(parameter, 1.0 if "norm" in name else 0.0, 0.1)
     network.save_pretrained(folder)
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}\n')
 
 
-def _config(kind: Kind, model: ModelSpec) -> dict[str, Any]:
-    """Fields of transformers' config; Qwen2 has none for head_dim."""
+def transformers_config(kind: Kind, model: ModelSpec) -> Any:
+    """The model as transformers' config; Qwen2's has no head_dim."""
+    config_class, model_class = _CLASSES[kind]
     config: dict[str, Any] = {
+        "architectures": [model_class.__name__],
         "vocab_size": model.vocab,
         "hidden_size": model.hidden,
         "intermediate_size": model.ffn,
@@ -99,6 +100,7 @@ def _config(kind: Kind, model: ModelSpec) -> dict[str, Any]:
         "num_key_value_heads": model.kv_heads,
         "max_position_embeddings": model.max_positions,
         "rms_norm_eps": model.norm_epsilon,
+        "rope_theta": model.rope_theta,
         "tie_word_embeddings": model.tied_embeddings,
         "num_labels": 1,
         "bos_token_id": 1,
@@ -116,7 +118,7 @@ def _config(kind: Kind, model: ModelSpec) -> dict[str, Any]:
             "mlp_only_layers": list(range(model.moe.dense_layers)),
             "norm_topk_prob": model.moe.normalized,
         }
-    return config
+    return config_class(**config)
 
 
 def network_of(model: ModelSpec, *, scalar: bool = False) -> Any:

@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from planner.domain.catalog import read_model
+from planner.domain.model import ModelSpec, MoeSpec
 from planner.domain.weights import weight_tensors
 from planner.errors import SpecError
 from runtime.engines import checkpoint
@@ -86,3 +88,29 @@ def test_every_token_that_either_config_names_ends_a_response(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "generation_config.json").unlink()
     assert stop_tokens(tmp_path) == ()
+
+
+EXPERTS = MoeSpec(experts=6, experts_per_token=3, expert_ffn=40, dense_layers=1, normalized=True)
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3", "qwen3_moe"])
+def test_a_config_that_transformers_saved_is_read_as_it_was_meant(tmp_path, kind):
+    folder = tmp_path / "saved"
+    model = ModelSpec(
+        name="saved",
+        family=kind,
+        layers=3,
+        hidden=64,
+        heads=8,
+        kv_heads=4,
+        head_dim=8 if kind == "qwen2" else 16,
+        ffn=80,
+        vocab=96,
+        tied_embeddings=True,
+        max_positions=512,
+        rope_theta=5e5,
+        norm_epsilon=1e-4,
+        moe=EXPERTS if kind == "qwen3_moe" else None,
+    )
+    tiny.transformers_config(kind, model).save_pretrained(folder)
+    assert read_model(str(folder)) == model
