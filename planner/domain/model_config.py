@@ -32,7 +32,13 @@ ARCHITECTURES: Mapping[str, Family] = {
     "OPTForSequenceClassification": "opt",
 }
 
-_GATED: dict[str, object] = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False}
+_GATED: dict[str, object] = {
+    "hidden_act": "silu",
+    "attention_bias": False,
+    "mlp_bias": False,
+    "use_sliding_window": False,
+    "partial_rotary_factor": 1,
+}
 _EXPECTED: Mapping[Family, Mapping[str, object]] = {
     "qwen3_moe": _GATED | {"decoder_sparse_step": 1},
     "deepseek_v3": _GATED | {"moe_layer_freq": 1},
@@ -43,6 +49,9 @@ _EXPECTED: Mapping[Family, Mapping[str, object]] = {
 
 _OPT_POSITION_OFFSET = 2
 """OPT's first position has index 2, so its table has two rows more than positions."""
+
+_QWEN3_HEAD_DIM = 128
+"""What transformers takes for a Qwen3 whose file does not say it; for other families, hidden / heads."""
 
 _T = TypeVar("_T")
 
@@ -66,11 +75,18 @@ def model_from_config(config: Any, *, name: str, where: str, folder: str | None 
         )
     family = ARCHITECTURES[architecture]
     _refuse_unsupported(config, family, where)
+    if folder is not None and config.get("quantization_config"):
+        raise SpecError(
+            f"{where}: quantization_config: quantized weights are not supported; give a folder of the "
+            "model's bf16 or fp32 weights, or to plan only, a copy of this file alone"
+        )
     shape = {"gpt": _gpt_shape, "opt": _opt_shape}.get(family, _rotary_shape)(fields)
     if family in ("qwen3_moe", "mixtral", "deepseek_v3"):
         shape["moe"] = {"qwen3_moe": _qwen_moe, "mixtral": _mixtral_moe, "deepseek_v3": _deepseek_moe}[
             family
         ](fields)
+    if family == "qwen3":
+        shape["head_dim"] = fields.optional("head_dim", _QWEN3_HEAD_DIM)
     if family == "deepseek_v3":
         shape |= _latent_attention(fields)
     try:
@@ -102,6 +118,10 @@ def _refuse_unsupported(config: Mapping[str, Any], family: Family, where: str) -
     for key, expected in _EXPECTED.get(family, _GATED).items():
         if config.get(key, expected) not in (expected, None):
             raise SpecError(f"{where}: {key}: {config[key]!r} is not supported, only {expected!r}")
+    kinds = config.get("layer_types") or []
+    for kind in kinds if isinstance(kinds, list) else [kinds]:
+        if kind != "full_attention":
+            raise SpecError(f"{where}: layer_types: {kind!r} is not supported, only 'full_attention'")
     if len(config.get("id2label") or ()) > 1 and "SequenceClassification" in str(config["architectures"]):
         raise SpecError(f"{where}: a reward model has one label, not {len(config['id2label'])}")
 
@@ -109,8 +129,7 @@ def _refuse_unsupported(config: Mapping[str, Any], family: Family, where: str) -
 def _rotary_shape(fields: _Fields) -> dict[str, Any]:
     """Llama's names, which most families share."""
     heads, hidden = fields.required("num_attention_heads", int), fields.required("hidden_size", int)
-    rope = fields.optional("rope_parameters", None) or fields.optional("rope_scaling", {})
-    rope = rope if isinstance(rope, dict) else {}
+    rope = _rope(fields)
     return {
         "layers": fields.required("num_hidden_layers", int),
         "hidden": hidden,
@@ -125,6 +144,20 @@ def _rotary_shape(fields: _Fields) -> dict[str, Any]:
         "rope_type": rope.get("rope_type") or rope.get("type") or "default",
         "norm_epsilon": fields.optional("rms_norm_eps", 1e-5),
     }
+
+
+def _rope(fields: _Fields) -> Mapping[str, Any]:
+    """Parameters of the rotary embedding, which turns whole heads by one position."""
+    key = "rope_parameters" if fields.config.get("rope_parameters") else "rope_scaling"
+    rope = fields.optional(key, None)
+    if not isinstance(rope, dict):
+        return {}
+    if rope.get("partial_rotary_factor") not in (1, None):
+        factor = rope["partial_rotary_factor"]
+        raise SpecError(f"{fields.where}: {key}.partial_rotary_factor: {factor!r} is not supported, only 1")
+    if rope.get("mrope_section"):
+        raise SpecError(f"{fields.where}: {key}.mrope_section: positions of several parts are not supported")
+    return rope
 
 
 def _gpt_shape(fields: _Fields) -> dict[str, Any]:

@@ -68,9 +68,57 @@ def test_a_config_says_whether_the_weights_of_a_tokens_experts_add_up_to_one() -
         ("deepseek-v3", {"first_k_dense_replace": 62}, "moe.dense_layers .62. exceeds layers"),
         ("opt-13b", {"word_embed_proj_dim": 512}, "word_embed_proj_dim: only 5120"),
         ("opt-13b", {"do_layer_norm_before": False}, "do_layer_norm_before: False is not supported"),
+        ("qwen2.5-7b", {"use_sliding_window": True}, "use_sliding_window: True is not supported, only False"),
+        (
+            "llama-3.1-8b",
+            {"layer_types": ["full_attention", "sliding_attention"]},
+            "layer_types: 'sliding_attention' is not supported, only 'full_attention'",
+        ),
+        (
+            "llama-3.1-8b",
+            {"partial_rotary_factor": 0.5},
+            "partial_rotary_factor: 0.5 is not supported, only 1",
+        ),
+        (
+            "qwen3-8b",
+            {"rope_parameters": {"rope_theta": 1e6, "partial_rotary_factor": 0.25}},
+            "rope_parameters.partial_rotary_factor: 0.25 is not supported, only 1",
+        ),
+        (
+            "qwen2.5-7b",
+            {"rope_scaling": {"type": "default", "mrope_section": [16, 24, 24]}},
+            "rope_scaling.mrope_section: positions of several parts",
+        ),
     ],
 )
 def test_what_is_not_understood_is_refused_by_field(name: str, change: dict[str, Any], expected: str) -> None:
     with pytest.raises(SpecError, match=expected) as caught:
         read(name, **change)
     assert str(caught.value).startswith("config.json: ")
+
+
+def test_fields_that_change_nothing_are_accepted() -> None:
+    """As the published Qwen2.5 and what transformers 5 saves say them."""
+    said = {
+        "use_sliding_window": False,
+        "sliding_window": 131072,
+        "max_window_layers": 28,
+        "layer_types": ["full_attention"] * 28,
+        "partial_rotary_factor": 1.0,
+        "rope_parameters": {"rope_theta": 1e6, "rope_type": "default", "partial_rotary_factor": 1.0},
+        "quantization_config": None,
+    }
+    assert read("qwen2.5-7b", **said) == read("qwen2.5-7b")
+
+
+def test_quantized_weights_are_refused_but_their_shape_is_planned() -> None:
+    quantized = config("deepseek-v3", quantization_config={"quant_method": "fp8"})
+    assert model_from_config(quantized, name="deepseek-v3", where="config.json") == read("deepseek-v3")
+    with pytest.raises(SpecError, match=r"config\.json: quantization_config: quantized weights are not"):
+        model_from_config(quantized, name="deepseek-v3", where="config.json", folder="/models/deepseek-v3")
+
+
+def test_heads_of_an_unsaid_size_are_as_transformers_takes_them() -> None:
+    assert read("qwen3-0.6b", head_dim=None).head_dim == 128
+    assert read("qwen3-30b-a3b", head_dim=None).head_dim == 2048 // 32
+    assert read("llama-3.2-3b", head_dim=None).head_dim == 3072 // 24
