@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
+from megatron.core import parallel_state
 
 from planner.domain.model import ModelSpec
 from planner.domain.weights import WeightTensor
@@ -95,7 +96,9 @@ class _Placed:
 def probe(
     engine: MegatronEngine, generator: GenerationEngine, sequences: Sequence[Sequence[int]] | None = None
 ) -> float:
-    """Greatest difference between vLLM's and Megatron's log-probabilities; the same on all ranks.
+    """Greatest difference between vLLM's and Megatron's log-probabilities, of all generation replicas.
+
+    The same on all ranks.
 
     Parameters
     ----------
@@ -108,13 +111,23 @@ def probe(
         else probe_sequences(generator.model, generator.maximum_tokens)
     )
     scored = torch.tensor(generator.score(rows), dtype=torch.float32)
-    trained = engine.forward(torch.tensor(rows), micro_batch=len(rows))
-    worst = torch.zeros((), device=current_device())
-    if trained is not None:
-        difference = (trained - scored.to(trained.device)).abs().max()
-        worst = torch.where(difference.isfinite(), difference, torch.inf)
+    trained = _trained_logprobs(engine, torch.tensor(rows))
+    difference = (trained - scored.to(trained.device)).abs().max()
+    worst = torch.where(difference.isfinite(), difference, torch.inf)
     dist.all_reduce(worst, op=dist.ReduceOp.MAX)
     return float(worst)
+
+
+def _trained_logprobs(engine: MegatronEngine, tokens_bs: torch.Tensor) -> torch.Tensor:
+    """Megatron's log-probabilities on every rank, shape (b, s-1): the last stage tells the others."""
+    rows, columns = tokens_bs.shape
+    logprobs_bs = engine.forward(tokens_bs, micro_batch=rows)
+    if logprobs_bs is None:
+        logprobs_bs = torch.empty(rows, columns - 1, device=current_device())
+    with engine.layout:
+        stages = parallel_state.get_pipeline_model_parallel_group()
+        dist.broadcast(logprobs_bs, parallel_state.get_pipeline_model_parallel_last_rank(), group=stages)
+    return logprobs_bs
 
 
 def probe_sequences(model: ModelSpec, maximum_tokens: int) -> list[list[int]]:

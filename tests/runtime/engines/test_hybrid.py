@@ -46,9 +46,9 @@ def train_and_reshard(model, text, tensors, precision, grouping):
     return [reshard_twice(engine, text, tensor, grouping) for tensor in tensors]
 
 
-def reshard_twice(engine, text, tensor, grouping):
+def generation_engine(engine, text, tensor, grouping="zero-redundancy"):
     train, generate = strategies(text, tensor)
-    generator = GenerationEngine(
+    return GenerationEngine(
         model=engine.model,
         train=train,
         generate=generate,
@@ -58,6 +58,10 @@ def reshard_twice(engine, text, tensor, grouping):
         kv_cache_bytes=None,
         grouping=grouping,
     )
+
+
+def reshard_twice(engine, text, tensor, grouping):
+    generator = generation_engine(engine, text, tensor, grouping)
     found = {"before": reshard(engine, generator, bucket_bytes=BUCKET_BYTES)}
     found["probe before"] = probe(engine, generator)
     engine.update([{"tokens_bs": tiny.tokens(2, 10)}], lambda logprobs, _: (-logprobs.mean(), {}))
@@ -150,6 +154,32 @@ def test_generation_weights_are_the_training_weights_and_cost_the_bytes_predicte
 def test_other_groupings_bring_the_same_weights_at_the_cost_predicted(tmp_path, text, tensors, grouping):
     model = tiny.write_model(tmp_path / "model", "llama", layers=5, kv_heads=4)
     run_and_check(model, text, tensors, grouping=grouping)
+
+
+def probe_with_a_wrong_weight_on(model, text, ranks):
+    """What the probe says when one rank's generation engine, or with None no rank's, has a wrong weight."""
+    engine = training_engine(model, text)
+    generator = generation_engine(engine, text, 1)
+    found = []
+    for wrong in ranks:
+        factor = 2.0 if wrong == dist.get_rank() else 1.0
+        generator.load(
+            [
+                (name, factor * weight if name == "model.norm.weight" else weight.clone())
+                for name, weight in engine.export()
+            ]
+        )
+        found.append(probe(engine, generator))
+    return found
+
+
+def test_the_probe_compares_the_replicas_of_every_stage(tmp_path):
+    model = tiny.write_model(tmp_path / "model", "llama")
+    first, last = run_world(probe_with_a_wrong_weight_on, 2, model, "p2t1d1", (None, 0, 1))
+    assert first == last
+    right, *wrong = first
+    assert right < TOLERANCE["fp32"]
+    assert min(wrong) > 0.1
 
 
 def tensor_sizes_by_layout():
