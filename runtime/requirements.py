@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from planner.algorithms import dataflow_of
@@ -13,7 +13,7 @@ from planner.domain.scenario import Scenario
 from planner.errors import PlanMismatchError
 from planner.units import format_bytes
 from runtime.engines.limits import refuse
-from runtime.platform import DeviceKind, device_kind
+from runtime.platform import DeviceKind, device_kind, device_memories
 from runtime.resource_pool import Assignment, Node, assign, nodes_for, ray_cluster, this_machine
 from runtime.transfer import split_rows
 
@@ -62,7 +62,8 @@ class DryRun:
 def dry_run(plan: Plan, *, address: str | None = None) -> DryRun:
     """Say what a run would start where, without starting it.
 
-    Without an address nothing is started at all: this machine is looked at.
+    Without an address nothing is started at all: this machine is looked at, its CUDA devices and their memory
+    or its own memory.
 
     Raises
     ------
@@ -72,7 +73,10 @@ def dry_run(plan: Plan, *, address: str | None = None) -> DryRun:
     check(plan)
     kind = device_kind()
     if address is None:
-        return _reserve(plan, [this_machine(kind, devices=virtual_devices(plan))], kind, "a new local Ray")
+        memories = device_memories()
+        devices = virtual_devices(plan) if kind == "cpu" else len(memories)
+        report = _reserve(plan, [this_machine(kind, devices=devices)], kind, "a new local Ray")
+        return replace(report, problems=(*report.problems, *device_problems(plan, memories)))
     with ray_cluster(address, kind=kind, devices=0):
         return _reserve(plan, nodes_for(plan, kind), kind, address)
 
@@ -122,6 +126,21 @@ def memory_problems(plan: Plan, assignments: Sequence[Assignment]) -> list[str]:
         for node, size in wanted.items()
         if size > node.memory_bytes
     ]
+
+
+def device_problems(plan: Plan, memories: Sequence[int]) -> Iterator[str]:
+    """Pools whose processes are larger than the smallest of some CUDA devices, which the driver says.
+
+    It says less than the data sheet, by a part of what a plan leaves free (`DeviceSpec.reserved`).
+    """
+    for pool in plan.pools if memories else ():
+        device = plan.scenario.cluster.node_pool(pool.node_pool).device
+        size, there = bytes_per_process(plan, pool), min(memories)
+        if there < min(size, device.usable_memory):
+            yield (
+                f"pools.{pool.name}: a process needs {format_bytes(size)} of a {device.name}, a device of "
+                f"this machine has {format_bytes(there)}; plan for the devices at hand"
+            )
 
 
 def _reserve(plan: Plan, nodes: Sequence[Node], kind: DeviceKind, address: str) -> DryRun:

@@ -9,6 +9,7 @@ from runtime.platform.device import (
     collective_backend,
     current_device,
     device_kind,
+    device_memories,
     process_environment,
     release_memory,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "collective_backend",
     "current_device",
     "device_kind",
+    "device_memories",
     "enable",
     "process_environment",
     "release_memory",

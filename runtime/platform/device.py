@@ -54,6 +54,12 @@ def current_device() -> torch.device:
     )
 
 
+def device_memories() -> list[int]:
+    """Bytes of each CUDA device that this process sees, as the driver reports them; none on a CPU."""
+    devices = range(torch.cuda.device_count())
+    return [torch.cuda.get_device_properties(device).total_memory for device in devices]
+
+
 def process_environment(*, is_light: bool = False) -> dict[str, str]:
     """Environment variables that a worker process must have before Python starts in it.
 

@@ -8,9 +8,11 @@ from planner.domain.job import Rollouts
 from planner.domain.lengths import TokenLengths
 from planner.domain.model import MlaSpec, MoeSpec
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
+from planner.domain.plan import RoleMemory
 from planner.domain.runnable import plan_refusals
 from planner.domain.workload import Turns
 from planner.errors import PlanMismatchError
+from runtime import requirements
 from runtime.requirements import DryRun, bytes_per_process, check, dry_run, memory_problems
 from runtime.resource_pool import Assignment, Node, Share, assign
 from tests.runtime.plans import asynchronous_plan, tiny_model, tiny_plan
@@ -80,6 +82,46 @@ def test_a_machine_with_fewer_devices_than_the_plan_does_not_fit(tmp_path):
     answer = dry_run(plan)
     assert not answer.fits
     assert "virtual_device free on this machine: 2" in answer.problems[0]
+
+
+def on_cuda(plan, monkeypatch, memories):
+    """The plan for CUDA devices of 2 GiB, on a machine that seems to have CUDA devices of these sizes."""
+    monkeypatch.setattr(requirements, "device_kind", lambda: "cuda")
+    monkeypatch.setattr(requirements, "device_memories", lambda: memories)
+    return plan.model_copy(
+        update={
+            "scenario": plan.scenario.with_node_pools(
+                lambda pool: pool.model_copy(
+                    update={"device": pool.device.model_copy(update={"kind": "cuda"})}
+                )
+            )
+        }
+    )
+
+
+@pytest.mark.parametrize("size", [2**31, 2**31 - 2**27])
+def test_the_devices_of_a_machine_hold_a_plan_for_such(plan, monkeypatch, size):
+    """Also where the driver reports less than the data sheet says, and the plan needs that."""
+    memory = RoleMemory(persistent={"weights": 2**28}, transient={})
+    plan = on_cuda(plan, monkeypatch, [size] * 4)
+    full = plan.prediction.model_copy(update={"memory": dict.fromkeys(ALL, memory)})
+    answer = dry_run(plan.model_copy(update={"prediction": full}))
+    assert answer.pools[0].bytes_per_process == 2**31
+    assert (answer.fits, answer.problems) == (True, ())
+
+
+def test_a_machine_has_no_more_cuda_devices_than_it_has(plan, monkeypatch):
+    (problem,) = dry_run(on_cuda(plan, monkeypatch, [2**31] * 3)).problems
+    assert "asks for 4 (pool-0) devices cpu-core" in problem
+    assert "GPU free on this machine: 3" in problem
+
+
+def test_a_device_that_is_smaller_than_the_plans_is_a_problem(plan, monkeypatch):
+    (problem,) = dry_run(on_cuda(plan, monkeypatch, [2**31] * 3 + [2**29])).problems
+    assert problem.startswith(
+        "pools.pool-0: a process needs 1.00 GiB of a cpu-core, a device of this machine"
+    )
+    assert "has 512 MiB" in problem
 
 
 def test_generation_pipelines_are_refused_by_name(plan):
