@@ -111,8 +111,8 @@ def probe(
         if sequences is not None
         else probe_sequences(generator.model, generator.maximum_tokens)
     )
+    trained = _trained_logprobs(engine, torch.tensor(rows))  # before the KV cache takes memory
     scored = torch.tensor(generator.score(rows), dtype=torch.float32)
-    trained = _trained_logprobs(engine, torch.tensor(rows))
     worst = differences(trained, scored)
     dist.all_reduce(worst, op=dist.ReduceOp.MAX)
     mean, maximum = worst.tolist()

@@ -60,11 +60,11 @@ def adams(optimizer: MegatronOptimizer) -> list[torch.optim.Optimizer]:
 def state_tensors(optimizer: MegatronOptimizer) -> Iterator[torch.Tensor]:
     """Main parameters, which in fp32 are the parameters themselves, and moments.
 
-    Counters of steps are no state of a parameter.
+    Counters of steps are no state of a parameter. Fused kernels have no moments before the first step.
     """
     for adam in adams(optimizer):
-        for main, moments in adam.state.items():
-            for tensor in (main, *moments.values()):
+        for main in (parameter for group in adam.param_groups for parameter in group["params"]):
+            for tensor in (main, *adam.state.get(main, {}).values()):
                 if tensor.dim():
                     yield tensor
 

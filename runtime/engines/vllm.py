@@ -35,7 +35,7 @@ _ON_CUDA = {
 
 
 class GenerationEngine:
-    """One rank of one generation replica. Its weights come only through `load`.
+    """One rank of one generation replica. Its weights come only through `load`; until then it sleeps.
 
     Keep it until the process ends: vLLM takes ``torch.distributed`` down with it.
 
@@ -92,7 +92,7 @@ class GenerationEngine:
         _, self.shard, self.replica = generation_place(train, generate, rank, grouping)
         self.groups = weight_groups(train, generate, grouping=grouping, timeout=COLLECTIVE_TIMEOUT)
         self._tag = _shared_name()
-        self._asleep = False
+        self._asleep: set[str] = set()
         if kv_cache_bytes is None:
             kv_cache_bytes = _kv_cache_bytes(model, generate, precision, maximum_tokens)
         ranks = [member for group in generation_groups(train, generate, grouping) for member in group]
@@ -117,18 +117,19 @@ class GenerationEngine:
         self._llm.apply_model(partial(_temper, temperature))
         dist.barrier()
         platform.remove_shared_memory(self._tag)  # all ranks have it open; a killed one leaves no name behind
+        self.sleep()
 
     def load(self, tensors: Iterable[tuple[str, torch.Tensor]]) -> None:
         """Replace all weights by those given under their Hugging Face names, full-sized.
 
         Of a tensor that tensor parallelism cuts, only the rows or columns of this rank's shard are read.
-        What training in the same process has freed is given back first: the engine may need it.
+        What training in the same process has freed is given back first: the engine may need it. The KV cache
+        comes when something is first asked, so that until then others can have its memory.
         """
         release_memory()
         self._wake("weights")
         self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(tensors)})
         self._llm.apply_model(platform.repack_tied_head)
-        self._wake("kv_cache")
         if not self._llm.reset_prefix_cache():
             raise RuntimeError("a rollout is still under way: interrupt it before the weights change")
 
@@ -146,6 +147,7 @@ class GenerationEngine:
         A `Request` that carries an interrupted response goes on from it. Interrupt each rollout, also one
         whose responses are all finished, before anything else is asked of the engine.
         """
+        self._wake("kv_cache")
         return Rollout(self._llm.llm_engine, requests, sampling)
 
     def score(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
@@ -161,7 +163,7 @@ class GenerationEngine:
         """Give the weights' and the KV cache's memory back until the next `load`; nothing on a CPU."""
         if device_kind() == "cuda":
             self._llm.sleep(level=2)
-            self._asleep = True
+            self._asleep = {"weights", "kv_cache"}
 
     def close(self) -> None:
         """Shut the engine down, and with it ``torch.distributed``: the last thing a process does."""
@@ -173,13 +175,15 @@ class GenerationEngine:
     def _run(self, prompts: Sequence[Sequence[int]], sampling: list[SamplingParams]) -> list[Any]:
         if not prompts:
             return []
+        self._wake("kv_cache")
         inputs = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
         return self._llm.generate(inputs, sampling, use_tqdm=False)
 
     def _wake(self, what: str) -> None:
-        if self._asleep:
+        if what in self._asleep:
+            release_memory()  # what was offloaded since is still torch's, and this comes from the device
             self._llm.wake_up(tags=[what])
-            self._asleep = what == "weights"  # the cache comes last
+            self._asleep.remove(what)
 
 
 def _temper(temperature: float, model: Any) -> None:

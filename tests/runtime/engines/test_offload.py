@@ -1,10 +1,12 @@
 """Offloaded tensors wait in host memory, and training does not notice."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from runtime.engines.offload import Residence, Store
-from runtime.engines.optimizer import OptimizerSettings
+from runtime.engines.optimizer import OptimizerSettings, state_tensors
 from tests.runtime import tiny
 from tests.runtime.engines.parity import devices, engine_of, own_batches, weighted_sum
 from tests.runtime.worlds import run_world
@@ -48,6 +50,17 @@ def test_what_was_brought_stays_until_it_is_sent():
     with residence.at_hand("weights"):
         pass
     assert weights.sum() == 3
+
+
+def test_main_parameters_are_states_before_there_are_moments_too():
+    main = torch.ones(3, requires_grad=True)
+    adam = torch.optim.AdamW([main])
+    optimizer = SimpleNamespace(chained_optimizers=[SimpleNamespace(optimizer=adam)])
+    (only,) = state_tensors(optimizer)
+    assert only is main
+    main.sum().backward()
+    adam.step()
+    assert len([*state_tensors(optimizer)]) == 3
 
 
 def resident(engine):
