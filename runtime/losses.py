@@ -159,12 +159,17 @@ def value_loss(values_bt: Tensor, *, old_values_bt: Tensor, returns_bt: Tensor, 
 def clipped_values(
     values_bt: Tensor, *, old_values_bt: Tensor, returns_bt: Tensor, clip: float | None
 ) -> Tensor:
-    """1 where the clipped error decides `value_loss`, so that the token has no gradient; same arguments."""
+    """1 where the clipped error decides `value_loss`, so that the token has no gradient; same arguments.
+
+    Only beyond the bounds: within them the two errors differ by rounding.
+    """
     if clip is None:
         return torch.zeros_like(values_bt)
     with torch.no_grad():
+        is_beyond_bt = (values_bt - old_values_bt).abs() > clip
         squared_bt = (values_bt - returns_bt).square()
-        return (_clipped_error(values_bt, old_values_bt, returns_bt, clip) > squared_bt).float()
+        is_larger_bt = _clipped_error(values_bt, old_values_bt, returns_bt, clip) > squared_bt
+        return (is_beyond_bt & is_larger_bt).float()
 
 
 def mini_batch_counts(mask_bt: Tensor) -> tuple[int, int]:

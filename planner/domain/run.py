@@ -87,8 +87,8 @@ class RunSettings(Value):
     def policy_temperature(self) -> float:
         """Of the actor and the reference as policies; 1 where only the likeliest tokens are taken.
 
-        >>> RunSettings(temperature=0.6).policy_temperature, RunSettings(temperature=0.0).policy_temperature
-        (0.6, 1.0)
+        >>> [RunSettings(prompts="p.jsonl", temperature=each).policy_temperature for each in (0.6, 0.0)]
+        [0.6, 1.0]
         """
         return self.temperature or 1.0
 

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from runtime.engines import vllm
 from runtime.engines.hybrid import probe, reshard
+from runtime.engines.layout import Layout
 from tests.runtime import tiny
 from tests.runtime.worlds import run_world
 
@@ -99,10 +100,11 @@ def steps_of_a_sync(model):
         gather=lambda groups, bucket_bytes: gathered,
         offload=lambda: told.steps.append("offload"),
         forward=forward,
+        layout=Layout(ParallelStrategy()),
     )
     for _ in range(2):
         reshard(engine, generator)
-        assert probe(engine, generator) == 0
+        assert probe(engine, generator).maximum == 0
         generator.score([[1, 2]])
         generator.sleep()
     return told.steps
