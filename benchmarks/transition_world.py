@@ -139,7 +139,7 @@ def transitions(train: ParallelStrategy, tensor: int, folder: str) -> dict[str, 
             figures = _measured(engine, generator, groups[grouping])
             if number:  # the first warms up
                 turns[grouping].append(figures)
-    difference = probe(engine, generator).maximum
+    difference = probe(engine, generator)
     assert difference < 1e-4, f"the engines differ by {difference}"
     generator.close()
     return {

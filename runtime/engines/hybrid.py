@@ -10,7 +10,6 @@ import torch.distributed as dist
 from megatron.core import parallel_state
 
 from planner.domain.model import ModelSpec
-from planner.domain.scenario import LogprobDifference
 from planner.domain.weights import WeightTensor
 from runtime.engines.gather import BUCKET_BYTES, WeightGather
 from runtime.engines.groups import WeightGroups
@@ -96,8 +95,8 @@ class _Placed:
 
 def probe(
     engine: MegatronEngine, generator: GenerationEngine, sequences: Sequence[Sequence[int]] | None = None
-) -> LogprobDifference:
-    """Differences between vLLM's and Megatron's log-probabilities, of the worst generation replica.
+) -> float:
+    """Greatest difference between vLLM's and Megatron's log-probabilities, of all generation replicas.
 
     The same on all ranks.
 
@@ -113,17 +112,10 @@ def probe(
     )
     trained = _trained_logprobs(engine, torch.tensor(rows))  # before the KV cache takes memory
     scored = torch.tensor(generator.score(rows), dtype=torch.float32)
-    worst = differences(trained, scored)
+    difference = (trained - scored.to(trained.device)).abs().max()
+    worst = torch.where(difference.isfinite(), difference, torch.inf)
     dist.all_reduce(worst, op=dist.ReduceOp.MAX)
-    mean, maximum = worst.tolist()
-    return LogprobDifference(mean=mean, maximum=maximum)
-
-
-def differences(trained: torch.Tensor, scored: torch.Tensor) -> torch.Tensor:
-    """Mean and maximum of the differences, shape (2,); infinite where one is not finite."""
-    found = (trained - scored.to(trained.device)).abs()
-    both = torch.stack([found.mean(), found.max()])
-    return torch.where(both.isfinite(), both, torch.inf)
+    return float(worst)
 
 
 def _trained_logprobs(engine: MegatronEngine, tokens_bs: torch.Tensor) -> torch.Tensor:

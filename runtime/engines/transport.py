@@ -12,9 +12,8 @@ import numpy as np
 import torch
 
 from planner.domain.parallelism import coordinates
-from planner.domain.scenario import LogprobDifference
 from planner.domain.weights import WeightTensor, weight_tensors
-from runtime.engines.hybrid import differences, probe_sequences
+from runtime.engines.hybrid import probe_sequences
 from runtime.engines.megatron import MegatronEngine
 from runtime.engines.transformer import DTYPE
 from runtime.engines.vllm import GenerationEngine
@@ -109,10 +108,9 @@ class PlacedWeights:
         return found
 
 
-def difference(shards: Sequence[SentWeights], engine: GenerationEngine) -> LogprobDifference:
-    """Differences between the engines' log-probabilities of the probe's sequences."""
+def difference(shards: Sequence[SentWeights], engine: GenerationEngine) -> float:
+    """Greatest difference between the engines' log-probabilities of the probe's sequences."""
     trained = next(shard.logprobs for shard in shards if shard.logprobs is not None)
     sequences = probe_sequences(engine.model, engine.maximum_tokens)
-    scored = torch.tensor(engine.score(sequences))
-    mean, maximum = differences(torch.from_numpy(trained.copy()), scored).tolist()
-    return LogprobDifference(mean=mean, maximum=maximum)
+    found = (torch.tensor(engine.score(sequences)) - torch.from_numpy(trained.copy())).abs().max()
+    return float(found) if found.isfinite() else math.inf

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from planner.domain.scenario import LogprobDifference
 from runtime.engines.hybrid import probe, probe_sequences, reshard
 from runtime.engines.megatron import MegatronEngine
 from runtime.engines.transport import packed_weights
@@ -37,7 +36,7 @@ class ActorWorker:
         generator: GenerationEngine | None,
         sampler: Sampler | None,
         loss: MiniBatchLoss,
-        logprob_tolerance: LogprobDifference,
+        logprob_tolerance: float,
         epochs: int,
         size: MicroBatchSize,
         maximum_tokens: int,
@@ -73,8 +72,7 @@ class ActorWorker:
             metrics={
                 **responses.metrics,
                 "reshard/received_bytes": report.received_bytes,
-                "reshard/logprob_difference_max": difference.maximum,
-                "reshard/logprob_difference_mean": difference.mean,
+                "reshard/logprob_difference_max": difference,
             },
         )
 
@@ -148,7 +146,7 @@ def refuse_stale(iteration: int, version: int, *, bound: int) -> int:
     return behind
 
 
-def refuse_difference(difference: LogprobDifference, tolerance: LogprobDifference, model: str) -> None:
+def refuse_difference(difference: float, tolerance: float, model: str) -> None:
     """End the run where the engines disagree about the same weights.
 
     Raises
@@ -156,10 +154,9 @@ def refuse_difference(difference: LogprobDifference, tolerance: LogprobDifferenc
     RuntimeError
         When their log-probabilities differ by more than the tolerance.
     """
-    if not (difference.mean <= tolerance.mean and difference.maximum <= tolerance.maximum):
+    if not difference <= tolerance:
         raise RuntimeError(
-            f"after the weight sync vLLM's and Megatron's log-probabilities differ by {difference.mean:.3g} "
-            f"on average and {difference.maximum:.3g} at most, tolerated are {tolerance.mean:.3g} and "
-            f"{tolerance.maximum:.3g} (run.logprob_tolerance): either the precision is too low for that, or "
-            f"{model} is not resharded correctly"
+            f"after the weight sync vLLM's and Megatron's log-probabilities differ by {difference:.3g}, "
+            f"tolerated are {tolerance:.3g} (run.logprob_tolerance): either the precision is too low for "
+            f"that, or {model} is not resharded correctly"
         )

@@ -4,7 +4,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from planner.domain.scenario import LogprobDifference
 from runtime.engines.transport import PlacedWeights, SentWeights, difference
 from runtime.engines.vllm import GenerationEngine
 from runtime.workers.actor import refuse_difference, refuse_stale
@@ -22,12 +21,7 @@ class GeneratorWorker:
     """
 
     def __init__(
-        self,
-        engine: GenerationEngine,
-        sampler: Sampler,
-        *,
-        staleness: int,
-        logprob_tolerance: LogprobDifference,
+        self, engine: GenerationEngine, sampler: Sampler, *, staleness: int, logprob_tolerance: float
     ) -> None:
         self._engine, self._sampler = engine, sampler
         self._staleness, self._logprob_tolerance = staleness, logprob_tolerance
@@ -80,7 +74,6 @@ class GeneratorWorker:
             parts={"load": (start_s, synced_s)},
             metrics={
                 "reshard/received_bytes": placed.received_bytes,
-                "reshard/logprob_difference_max": found.maximum,
-                "reshard/logprob_difference_mean": found.mean,
+                "reshard/logprob_difference_max": found,
             },
         )

@@ -6,7 +6,6 @@ from vllm.distributed import parallel_state
 from planner.domain.grouping import Grouping, generation_groups
 from planner.domain.parallelism import GenerationStrategy, ParallelStrategy
 from planner.domain.resharding import reshard_volume
-from planner.domain.scenario import LOGPROB_TOLERANCES
 from runtime.engines.hybrid import probe, reshard
 from runtime.engines.layout import Layout
 from runtime.engines.megatron import MegatronEngine
@@ -109,12 +108,11 @@ def check(model, text, tensor, precision, grouping, ranks):
             assert report.generation_bytes == predicted.generation
             assert report.gathered_bytes == predicted.gathered
             assert report.seconds > 0
-        assert found["probe before"].maximum < TOLERANCE[precision]
-        assert found["probe after"].maximum < TOLERANCE[precision]
-        assert found["probe stale"].maximum > 2 * TOLERANCE[precision], (
+        assert found["probe before"] < TOLERANCE[precision]
+        assert found["probe after"] < TOLERANCE[precision]
+        assert found["probe stale"] > 2 * TOLERANCE[precision], (
             "training has moved the weights, and the probe must see it"
         )
-        assert found["probe stale"].mean > LOGPROB_TOLERANCES[precision].mean, "and a run must end"
         assert found["difference"] < TOLERANCE[precision]
         assert found["group"] in generation_groups(train, generate, grouping)
         assert found["responses"] == ranks[0]["responses"]
@@ -180,8 +178,8 @@ def test_the_probe_compares_the_replicas_of_every_stage(tmp_path):
     first, last = run_world(probe_with_a_wrong_weight_on, 2, model, "p2t1d1", (None, 0, 1))
     assert first == last
     right, *wrong = first
-    assert right.maximum < TOLERANCE["fp32"]
-    assert min(each.maximum for each in wrong) > 0.1
+    assert right < TOLERANCE["fp32"]
+    assert min(wrong) > 0.1
 
 
 def tensor_sizes_by_layout():
