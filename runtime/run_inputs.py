@@ -10,7 +10,7 @@ from planner.domain.mistakes import format_path
 from planner.domain.run import TRACKER_PACKAGES, RewardFunctionSettings, RunSettings, missing_function
 from planner.domain.scenario import Scenario
 from planner.errors import SpecError
-from runtime.data import Prompt, prompts_of, texts_of
+from runtime.data import Prompt, Text, prompts_of, shortened, texts_of
 from runtime.reward_parameters import signature_for, written_parameters
 
 
@@ -28,7 +28,7 @@ def check_inputs(scenario: Scenario) -> None:
     if settings is None:
         return
     prompts, wrong_prompts = _rows("prompts", settings.prompts, lambda: prompts_of(settings))
-    _, wrong_texts = _rows("pretraining", settings.pretraining, lambda: texts_of(settings))
+    texts, wrong_texts = _rows("pretraining", settings.pretraining, lambda: texts_of(settings))
     problems = [
         *_files(settings),
         *wrong_prompts,
@@ -36,6 +36,7 @@ def check_inputs(scenario: Scenario) -> None:
         *_functions(scenario, settings, prompts),
         *_packages(settings),
         *_pretraining(scenario, settings),
+        *_unknown_tokens(texts, scenario.models["actor"].vocab),
     ]
     if problems:
         raise SpecError("\n".join(f"{scenario.name}: {problem}" for problem in problems))
@@ -97,3 +98,13 @@ def _pretraining(scenario: Scenario, settings: RunSettings) -> Iterator[str]:
             f"run.pretraining: missing; {scenario.algorithm.name} learns from pretraining data as well, give "
             "files with a column text, or workload.pretraining_tokens: 0"
         )
+
+
+def _unknown_tokens(texts: Sequence[Text], vocab: int) -> list[str]:
+    """Tokens of pretraining data that the actor has no embedding for."""
+    complaints = [
+        f"{text.where}: tokens: has {max(text.tokens)}; the actor's are 0 to {vocab - 1}"
+        for text in texts
+        if text.tokens is not None and max(text.tokens) >= vocab
+    ]
+    return [f"run.pretraining: {line}" for line in shortened(complaints).splitlines()]

@@ -108,6 +108,18 @@ def test_pretraining_that_is_asked_for_needs_data(tmp_path):
     check_inputs(scenario(tmp_path, algorithm=SafeRlhfOptions(), pretraining=(str(texts),)))
 
 
+def test_tokens_of_pretraining_data_are_the_actors(tmp_path):
+    texts = tmp_path / "texts.jsonl"
+    made = scenario(tmp_path, algorithm=SafeRlhfOptions(), pretraining=(str(texts),))
+    last = made.models["actor"].vocab - 1
+    texts.write_text(f'{{"tokens": [0, {last}]}}')
+    check_inputs(made)
+    texts.write_text(f'{{"tokens": [0, {last}]}}\n{{"tokens": [{2**31}, 1]}}')
+    assert problems(made) == [
+        f"tiny: run.pretraining: {texts}:2: tokens: has {2**31}; the actor's are 0 to {last}"
+    ]
+
+
 def test_the_command_ends_before_anything_starts(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("runtime.run_inputs.find_spec", lambda name: None)
     out = tmp_path / "run"
