@@ -16,8 +16,11 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("asynchronous") / "run"
     plan = asynchronous_plan(epochs=4)  # an update that is long beside the weights' way on a busy machine
     result = runtime.run(plan, out=folder, iterations=ITERATIONS)
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return result, lines
+    return result, metrics(folder)
+
+
+def metrics(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
 def test_weights_are_as_stale_as_the_plan_says_and_never_more(finished):
@@ -30,6 +33,17 @@ def test_the_generators_weights_are_the_actors(finished):
     assert all(0 < line["reshard/logprob_difference_max"] < 1e-4 for line in lines)
 
 
+@pytest.mark.slow
+def test_generation_runs_ahead_by_several_iterations_and_also_carries(tmp_path):
+    lengths = TokenLengths(mean=16, maximum=32)
+    plan = asynchronous_plan(staleness=2, generator=2, carry=0.5, response_tokens=lengths, epochs=4)
+    runtime.run(plan, out=tmp_path / "run", iterations=6)
+    lines = metrics(tmp_path / "run")
+    assert [line["staleness/weights"] for line in lines] == [0, 1, 2, 2, 2, 2]
+    assert max(line["staleness/tokens/max"] for line in lines) <= 3, "one iteration carried, two ahead"
+    assert all(0 <= line["reshard/logprob_difference_max"] < 1e-4 for line in lines)
+
+
 @pytest.fixture(scope="module")
 def carried(tmp_path_factory):
     folder = tmp_path_factory.mktemp("carried") / "run"
@@ -39,7 +53,7 @@ def carried(tmp_path_factory):
     plan = plan.model_copy(update={"scenario": plan.scenario.model_copy(update={"run": settings})})
     runtime.run(plan, out=folder, iterations=3)
     runtime.run(plan, out=folder, iterations=6, resume=True)
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return metrics(folder)
 
 
 @pytest.mark.slow
