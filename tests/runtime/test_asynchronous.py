@@ -40,7 +40,8 @@ def test_generation_runs_ahead_by_several_iterations_and_also_carries(tmp_path):
     runtime.run(plan, out=tmp_path / "run", iterations=6)
     lines = metrics(tmp_path / "run")
     assert [line["staleness/weights"] for line in lines] == [0, 1, 2, 2, 2, 2]
-    assert max(line["staleness/tokens/max"] for line in lines) <= 3, "one iteration carried, two ahead"
+    oldest = max(line["staleness/tokens/max"] for line in lines)
+    assert 2 <= oldest <= 3, "one iteration carried, two ahead"
     assert all(0 <= line["reshard/logprob_difference_max"] < 1e-4 for line in lines)
 
 
